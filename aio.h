@@ -1,0 +1,1987 @@
+// aio.h - stackless coroutines, futures, tasks and cancellation for C11 and C++17, with asyncio's semantics.
+// SPDX-License-Identifier: MIT
+//
+// The language layer: no system call, no libc beyond memcpy and memset; also for a microcontroller.
+// Time is in aio_loop.h, the world (io_uring) in aio_io_uring.h. Most programs include only the last.
+//
+//     struct twice { aio_frame aio; int n; };     // a coroutine's frame: what lives across an await
+//
+//     aio_async(twice) {                          // its body sees a typed `self`
+//         aio_await(aio_next_turn());             // let others run
+//         return self->n * 2;                     // a plain return is the result
+//     } aio_end
+//
+//     struct four { aio_frame aio; struct twice child; };
+//
+//     aio_async(four) {
+//         int n;
+//         aio_await(n, aio_call(&self->child, twice, .n = 2));    // nested call: no allocation
+//         return n;
+//     } aio_end
+//
+// INDEX
+//   coroutines   aio_async aio_end aio_await aio_try aio_drop aio_scratch
+//                aio_declare aio_declare_extern aio_async_extern
+//   calls        aio_call aio_call_new aio_next_turn
+//   tasks        aio_spawn aio_spawn_on aio_spawn_eager aio_spawn_in aio_slot aio_join aio_detach
+//                aio_task_retain aio_task_frame aio_task_future aio_task_done aio_task_cancelled
+//                aio_task_result aio_task_cancel aio_task_uncancel aio_task_cancelling
+//                aio_task_name aio_task_set_name aio_task_user aio_task_set_user aio_task_id
+//                aio_task_swallowed aio_current_task aio_task_first aio_task_next
+//   futures      aio_future_wait aio_future_set_result aio_future_set_error aio_future_cancel
+//                aio_future_done aio_future_cancelled aio_future_result aio_future_destroy
+//                aio_future_add_done_callback aio_future_remove_done_callback
+//   waiting      aio_awaitable aio_await_class aio_waiter aio_wait_class aio_waiter_begin
+//                aio_complete aio_wake (to write awaitables of one's own)
+//   scopes       aio_scope aio_scope_class aio_scope_enter aio_scope_leave
+//   executor     aio_executor_init aio_executor_turn aio_executor_close aio_report aio_describe
+//
+// RULES
+//   Locals   A local does not survive an await. An initialised one that would be lost is a compile
+//            error; keep in the frame what must live longer.
+//   Errors   A result is >= 0, or a negative errno. -ECANCELED is a cancellation: hand it on (aio_try).
+//   Threads  An executor, its tasks and its futures belong to the one thread that runs it.
+//   Names    POSIX reserves the prefix aio_ to its <aio.h>. Both headers can be included together.
+//
+// This header and POSIX's <aio.h> differ only by path: write "aio.h" with the header beside the
+// source, or -iquote, or install it and write <aio/aio.h>; never -I the folder that holds it.
+#ifndef AIO_LANGUAGE_H
+#define AIO_LANGUAGE_H
+
+// ------------------------------------------------------------------------------------- >>config
+#define AIO_VERSION_MAJOR 0
+#define AIO_VERSION_MINOR 1
+#define AIO_VERSION_PATCH 0
+
+// AIO_STRICT: resume through a real switch, in ISO C11 without labels as values. An await inside a
+// switch of the user's own is then a compile error, or a panic that says so.
+// AIO_LINT: every await is a hard exit, so that flow analysis sees each local that would be lost.
+// AIO_NO_LOCALS_CHECK: do not refuse initialised locals that are alive across an await.
+#if !defined AIO_STRICT && !defined __GNUC__
+#  define AIO_STRICT
+#endif
+
+// What runs when the toolkit finds its own state destroyed by misuse. `site` may be null.
+// An executor's `panic` hook is asked first; this is for when it returns or there is none.
+#ifndef AIO_PANIC
+#  define AIO_PANIC(site, text) __builtin_trap()
+#endif
+
+// Bytes of C stack that nested calls may use before the task's trampoline takes over. Only a matter
+// of speed: the depth of calls is not limited by it.
+#ifndef AIO_CALL_STACK
+#  if defined __STDC_HOSTED__ && __STDC_HOSTED__
+#    define AIO_CALL_STACK 16384
+#  else
+#    define AIO_CALL_STACK 256
+#  endif
+#endif
+
+// Small blocks are cut from slabs. The first slab has this size, later ones double up to the limit.
+#ifndef AIO_SLAB_BYTES_MIN
+#  define AIO_SLAB_BYTES_MIN 2048
+#endif
+#ifndef AIO_SLAB_BYTES_MAX
+#  define AIO_SLAB_BYTES_MAX 65536
+#endif
+
+// ----------------------------------------------------------------------------------- >>includes
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __has_include
+#  if __has_include(<errno.h>)
+#    include <errno.h>
+#  endif
+#endif
+#ifndef ENOMEM
+#  define ENOMEM 12
+#endif
+#ifndef EPERM
+#  define EPERM 1
+#endif
+#ifndef EBUSY
+#  define EBUSY 16
+#endif
+#ifndef EXDEV
+#  define EXDEV 18
+#endif
+#ifndef EINVAL
+#  define EINVAL 22
+#endif
+#ifndef ERANGE
+#  define ERANGE 34
+#endif
+#ifndef EDEADLK
+#  define EDEADLK 35
+#endif
+#ifndef EBADFD
+#  define EBADFD 77
+#endif
+#ifndef EOPNOTSUPP
+#  define EOPNOTSUPP 95
+#endif
+#ifndef ETIMEDOUT
+#  define ETIMEDOUT 110
+#endif
+#ifndef EALREADY
+#  define EALREADY 114
+#endif
+#ifndef EINPROGRESS
+#  define EINPROGRESS 115
+#endif
+#ifndef ECANCELED
+#  define ECANCELED 125
+#endif
+
+// -------------------------------------------------------------------------------------- >>types
+// What an await, a coroutine or a task ends with: a value >= 0, or a negative errno.
+typedef int64_t aio_result;
+
+typedef struct aio_frame aio_frame;
+typedef struct aio_site aio_site;
+typedef struct aio_coroutine aio_coroutine;
+typedef struct aio_executor aio_executor;
+typedef struct aio_loop aio_loop;                   // aio_loop.h; begins with an aio_executor
+typedef struct aio_future aio_future;
+typedef struct aio_node aio_node;
+typedef struct aio_waiter aio_waiter;
+typedef struct aio_task aio_task;
+typedef struct aio_callback aio_callback;
+typedef struct aio_scope aio_scope;
+typedef struct aio_awaitable aio_awaitable;
+typedef struct aio_await_class aio_await_class;
+typedef struct aio_wait_class aio_wait_class;
+typedef struct aio_scope_class aio_scope_class;
+
+// Not a result: "still waiting".
+#define AIO_PENDING INT64_MIN
+
+// The first member of every coroutine frame, named `aio`. 16 bytes.
+struct aio_frame {
+    aio_frame *parent;      // who called it; null in a task's outermost frame
+    const aio_site *site;   // where it goes on; leads to its source line and its coroutine
+};
+
+// One await in the source. Static data: the price of an await is the store of a pointer to it.
+struct aio__body {
+    aio_result (*step)(aio_frame *, aio_task *);
+    const aio_coroutine *coroutine;
+};
+struct aio_site {
+    const void *label;              // null: at the start of the body
+    const struct aio__body *body;
+    const char *text;               // the await as it was written
+    uint32_t line;
+    uint32_t kind;                  // AIO__SITE_…
+};
+
+// A coroutine: static data made by aio_async.
+struct aio__drop { aio_result (*hook)(aio_frame *, aio_result dropped); };
+struct aio__scratch { uint32_t from; };
+struct aio_coroutine {
+    struct aio__body body, leaving_body;
+    aio_site start, leaving;
+    const struct aio__drop *drop;
+    const struct aio__scratch *scratch;
+    const char *name, *file;
+    uint32_t size;
+};
+
+// A result that will come. All zero: pending. It belongs to the loop of its first waiter.
+struct aio_future {
+    uint32_t flags;         // private: AIO__…, and in the upper half the size class of the block
+    uint32_t refs;          // private: handles, and one of the loop's own until a task has ended
+    aio_node *watchers;     // private: circular list, first come first
+    aio_result result;      // private: read it with aio_future_result
+    aio_executor *loop;     // private: null until somebody waits
+};
+
+// What stands on a future's list, in a timer heap or in the ready ring. 32 bytes.
+struct aio_node {
+    const aio_wait_class *cls;
+    union {
+        struct { aio_node *next, *prev; aio_future *target; } list;
+        struct { int64_t when; uint32_t index, seq; void *data; } timer;
+        uint64_t w[3];      // for a class of one's own: 24 bytes of state
+        void *p[3];
+    } u;
+};
+
+// A future that waits: a task's embedded waiter, or an op's. Exactly one cache line.
+struct aio_waiter {
+    aio_future future;
+    aio_node node;
+};
+
+// How a wait behaves. Static data; never compared by address (each file has its own copy).
+struct aio_wait_class {
+    const char *name;       // "recv", "sleep"
+    uint32_t kind;          // AIO__WAIT_…; 0 for a class of one's own
+    // Asks the wait to end. True: it will end by itself, with -ECANCELED or with what was too late to
+    // stop. False: it has ended already, or cannot be stopped. Null: cannot.
+    bool (*cancel)(aio_waiter *w);
+    // Optional; runs in the awaiter's own step after aio_wake(), before the body goes on. Returns the
+    // result, or AIO_PENDING after it began to wait again. -ECANCELED uses a pending cancel up.
+    aio_result (*resume)(aio_waiter *w, bool must_cancel);
+    void (*notify)(aio_node *n, aio_future *f);             // the future it is listed on has ended
+    void (*run)(aio_node *n);                               // its entry in the ready ring came up
+    // Optional: what is waited for ("fd 7"), at most `size` bytes with the final 0; returns the length.
+    size_t (*describe)(const aio_waiter *w, char *text, size_t size);
+};
+
+// How an awaitable begins.
+struct aio_await_class {
+    // Begins the wait, with `w` for its state. True: it is over already and w->future.result is set.
+    bool (*start)(aio_waiter *w, const aio_awaitable *a);
+    const char *name;
+    uint32_t kind;          // AIO__AWAIT_…; 0 for a class of one's own
+};
+
+// A wait that has not begun: does nothing until it is awaited. 64 bytes, passed by value.
+struct aio_awaitable {
+    const aio_await_class *cls;
+    union { void *p[7]; const void *cp[7]; uint64_t w[7]; int64_t i[7]; } u;
+};
+
+// A task: a future, a waiter and a stack of frames. 112 bytes, then its outermost frame.
+struct aio_task {
+    aio_waiter waiter;
+    // Second cache line: what each step reads first.
+    aio_frame *leaf;                // the innermost frame
+    aio_scope *scopes;              // open scopes, innermost first
+    uint32_t cancelling;            // cancel requests not yet taken back
+    uint32_t id;                    // number in its loop, from 1
+    aio_task *next, *prev;          // live tasks in order of creation
+    struct aio__task_extra *extra;  // what few tasks need; from the free lists
+};
+
+// Storage for a task that the caller owns: aio_slot(echo) slot; all zero: free.
+#define aio_slot(name) struct { aio_task task; struct name frame; }
+
+// A done-callback: the caller's storage until it has run or was removed.
+struct aio_callback {
+    aio_node node;
+    int (*fn)(aio_future *f, void *arg);
+    void *arg;
+};
+
+// Something that must not outlive the frame that opened it. When the frame returns over it the
+// runtime ends it. `exit` gives the result to return with, or AIO_PENDING after it began to wait on
+// the task's waiter; it is then called again with the same r, and w->future.result from that wait.
+struct aio_scope_class {
+    const char *name;
+    aio_result (*exit)(aio_scope *s, aio_task *t, aio_result r);
+};
+struct aio_scope {
+    const aio_scope_class *cls;
+    aio_scope *outer;
+    aio_frame *frame;               // whose return ends it
+    aio_result result;              // that return's value, while the scope ends
+};
+
+// Where blocks come from. Null `allocate`: every spawn is refused with -ENOMEM once memory is needed.
+struct aio_allocator {
+    void *(*allocate)(void *context, size_t size);      // aligned to 16 bytes; null if there is none
+    void (*release)(void *context, void *block);
+    void *context;
+};
+
+// Something that went wrong and that no await can report.
+struct aio_report {
+    const char *message;        // "task exception was never retrieved"
+    aio_result error;           // negative errno, or 0
+    const aio_task *task;       // or null
+    const aio_future *future;   // or null
+    const aio_site *site;       // where it happened, or null
+};
+
+struct aio_executor_options {
+    struct aio_allocator allocator;
+    void (*panic)(aio_executor *x, const aio_site *site, const char *text);     // may not return
+    void (*report)(aio_executor *x, const struct aio_report *report);
+};
+
+enum {
+    AIO__GRAIN = 16,            // bytes; small size classes are multiples of it
+    AIO__SMALL = 64,            // classes 1..64: up to 1 KiB in steps of 16 bytes
+    AIO__LARGE = 40,            // then four to a doubling, up to 1 MiB
+    AIO__CLASSES = AIO__SMALL + 1 + AIO__LARGE,
+    AIO__HUGE = AIO__CLASSES,   // straight from the allocator and back
+};
+
+// Runs tasks in turns. aio_loop.h puts time around it.
+struct aio_executor {
+    // The hot line.
+    uintptr_t *ring;            // ready entries: pointer, tag in the low three bits
+    uint32_t head, tail;        // of the ring, counted without end
+    uint32_t mask;              // ring capacity - 1
+    uint32_t slots;             // entries that may ever be queued at once: promised, one per task
+    aio_task *current;          // whose step runs
+    char *stack_floor;          // below it, a call goes through the trampoline
+    aio_task *first, *last;     // live tasks
+    uint64_t turns;             // turns in which something ran
+    uint32_t limit;             // how many slots there may be now; 0 refuses all
+    uint32_t running;           // depth of aio_executor_turn
+    uint32_t live, next_id;
+    aio_result refusal;         // why slots are refused: 0 (no memory), -EBADFD, -EPERM
+    void *free[AIO__CLASSES];
+    char *slab, *slab_end;
+    size_t slab_bytes;
+    struct aio__chunk *chunks;
+    struct aio_executor_options options;
+};
+
+// ---------------------------------------------------------------------------------------- >>api
+#define AIO_FN static inline
+#define AIO_NODISCARD __attribute__((warn_unused_result))
+#define AIO_COLD static __attribute__((noinline, cold, unused))
+#define AIO_INLINE static inline __attribute__((always_inline))
+
+// --- coroutines
+
+// aio_async(name) { … } aio_end
+// Defines the body of coroutine `name`, whose frame is struct name { aio_frame aio; … }.
+// In it: `self`, aio_await, aio_try. `return r;` ends it with r; reaching the end gives 0.
+#define aio_async(name) AIO__ASYNC(name, AIO__DEFINE)
+#define aio_end } return 0; } AIO__CHECK_OFF
+
+// aio_declare(name); makes `name` known ahead of its body, in the same file (mutual recursion).
+// aio_declare_extern(name); in a header goes with aio_async_extern(name) { … } aio_end in one file.
+#define aio_declare(name) AIO__DECLARE(name)
+#define aio_declare_extern(name) AIO__DECLARE_EXTERN(name)
+#define aio_async_extern(name) AIO__ASYNC(name, AIO__DEFINE_EXTERN)
+
+// aio_drop(name) { … return 0; } aio_end
+// Optional hook, synchronous: runs when a frame is destroyed whose body never started (it was
+// cancelled first, or refused) or never finished (its loop was closed), to release what its
+// parameters own: then `dropped` is negative. It also runs with dropped >= 0 when a task's result is
+// lost unseen (replaced by a cancel, or its last handle is given up unread), to release that.
+// Not for a task that was detached before it ended: nobody wanted its result.
+// In C++ it must stand before aio_async(name).
+#define aio_drop(name) AIO__DROP_HOOK(name)
+
+// aio_scratch(name, member); says that a new frame is not zeroed from `member` on (a large buffer at
+// its end). In C++ it must stand before aio_async(name).
+#define aio_scratch(name, member) AIO__SCRATCH_FROM(name, member)
+
+// aio_await([lvalue,] awaitable);
+// Waits, and stores the result in lvalue (a signed integer). Each argument is evaluated once.
+// Result: the awaitable's, or -ECANCELED when the task was cancelled meanwhile: hand it on, or clean
+// up (awaits work there) and hand it on. To ignore it is to refuse the cancellation.
+// Cost: one store, and the turn if it has to wait.
+#define aio_await(...) AIO__OVERLOAD(AIO__AWAIT_, __VA_ARGS__)(#__VA_ARGS__, __VA_ARGS__)
+
+// aio_try([lvalue,] awaitable);
+// The same, but a negative result is returned at once (lvalue untouched). The right form in a loop.
+#define aio_try(...) AIO__OVERLOAD(AIO__TRY_, __VA_ARGS__)(#__VA_ARGS__, __VA_ARGS__)
+
+// --- calls
+
+// aio_call(&self->child, name, .argument = value, …)   awaitable
+// Runs coroutine `name` in the caller's storage, in this task. No allocation; a resume costs the same
+// at every depth. Result: what it returns; its other fields can be read afterwards.
+// Lifetime: the storage belongs to the call until the await ends.
+#define aio_call(storage, ...) AIO__CALL(__COUNTER__, storage, __VA_ARGS__, )
+
+// aio_call_new(name, .argument = value, …)   awaitable
+// The same in a block of the loop's free lists (recursion, rare large callees). Errors: -ENOMEM.
+#define aio_call_new(...) AIO__CALL_NEW(__COUNTER__, __VA_ARGS__, )
+
+// Awaitable: goes on in the next turn; asyncio's sleep(0). Result: 0. Cost: one store in the ring.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_next_turn(void);
+
+// --- tasks
+
+// aio_spawn(name, .argument = value, …)
+// Makes a task of coroutine `name` on the running loop; its first step runs in the next turn.
+// Result: a handle, never null, to give up with aio_join, aio_gather or aio_detach. If the spawn is
+// refused the drop hook runs on the arguments, and the handle is that of a task that has ended with
+// -ENOMEM, -EINVAL (no loop runs in this thread), -EBADFD (loop closed) or -EPERM (forked child).
+// Cost: no malloc once warm.
+#define aio_spawn(...) AIO__SPAWN(__COUNTER__, aio__task_begin, aio__running(), __VA_ARGS__, )
+
+// aio_spawn_on(loop, name, …): on this loop (or executor), also before it runs.
+#define aio_spawn_on(loop, ...) \
+    AIO__SPAWN(__COUNTER__, aio__task_begin, aio__executor_of(loop), __VA_ARGS__, )
+
+// aio_spawn_eager(name, …): the first step runs now, inside the call, if the loop runs.
+#define aio_spawn_eager(...) \
+    AIO__SPAWN(__COUNTER__, aio__task_begin_eager, aio__running(), __VA_ARGS__, )
+
+// aio_spawn_in(&slot, name, …): in an aio_slot(name) of the caller's. Also -EBUSY: the slot's last
+// task has not ended or its handle is still held. Lifetime: the slot until both are over.
+#define aio_spawn_in(slot, ...) AIO__SPAWN_IN(__COUNTER__, slot, __VA_ARGS__, )
+
+// Awaitable: waits for a task and gives up the handle when the await ends, whatever the result.
+// Result: the task's. Cancelling the awaiter cancels the task.
+// Errors: -EDEADLK (itself), -EXDEV (another loop's).
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_join(aio_task *t);
+
+// Gives up a handle. The task runs on; an error nobody saw is reported.
+AIO_FN void aio_detach(aio_task *t);
+
+// One more handle, to be given up too. Returns t.
+AIO_FN aio_task *aio_task_retain(aio_task *t);
+
+// aio_task_frame(name, t): the task's outermost frame, valid while a handle is held; null if the
+// spawn was refused.
+#define aio_task_frame(name, t) ((struct name *)aio__task_frame(t))
+
+// The future that a task is: to wait for it and keep the handle.
+AIO_FN aio_future *aio_task_future(aio_task *t);
+AIO_FN bool aio_task_done(const aio_task *t);
+AIO_FN bool aio_task_cancelled(const aio_task *t);
+
+// What the task ended with; -EINPROGRESS while it has not. Marks an error as seen.
+AIO_FN aio_result aio_task_result(aio_task *t);
+
+// Asks a task to end: the await it stands at gives -ECANCELED (an operation that was faster gives its
+// result, and the next await the -ECANCELED). What it waits for is cancelled too, through any number
+// of tasks. A task that has not started never runs. Each call counts. False: it has ended already.
+// Cost: the length of the chain of tasks that wait for each other; the C stack does not grow.
+AIO_FN bool aio_task_cancel(aio_task *t);
+
+// Takes one cancel request back; returns how many are left. At 0 a cancel that was not yet delivered
+// is forgotten.
+AIO_FN uint32_t aio_task_uncancel(aio_task *t);
+AIO_FN uint32_t aio_task_cancelling(const aio_task *t);
+
+// Where the task stood when it was last cancelled, or null; *count: how often (both kept for the
+// report on a task that does not end).
+AIO_FN const aio_site *aio_task_swallowed(const aio_task *t, uint32_t *count);
+
+// Name: the coroutine's until it is set. `name` is not copied. Result: 0 or -ENOMEM.
+AIO_FN const char *aio_task_name(const aio_task *t);
+AIO_FN aio_result aio_task_set_name(aio_task *t, const char *name);
+// One pointer of the user's own per task; null until set. Result: 0 or -ENOMEM.
+AIO_FN void *aio_task_user(const aio_task *t);
+AIO_FN aio_result aio_task_set_user(aio_task *t, void *user);
+// Number in its loop, from 1.
+AIO_FN uint32_t aio_task_id(const aio_task *t);
+
+// The task whose step runs in this thread; null in callbacks and outside.
+AIO_FN aio_task *aio_current_task(void);
+// Tasks that have not ended, in order of creation. aio_task_first(loop) takes an executor too.
+#define aio_task_first(loop) aio__task_first(aio__executor_of(loop))
+AIO_FN aio_task *aio_task_next(const aio_task *t);
+
+// --- futures
+
+// Awaitable: waits for a future; result: its result. Cancelling the awaiter cancels the future.
+// Lifetime: the future until the await ends. Errors: -EXDEV (it belongs to another loop).
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_future_wait(aio_future *f);
+
+// Completes a future: those who wait go on in the next turn, in the order in which they came.
+// Result: 0; -EALREADY: it has ended; -EPERM: it is a task; -EINVAL: `error` is not negative.
+// A negative result is an error, and -ECANCELED a cancellation.
+AIO_FN aio_result aio_future_set_result(aio_future *f, aio_result r);
+AIO_FN aio_result aio_future_set_error(aio_future *f, aio_result error);
+
+// Cancels it; for a task the same as aio_task_cancel. False: it has ended already.
+AIO_FN bool aio_future_cancel(aio_future *f);
+AIO_FN bool aio_future_done(const aio_future *f);
+AIO_FN bool aio_future_cancelled(const aio_future *f);
+
+// Its result; -EINPROGRESS while there is none. Marks an error as seen.
+AIO_FN aio_result aio_future_result(aio_future *f);
+
+// Ends the life of a future in the caller's storage: who still waits gets -ECANCELED, an error nobody
+// saw is reported; it is pending again. -EPERM: it is a task.
+AIO_FN aio_result aio_future_destroy(aio_future *f);
+
+// Calls fn(f, arg) in the turn after f has ended (in the next one if it has). Callbacks run in the
+// order in which they were added; a negative return is reported. Any number per future.
+// Lifetime: `cb` is the caller's storage and in use until it has run or was removed.
+// Result: 0, -ENOMEM, -EINVAL (f has ended and no loop runs here), -EXDEV.
+AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
+                                               int (*fn)(aio_future *, void *), void *arg);
+
+// Removes every callback with this fn and arg that is not yet queued to run; returns how many.
+AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_future *, void *),
+                                                void *arg);
+
+// --- waiting: to write awaitables of one's own
+
+// In a start function: the wait has begun; from now on `cls` answers for it. Uses w->node.u freely.
+AIO_INLINE void aio_waiter_begin(aio_waiter *w, const aio_wait_class *cls);
+
+// The wait is over: the owner goes on with r in the next turn, unless it is cancelled until then.
+// At most once per start.
+AIO_INLINE void aio_complete(aio_waiter *w, aio_result r);
+
+// The wait may be over: cls->resume decides in the owner's next step. At most once per begin.
+AIO_INLINE void aio_wake(aio_waiter *w, const aio_wait_class *cls);
+
+// What `w` waits for, in words: "recv fd 7". Returns the length.
+AIO_FN size_t aio_describe(const aio_waiter *w, char *text, size_t size);
+
+// --- scopes: to write things that end with their frame
+
+// Opens `s` in the running coroutine's frame: when that frame returns, cls->exit ends it.
+AIO_FN void aio_scope_enter(aio_scope *s, aio_task *t, const aio_scope_class *cls);
+// Closes it; also out of order.
+AIO_FN void aio_scope_leave(aio_scope *s, aio_task *t);
+
+// --- executor
+
+// Prepares an executor. Result: 0 or -ENOMEM. Lifetime: `x` must not move.
+AIO_FN aio_result aio_executor_init(aio_executor *x, const struct aio_executor_options *options);
+
+// One turn: runs exactly what was ready when it began. Returns how many entries ran; 0: nothing was
+// ready, and nothing will be unless somebody completes a wait.
+AIO_FN uint32_t aio_executor_turn(aio_executor *x);
+
+// Ends it: no body is resumed; drop hooks run leaf to root, newest task first; all memory goes back.
+AIO_FN void aio_executor_close(aio_executor *x);
+
+// ----------------------------------------------------------------------------------- >>internal
+#define AIO__LIKELY(x) __builtin_expect(!!(x), 1)
+#define AIO__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define AIO__CAT_(a, b) a##b
+#define AIO__CAT(a, b) AIO__CAT_(a, b)
+#define AIO__STR(x) #x
+#define AIO__PRAGMA(x) _Pragma(AIO__STR(x))
+#define AIO__CONTAINER(pointer, type, member) \
+    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define AIO__TASK_OF(waiter) ((aio_task *)(void *)(waiter))
+#ifdef __cplusplus
+#  define AIO__ASSERT(condition, text) static_assert(condition, text)
+#else
+#  define AIO__ASSERT(condition, text) _Static_assert(condition, text)
+#endif
+
+enum {                          // aio_future.flags
+    AIO__DONE = 1u << 0,
+    AIO__CANCELLED = 1u << 1,
+    AIO__SEEN = 1u << 2,        // its error was looked at
+    AIO__IS_TASK = 1u << 3,
+    AIO__MUST_CANCEL = 1u << 4, // -ECANCELED is owed at the next await that suspends
+    AIO__RESUME = 1u << 5,      // the wait's class looks again before the body goes on
+    AIO__AGAIN = 1u << 6,       // the leaf changed: the trampoline goes on with it
+    AIO__REFUSED = 1u << 7,     // a constant: a spawn that failed
+    AIO__IN_SLOT = 1u << 8,     // the block is the user's
+    AIO__MARK = 1u << 9,        // seen on a walk
+    AIO__CANCEL_ASKED = 1u << 10,   // an operation was asked to end and will end by itself
+    AIO__CLASS_SHIFT = 16,
+};
+enum { AIO__SITE_START, AIO__SITE_AWAIT, AIO__SITE_LEAVING, AIO__SITE_GUARD };
+enum {                          // aio_wait_class.kind
+    AIO__WAIT_OWN, AIO__WAIT_READY, AIO__WAIT_FUTURE, AIO__WAIT_TASK, AIO__WAIT_JOIN,
+    AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING,
+};
+enum { AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_CALL, AIO__AWAIT_SLEEP };
+enum { AIO__RUN_TASK, AIO__RUN_NODE, AIO__RUN_NOTHING };    // tags in the ready ring
+
+struct aio__task_extra {
+    const char *name;
+    void *user;
+    const aio_site *cancel_site;
+    uint32_t cancels;
+};
+struct aio__chunk { struct aio__chunk *next, *prev; };      // before each piece from the allocator
+AIO_COLD void aio__too_narrow(aio_task *t);
+
+// --- the lost-locals check
+// The body is the substatement of a switch that is never taken; every await plants a case in it. A
+// compiler then sees a jump past each initialised local that is alive across the await, and refuses
+// it. clang checks computed gotos by itself. The pragmas live from aio_async to aio_end.
+#if defined __clang__
+#  define AIO__CHECK_ON AIO__PRAGMA(clang diagnostic push) \
+       AIO__PRAGMA(clang diagnostic error "-Wconditional-uninitialized") \
+       AIO__PRAGMA(clang diagnostic error "-Wsometimes-uninitialized") \
+       AIO__PRAGMA(clang diagnostic error "-Wuninitialized")
+#  define AIO__CHECK_OFF AIO__PRAGMA(clang diagnostic pop)
+#  define AIO__QUIET(option) AIO__PRAGMA(clang diagnostic push) AIO__PRAGMA(clang diagnostic ignored option)
+#  define AIO__LOUD AIO__PRAGMA(clang diagnostic pop)
+#  if __clang_major__ >= 21
+#    pragma clang diagnostic ignored "-Wc2y-extensions"     // __COUNTER__
+#  endif
+#elif defined __GNUC__
+#  ifdef AIO_LINT
+#    define AIO__FLOW error
+#  else
+#    define AIO__FLOW warning
+#  endif
+#  ifdef __cplusplus
+#    define AIO__JUMPS
+#  else
+#    define AIO__JUMPS AIO__PRAGMA(GCC diagnostic error "-Wjump-misses-init")
+#  endif
+#  define AIO__CHECK_ON AIO__PRAGMA(GCC diagnostic push) AIO__JUMPS \
+       AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wmaybe-uninitialized") \
+       AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wuninitialized")
+#  define AIO__CHECK_OFF AIO__PRAGMA(GCC diagnostic pop)
+#  define AIO__QUIET(option) AIO__PRAGMA(GCC diagnostic push) AIO__PRAGMA(GCC diagnostic ignored option)
+#  define AIO__LOUD AIO__PRAGMA(GCC diagnostic pop)
+#else
+#  define AIO__CHECK_ON
+#  define AIO__CHECK_OFF
+#  define AIO__QUIET(option)
+#  define AIO__LOUD
+#endif
+
+// --- where a body goes on
+#ifdef AIO_STRICT
+#  define AIO__EXT
+#  define AIO__LABEL(n) (const void *)(uintptr_t)((n) + 1u)
+#  define AIO__ENTRY(n)
+   // A case of 33 bits: in a user's switch over an int it does not fit, and that is an error here.
+#  define AIO__WIDE UINT64_C(0x100000000)
+#  if defined __clang__
+#    define AIO__CASE(n) AIO__PRAGMA(clang diagnostic push) AIO__PRAGMA(clang diagnostic error "-Wswitch") \
+        case AIO__WIDE + (n) + 1u: AIO__LOUD
+#  elif defined __GNUC__
+#    define AIO__CASE(n) AIO__PRAGMA(GCC diagnostic push) AIO__PRAGMA(GCC diagnostic error "-Woverflow") \
+        case AIO__WIDE + (n) + 1u: AIO__LOUD
+#  else
+#    define AIO__CASE(n) case AIO__WIDE + (n) + 1u:
+#  endif
+#  define AIO__DISPATCH \
+       switch ((uint64_t)(uintptr_t)self->aio.site->label + (self->aio.site->label ? AIO__WIDE : 0u)) { \
+       default: aio__panic(AIO__TASK, self->aio.site, "strict ISO C: an await inside a switch"); \
+           return -EOPNOTSUPP; \
+       case 0: ;
+#else
+#  define AIO__EXT __extension__
+#  define AIO__LABEL(n) AIO__EXT &&AIO__CAT(aio__at_, n)
+#  define AIO__ENTRY(n) AIO__CAT(aio__at_, n):
+#  define AIO__GOTO \
+       /* a computed goto wants a label whose address is taken, also where there is no await */ \
+       static const void *const aio__first = AIO__EXT &&aio__begin; (void)aio__first; \
+       AIO__QUIET("-Wpedantic") if (self->aio.site->label) goto *self->aio.site->label; AIO__LOUD \
+       aio__begin:
+#  if defined AIO_NO_LOCALS_CHECK || defined __clang__
+#    define AIO__DISPATCH AIO__GOTO {
+#    define AIO__CASE(n)
+#  else
+#    define AIO__DISPATCH AIO__GOTO switch (0) { default: ;
+#    ifdef __cplusplus
+#      define AIO__PLANTED(n) aio__case<n>()
+#    else
+#      define AIO__PLANTED(n) 0x7a000000 + (n)
+#    endif
+     // -Wswitch-outside-range is newer than some compilers; -Wpragmas would say so.
+#    define AIO__CASE(n) AIO__QUIET("-Wswitch") AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-enum") \
+        AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-outside-range") \
+        case AIO__PLANTED(n): /* THIS LOCAL WOULD BE LOST: it is in scope across an await. Keep it in the frame, or in an inner block. */ \
+        aio__stray_case(AIO__TASK); AIO__LOUD
+#  endif
+#endif
+
+// --- bodies
+#define AIO__TASK aio__not_inside_aio_async
+#define AIO__STEP(name) AIO__CAT(aio__step_, name)
+#define AIO__CO(name) AIO__CAT(aio__coroutine_, name)
+#define AIO__HOOK(name) AIO__CAT(aio__hook_, name)
+#define AIO__DROP(name) AIO__CAT(aio__drop_, name)
+#define AIO__SCRATCH(name) AIO__CAT(aio__scratch_, name)
+#define AIO__HIDDEN __attribute__((visibility("hidden")))
+
+struct aio__scope_check { char at_file_scope[1]; };     // shadowed inside a body
+#define AIO__AT_FILE_SCOPE(name) AIO__ASSERT(sizeof(struct aio__scope_check) == 1, \
+    "aio_async(" #name ") inside another coroutine: the aio_end of the one before is missing");
+#if defined __cplusplus && !defined __clang__
+#  define AIO__SHADOW_CHECK \
+       AIO__QUIET("-Wshadow") struct aio__scope_check { char inside[2]; }; AIO__LOUD
+#else
+#  define AIO__SHADOW_CHECK struct aio__scope_check { char inside[2]; };
+#endif
+
+#define AIO__COROUTINE_INIT(name, step) { \
+    { step, &AIO__CO(name) }, { aio__leaving_step, &AIO__CO(name) }, \
+    { 0, &AIO__CO(name).body, "start", __LINE__, AIO__SITE_START }, \
+    { 0, &AIO__CO(name).leaving_body, "return (scopes are ending)", __LINE__, AIO__SITE_LEAVING }, \
+    &AIO__DROP(name), &AIO__SCRATCH(name), #name, __FILE__, (uint32_t)sizeof(struct name) }
+
+#ifdef __cplusplus
+struct aio__tag {};
+// The planted case of a user's switch may be over any integer or enumeration.
+template <int N> struct aio__case {
+    template <class E> constexpr operator E() const
+    {
+        if constexpr (sizeof(E) == 1) return static_cast<E>(64 + N % 63);
+        else if constexpr (sizeof(E) == 2) return static_cast<E>(0x7a00 + N % 255);
+        else return static_cast<E>(0x7a000000 + N);
+    }
+};
+constexpr aio_result (*aio__drop_of(aio__tag, void *))(aio_frame *, aio_result) { return nullptr; }
+constexpr uint32_t aio__scratch_of(aio__tag, void *) { return 0; }
+constexpr bool aio__is_async(aio__tag, void *) { return false; }
+#  define AIO__TOO_LATE(macro, name) \
+       static_assert(!aio__is_async(aio__tag(), static_cast<struct name *>(nullptr)), \
+           macro "(" #name ") must come before aio_async(" #name ") in C++");
+#  define AIO__PARTS(name) \
+       static aio_result AIO__STEP(name)(aio_frame *, aio_task *); \
+       static constexpr struct aio__drop AIO__DROP(name) = \
+           { aio__drop_of(aio__tag(), static_cast<struct name *>(nullptr)) }; \
+       static constexpr struct aio__scratch AIO__SCRATCH(name) = \
+           { aio__scratch_of(aio__tag(), static_cast<struct name *>(nullptr)) }; \
+       constexpr bool aio__is_async(aio__tag, struct name *) { return true; }
+#  define AIO__DEFINE(name) \
+       namespace { extern const aio_coroutine AIO__CO(name); } AIO__PARTS(name) \
+       namespace { const aio_coroutine AIO__CO(name) = AIO__COROUTINE_INIT(name, AIO__STEP(name)); }
+#  define AIO__DEFINE_EXTERN(name) AIO__DECLARE_EXTERN(name); AIO__PARTS(name) \
+       const aio_coroutine AIO__CO(name) = AIO__COROUTINE_INIT(name, AIO__STEP(name));
+#  define AIO__DECLARE(name) namespace { extern const aio_coroutine AIO__CO(name); } struct name
+#  define AIO__DECLARE_EXTERN(name) \
+       extern "C" { AIO__HIDDEN extern const aio_coroutine AIO__CO(name); } struct name
+#  define AIO__DROP_HOOK(name) AIO__CHECK_ON AIO__TOO_LATE("aio_drop", name) \
+       static aio_result AIO__HOOK(name)(aio_frame *, aio_result); \
+       constexpr aio_result (*aio__drop_of(aio__tag, struct name *))(aio_frame *, aio_result) \
+       { return AIO__HOOK(name); } AIO__HOOK_BODY(name)
+#  define AIO__SCRATCH_FROM(name, member) AIO__TOO_LATE("aio_scratch", name) \
+       constexpr uint32_t aio__scratch_of(aio__tag, struct name *) \
+       { return (uint32_t)offsetof(struct name, member); } struct name
+#else
+#  define AIO__PARTS(name) \
+       static aio_result AIO__STEP(name)(aio_frame *, aio_task *); \
+       static const struct aio__drop AIO__DROP(name);          /* tentative: aio_drop may define it */ \
+       static const struct aio__scratch AIO__SCRATCH(name);    /* tentative: aio_scratch may */
+#  define AIO__DEFINE(name) AIO__PARTS(name) \
+       static const aio_coroutine AIO__CO(name) = AIO__COROUTINE_INIT(name, AIO__STEP(name));
+#  define AIO__DEFINE_EXTERN(name) AIO__PARTS(name) AIO__DECLARE_EXTERN(name); \
+       const aio_coroutine AIO__CO(name) = AIO__COROUTINE_INIT(name, AIO__STEP(name));
+#  define AIO__DECLARE(name) static const aio_coroutine AIO__CO(name)
+#  define AIO__DECLARE_EXTERN(name) AIO__HIDDEN extern const aio_coroutine AIO__CO(name)
+#  define AIO__DROP_HOOK(name) AIO__CHECK_ON \
+       static aio_result AIO__HOOK(name)(aio_frame *, aio_result); \
+       static const struct aio__drop AIO__DROP(name) = { AIO__HOOK(name) }; AIO__HOOK_BODY(name)
+#  define AIO__SCRATCH_FROM(name, member) \
+       static const struct aio__scratch AIO__SCRATCH(name) = { (uint32_t)offsetof(struct name, member) }
+#endif
+#define AIO__HOOK_BODY(name) \
+    static aio_result AIO__HOOK(name)(aio_frame *aio__frame, aio_result dropped) \
+    { struct name *const self = (struct name *)(void *)aio__frame; (void)self; (void)dropped; {
+
+#define AIO__ASYNC(name, define) \
+    AIO__AT_FILE_SCOPE(name) AIO__CHECK_ON \
+    AIO__ASSERT(offsetof(struct name, aio) == 0, \
+        "`aio_frame aio;` must be the first member of struct " #name); \
+    AIO__ASSERT(AIO__ALIGN_OF(struct name) <= AIO__GRAIN, \
+        "struct " #name " wants more than 16-byte alignment"); \
+    define(name) \
+    static aio_result AIO__STEP(name)(aio_frame *aio__frame, aio_task *AIO__TASK) \
+    { \
+        static const struct aio__body aio__body = { AIO__STEP(name), &AIO__CO(name) }; \
+        AIO__SHADOW_CHECK \
+        struct name *const self = (struct name *)(void *)aio__frame; \
+        (void)self; (void)AIO__TASK; (void)aio__body; (void)sizeof(struct aio__scope_check); \
+        AIO__DISPATCH
+#ifdef __cplusplus
+#  define AIO__ALIGN_OF(type) alignof(type)
+#else
+#  define AIO__ALIGN_OF(type) _Alignof(type)
+#endif
+
+// --- await
+// One argument: (awaitable); more: (lvalue, awaitable …).
+#define AIO__PICK(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, x, ...) x
+#define AIO__1_OR_2(...) \
+    AIO__PICK(__VA_ARGS__, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, )
+#define AIO__OVERLOAD(macro, ...) AIO__CAT(macro, AIO__1_OR_2(__VA_ARGS__))
+
+#ifdef AIO_LINT
+#  define AIO__UNLESS_DONE(n, condition) (void)(condition); return AIO_PENDING;
+#  define AIO__DONE_HERE(n)
+#else
+#  define AIO__UNLESS_DONE(n, condition) \
+       if (condition) { goto AIO__CAT(aio__done_, n); } \
+       return AIO_PENDING;
+#  define AIO__DONE_HERE(n) AIO__CAT(aio__done_, n): ;
+#endif
+#define AIO__SUSPEND(n, kind, text, started, then) \
+    do { \
+        (void)AIO__TASK; \
+        static const aio_site AIO__CAT(aio__site_, n) = \
+            { AIO__LABEL(n), &aio__body, text, __LINE__, kind }; \
+        self->aio.site = &AIO__CAT(aio__site_, n); \
+        AIO__UNLESS_DONE(n, started) \
+        AIO__CASE(n) \
+        AIO__ENTRY(n) AIO__DONE_HERE(n) ; \
+        then \
+    } while (0)
+#define AIO__AWAIT_1(text, aw) AIO__AWAIT(__COUNTER__, text, aw, )
+#define AIO__AWAIT_2(text, lhs, ...) AIO__AWAIT(__COUNTER__, text, (__VA_ARGS__), AIO__ASSIGN(lhs))
+#define AIO__AWAIT(n, text, aw, then) AIO__AWAIT_(n, text, aw, then)
+#define AIO__AWAIT_(n, text, aw, then) \
+    AIO__SUSPEND(n, AIO__SITE_AWAIT, text, aio__start(&AIO__TASK->waiter, aw), then)
+#define AIO__TRY_1(text, aw) AIO__AWAIT(__COUNTER__, text, aw, AIO__OR_RETURN)
+#define AIO__TRY_2(text, lhs, ...) \
+    AIO__AWAIT(__COUNTER__, text, (__VA_ARGS__), AIO__OR_RETURN AIO__ASSIGN(lhs))
+#define AIO__OR_RETURN if (AIO__RESULT < 0) return AIO__RESULT;
+
+#define AIO__RESULT (AIO__TASK->waiter.future.result)
+#define AIO__NOT_SIGNED "aio_await(lvalue, …): the lvalue must be a signed integer, results can be negative"
+#ifdef __cplusplus
+template <class T> inline void aio__assign(T &lhs, aio_task *t)
+{
+    static_assert(static_cast<T>(-1) < static_cast<T>(1), AIO__NOT_SIGNED);
+    static_assert(T(3) / T(2) == T(1), AIO__NOT_SIGNED);
+    lhs = static_cast<T>(t->waiter.future.result);
+    if (AIO__UNLIKELY(static_cast<aio_result>(lhs) != t->waiter.future.result)) aio__too_narrow(t);
+}
+#  define AIO__ASSIGN(lhs) aio__assign(lhs, AIO__TASK);
+#else
+#  define AIO__IS_SIGNED(x) _Generic((x), signed char: 1, short: 1, int: 1, long: 1, long long: 1, default: 0)
+#  ifdef AIO_STRICT
+#    define AIO__CAST(lhs, r) _Generic((lhs), signed char: (signed char)(r), short: (short)(r), \
+         int: (int)(r), long: (long)(r), default: (long long)(r))
+#  else
+#    define AIO__CAST(lhs, r) (__typeof__(lhs))(r)
+#  endif
+#  define AIO__ASSIGN(lhs) \
+     AIO__ASSERT(AIO__IS_SIGNED(lhs), AIO__NOT_SIGNED); \
+     if (AIO__UNLIKELY((aio_result)(lhs = AIO__CAST(lhs, AIO__RESULT)) != AIO__RESULT)) \
+         aio__too_narrow(AIO__TASK);
+#endif
+
+// --- keyword arguments: assigned in place, after zeroing
+#define AIO__COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, x, ...) x
+#define AIO__COUNT(...) \
+    AIO__COUNT_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, )
+#define AIO__SET_0(p, a)
+#define AIO__SET_1(p, a, ...) (*(p)) a;
+#define AIO__SET_2(p, a, ...) (*(p)) a; AIO__SET_1(p, __VA_ARGS__)
+#define AIO__SET_3(p, a, ...) (*(p)) a; AIO__SET_2(p, __VA_ARGS__)
+#define AIO__SET_4(p, a, ...) (*(p)) a; AIO__SET_3(p, __VA_ARGS__)
+#define AIO__SET_5(p, a, ...) (*(p)) a; AIO__SET_4(p, __VA_ARGS__)
+#define AIO__SET_6(p, a, ...) (*(p)) a; AIO__SET_5(p, __VA_ARGS__)
+#define AIO__SET_7(p, a, ...) (*(p)) a; AIO__SET_6(p, __VA_ARGS__)
+#define AIO__SET_8(p, a, ...) (*(p)) a; AIO__SET_7(p, __VA_ARGS__)
+#define AIO__SET_9(p, a, ...) (*(p)) a; AIO__SET_8(p, __VA_ARGS__)
+#define AIO__SET_10(p, a, ...) (*(p)) a; AIO__SET_9(p, __VA_ARGS__)
+#define AIO__SET_11(p, a, ...) (*(p)) a; AIO__SET_10(p, __VA_ARGS__)
+#define AIO__SET_12(p, a, ...) (*(p)) a; AIO__SET_11(p, __VA_ARGS__)
+#define AIO__SET_13(p, a, ...) (*(p)) a; AIO__SET_12(p, __VA_ARGS__)
+#define AIO__SET_14(p, a, ...) (*(p)) a; AIO__SET_13(p, __VA_ARGS__)
+#define AIO__SET_15(p, a, ...) (*(p)) a; AIO__SET_14(p, __VA_ARGS__)
+#define AIO__SET_16(p, a, ...) (*(p)) a; AIO__SET_15(p, __VA_ARGS__)
+#define AIO__SET(p, ...) AIO__CAT(AIO__SET_, AIO__COUNT(__VA_ARGS__))(p, __VA_ARGS__)
+#define AIO__V(what, n) AIO__CAT(AIO__CAT(aio__, what), n)
+
+#ifdef AIO_STRICT       // an ISO C expression: a compound literal, copied
+#  define AIO__INIT(name, ...) (&(struct name){ .aio = { 0, &AIO__CO(name).start }, __VA_ARGS__ })
+#  define AIO__SPAWN(n, begin, x, name, ...) AIO__CAT(begin, _from)( \
+       aio__task_new(x, &AIO__CO(name), sizeof(struct name)), &AIO__CO(name), \
+       &AIO__INIT(name, __VA_ARGS__)->aio)
+#  define AIO__SPAWN_IN(n, slot, name, ...) aio__task_begin_from( \
+       aio__task_new_in(&(slot)->task, sizeof *(slot), &AIO__CO(name), sizeof(struct name)), \
+       &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
+#  define AIO__CALL(n, storage, name, ...) aio__call(&AIO__CO(name), (struct name *)__builtin_memcpy( \
+       (1 ? (storage) : (struct name *)0), AIO__INIT(name, __VA_ARGS__), sizeof(struct name)))
+#  define AIO__CALL_NEW(n, name, ...) \
+       aio__call_new_from(AIO__TASK, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
+#else
+#  define AIO__SPAWN(n, begin, x, name, ...) \
+       AIO__MAKE(n, begin, aio__task_new(x, &AIO__CO(name), sizeof(struct name)), name, __VA_ARGS__)
+#  define AIO__SPAWN_IN(n, slot, name, ...) AIO__MAKE(n, aio__task_begin, \
+       aio__task_new_in(&(slot)->task, sizeof *(slot), &AIO__CO(name), sizeof(struct name)), \
+       name, __VA_ARGS__)
+#  define AIO__MAKE(n, begin, make, name, ...) AIO__MAKE_(n, begin, make, name, __VA_ARGS__)
+#  define AIO__MAKE_(n, begin, make, name, ...) aio__handle(__extension__({ \
+       aio_task *AIO__V(task_, n) = make; \
+       if (AIO__LIKELY(AIO__V(task_, n)->leaf)) { \
+           struct name *AIO__V(frame_, n) = (struct name *)(void *)AIO__V(task_, n)->leaf; \
+           (void)AIO__V(frame_, n); \
+           AIO__SET(AIO__V(frame_, n), __VA_ARGS__) \
+           begin(AIO__V(task_, n)); \
+       } else AIO__REFUSE(AIO__V(frame_, n), AIO__V(task_, n)->waiter.future.result, name, __VA_ARGS__) \
+       AIO__V(task_, n); }))
+   // No block: the arguments go to the C stack, for as long as the drop hook looks at them.
+#  ifdef __cplusplus
+#    define AIO__REFUSE(frame, why, name, ...) [&]() { \
+         struct name AIO__CAT(frame, s); struct name *frame = &AIO__CAT(frame, s); \
+         aio__frame_init(&AIO__CO(name), &frame->aio, sizeof(struct name)); \
+         AIO__SET(frame, __VA_ARGS__) \
+         aio__frame_drop(&frame->aio, why); }();
+#  else
+#    define AIO__REFUSE(frame, why, name, ...) { \
+         struct name AIO__CAT(frame, s)[aio__one()], *frame = AIO__CAT(frame, s); \
+         aio__frame_init(&AIO__CO(name), &frame->aio, sizeof(struct name)); \
+         AIO__SET(frame, __VA_ARGS__) \
+         aio__frame_drop(&frame->aio, why); }
+#  endif
+#  ifdef __cplusplus
+#    define AIO__SAME_TYPE(pointer, name)
+#  else
+#    define AIO__SAME_TYPE(pointer, name) \
+         AIO__ASSERT(__builtin_types_compatible_p(__typeof__(*(pointer)), struct name), \
+             "aio_call: this storage is not a struct " #name);
+#  endif
+#  define AIO__CALL(n, storage, name, ...) AIO__CALL_(n, storage, name, __VA_ARGS__)
+#  define AIO__CALL_(n, storage, name, ...) aio__call(&AIO__CO(name), __extension__({ \
+       AIO__SAME_TYPE(storage, name) \
+       struct name *AIO__V(frame_, n) = (storage); \
+       aio__frame_init(&AIO__CO(name), &AIO__V(frame_, n)->aio, sizeof(struct name)); \
+       AIO__SET(AIO__V(frame_, n), __VA_ARGS__) \
+       AIO__V(frame_, n); }))
+#  define AIO__CALL_NEW(n, name, ...) AIO__CALL_NEW_(n, name, __VA_ARGS__)
+#  define AIO__CALL_NEW_(n, name, ...) aio__call_new(&AIO__CO(name), __extension__({ \
+       struct name *AIO__V(frame_, n) = \
+           (struct name *)aio__call_block(AIO__TASK, &AIO__CO(name), sizeof(struct name)); \
+       if (AIO__LIKELY(AIO__V(frame_, n))) { AIO__SET(AIO__V(frame_, n), __VA_ARGS__) } \
+       else AIO__REFUSE(AIO__V(refused_, n), -ENOMEM, name, __VA_ARGS__) \
+       AIO__V(frame_, n); }))
+#endif
+
+// ------------------------------------------------------------------------------- >>implementation
+
+// --- shared state: which executor runs in this thread. Hidden and weak: one per program or library.
+#ifdef __cplusplus
+extern "C" {
+#endif
+#if defined __STDC_HOSTED__ && __STDC_HOSTED__
+__attribute__((weak, visibility("hidden"))) __thread aio_executor *aio__running_executor = 0;
+#else
+__attribute__((weak, visibility("hidden"))) aio_executor *aio__running_executor = 0;
+#endif
+#ifdef __cplusplus
+}
+#endif
+AIO_INLINE aio_executor *aio__running(void) { return aio__running_executor; }
+
+// aio_spawn_on and the like take a loop or an executor.
+#ifdef __cplusplus
+AIO_INLINE aio_executor *aio__executor_of(aio_executor *x) { return x; }
+AIO_INLINE aio_executor *aio__executor_of(aio_loop *l) { return (aio_executor *)(void *)l; }
+#else
+AIO_INLINE aio_executor *aio__same_executor(aio_executor *x) { return x; }
+AIO_INLINE aio_executor *aio__loop_executor(aio_loop *l) { return (aio_executor *)(void *)l; }
+#  define aio__executor_of(x) \
+       _Generic((x), aio_loop *: aio__loop_executor, aio_executor *: aio__same_executor)(x)
+#endif
+
+// --- panics and reports
+AIO_COLD void aio__panic(const aio_task *t, const aio_site *site, const char *text)
+{
+    aio_executor *x = t ? t->waiter.future.loop : aio__running();
+    if (x && x->options.panic) x->options.panic(x, site, text);
+    AIO_PANIC(site, text);
+}
+// Reached only if a user's switch got a value that equals a planted case. Not noreturn on purpose:
+// the flow analysis must see the path from the case to the rest of the body.
+AIO_COLD void aio__stray_case(const aio_task *t)
+{
+    aio__panic(t, t->leaf->site, "a switch got a value that the toolkit plants as a case");
+}
+AIO_COLD void aio__report(aio_executor *x, const char *message, aio_result error, const aio_future *f,
+                          const aio_site *site)
+{
+    struct aio_report r;
+    r.message = message;
+    r.error = error;
+    r.future = f;
+    r.task = f && (f->flags & AIO__IS_TASK) ? (const aio_task *)(const void *)f : 0;
+    r.site = site;
+    if (x && x->options.report) x->options.report(x, &r);
+}
+AIO_COLD void aio__too_narrow(aio_task *t)
+{
+    aio__report(t->waiter.future.loop, "an await's result does not fit its variable", -ERANGE,
+                &t->waiter.future, t->leaf->site);
+}
+
+// --- memory: size classes cut from slabs; a freed block goes to its class's list
+AIO_INLINE uint32_t aio__class_of(size_t size)
+{
+    if (size <= AIO__SMALL * AIO__GRAIN) return (uint32_t)((size + AIO__GRAIN - 1) / AIO__GRAIN);
+    if (size > ((size_t)1024 << (AIO__LARGE / 4))) return AIO__HUGE;
+    uint64_t n = size - 1;
+    uint32_t e = 63 - (uint32_t)__builtin_clzll(n);
+    return AIO__SMALL + 1 + (e - 10) * 4 + (uint32_t)((n >> (e - 2)) & 3);
+}
+AIO_FN size_t aio__class_bytes(uint32_t c)
+{
+    if (c <= AIO__SMALL) return (size_t)c * AIO__GRAIN;
+    c -= AIO__SMALL + 1;
+    return ((size_t)1024 << c / 4) + ((size_t)256 << c / 4) * (c % 4 + 1);
+}
+AIO_COLD void *aio__chunk_new(aio_executor *x, size_t size)
+{
+    struct aio_allocator *a = &x->options.allocator;
+    if (!a->allocate || size > SIZE_MAX / 2) return 0;
+    struct aio__chunk *c = (struct aio__chunk *)a->allocate(a->context, size + AIO__GRAIN);
+    if (!c) return 0;
+    c->prev = 0;
+    c->next = x->chunks;
+    if (c->next) c->next->prev = c;
+    x->chunks = c;
+    return (char *)c + AIO__GRAIN;
+}
+AIO_COLD void aio__chunk_free(aio_executor *x, void *block)
+{
+    struct aio__chunk *c = (struct aio__chunk *)(void *)((char *)block - AIO__GRAIN);
+    if (c->next) c->next->prev = c->prev;
+    if (c->prev) c->prev->next = c->next;
+    else x->chunks = c->next;
+    x->options.allocator.release(x->options.allocator.context, c);
+}
+AIO_COLD void *aio__alloc_slow(aio_executor *x, uint32_t c, size_t size)
+{
+    if (c == AIO__HUGE) return aio__chunk_new(x, size);
+    size = aio__class_bytes(c);
+    if (size > AIO_SLAB_BYTES_MAX / 8) return aio__chunk_new(x, size);
+    if ((size_t)(x->slab_end - x->slab) < size) {
+        size_t bytes = x->slab_bytes;
+        if (bytes < size * 4) bytes = size * 4;
+        char *slab = (char *)aio__chunk_new(x, bytes);
+        if (!slab) return bytes > size ? aio__chunk_new(x, size) : 0;
+        x->slab = slab;
+        x->slab_end = slab + bytes;
+        if (x->slab_bytes < AIO_SLAB_BYTES_MAX) x->slab_bytes *= 2;
+    }
+    void *block = x->slab;
+    x->slab += size;
+    return block;
+}
+#if defined __SANITIZE_ADDRESS__
+#  define AIO__ASAN 1
+#elif defined __has_feature
+#  if __has_feature(address_sanitizer)
+#    define AIO__ASAN 1
+#  endif
+#endif
+#ifdef AIO__ASAN        // a freed block's bytes are forbidden, as free() would make them
+#ifdef __cplusplus
+extern "C" {
+#endif
+void __asan_poison_memory_region(void const volatile *, size_t);
+void __asan_unpoison_memory_region(void const volatile *, size_t);
+#ifdef __cplusplus
+}
+#endif
+#  define AIO__POISON(block, size) __asan_poison_memory_region(block, size)
+#  define AIO__UNPOISON(block, size) __asan_unpoison_memory_region(block, size)
+#else
+#  define AIO__POISON(block, size) ((void)0)
+#  define AIO__UNPOISON(block, size) ((void)0)
+#endif
+AIO_INLINE void *aio__alloc(aio_executor *x, uint32_t c, size_t size)
+{
+    void *block;
+    if (AIO__LIKELY(c < AIO__HUGE && (block = x->free[c]) != 0)) {
+        AIO__UNPOISON(block, aio__class_bytes(c));
+        __builtin_memcpy(&x->free[c], block, sizeof(void *));
+        return block;
+    }
+    return aio__alloc_slow(x, c, size);
+}
+AIO_INLINE void aio__free(aio_executor *x, void *block, uint32_t c)
+{
+    if (AIO__UNLIKELY(c == AIO__HUGE)) {
+        aio__chunk_free(x, block);
+        return;
+    }
+    __builtin_memcpy(block, &x->free[c], sizeof(void *));
+    x->free[c] = block;
+    AIO__POISON(block, aio__class_bytes(c));
+}
+// gcc makes a constant memset of 81 to 8191 bytes a `rep stosq`, which takes 11 ns to start.
+AIO_INLINE void aio__zero(void *p, size_t n)
+{
+    char *c = (char *)p;
+    if (n <= 192) {
+        __builtin_memset(c, 0, n < 64 ? n : 64);
+        if (n > 64) __builtin_memset(c + 64, 0, n < 128 ? (n - 64) & 63 : 64);
+        if (n > 128) __builtin_memset(c + 128, 0, (n - 128) & 127);
+    } else {
+        __asm__("" : "+r"(n));
+        __builtin_memset(c, 0, n);
+    }
+}
+
+// --- the ready ring: room is promised when a slot is reserved, so a push cannot fail
+AIO_INLINE uint32_t aio__push(aio_executor *x, uintptr_t entry)
+{
+    uint32_t at = x->tail++;
+    x->ring[at & x->mask] = entry;
+    return at;
+}
+AIO_COLD aio_result aio__reserve_slow(aio_executor *x)
+{
+    if (x->refusal) return x->refusal;
+    uint32_t old = x->ring ? x->mask + 1 : 0, capacity = old ? old * 2 : 16;
+    if (old > UINT32_MAX / 4) return -ENOMEM;
+    uintptr_t *ring = (uintptr_t *)aio__chunk_new(x, (size_t)capacity * sizeof *ring);
+    if (!ring) return -ENOMEM;
+    for (uint32_t i = x->head; i != x->tail; i++) ring[i & (capacity - 1)] = x->ring[i & x->mask];
+    if (x->ring) aio__chunk_free(x, x->ring);
+    x->ring = ring;
+    x->mask = capacity - 1;
+    x->limit = capacity;
+    return 0;
+}
+AIO_INLINE aio_result aio__reserve(aio_executor *x)     // one more thing that may be queued
+{
+    if (AIO__UNLIKELY(x->slots >= x->limit)) {
+        aio_result r = aio__reserve_slow(x);
+        if (r < 0) return r;
+    }
+    x->slots++;
+    return 0;
+}
+AIO_INLINE void aio__unreserve(aio_executor *x) { x->slots--; }
+// Takes a queued entry back; its slot is given back when the turn comes to it.
+AIO_INLINE void aio__unqueue(aio_executor *x, uint32_t at) { x->ring[at & x->mask] = AIO__RUN_NOTHING; }
+
+// --- frames
+AIO_INLINE void aio__frame_init(const aio_coroutine *co, aio_frame *f, size_t size)
+{
+    uint32_t from = co->scratch->from;
+    aio__zero(f, from ? from : size);
+    f->site = &co->start;
+}
+// Destroys one frame whose body will not (or did not) use it up.
+AIO_FN void aio__frame_drop(aio_frame *f, aio_result dropped)
+{
+    const struct aio__drop *d = f->site->body->coroutine->drop;
+    if (d->hook) d->hook(f, dropped);
+}
+AIO_FN size_t aio__one(void)            // 1, as the compiler cannot know
+{
+    size_t one = 1;
+    __asm__("" : "+r"(one));
+    return one;
+}
+
+// --- lists of futures
+AIO_FN void aio__list_add(aio_future *f, aio_node *n)
+{
+    aio_node *head = f->watchers;
+    n->u.list.target = f;
+    if (!head) {
+        n->u.list.next = n->u.list.prev = n;
+        f->watchers = n;
+        return;
+    }
+    aio_node *tail = head->u.list.prev;
+    tail->u.list.next = n;
+    n->u.list.prev = tail;
+    n->u.list.next = head;
+    head->u.list.prev = n;
+}
+AIO_FN void aio__list_remove(aio_node *n)
+{
+    aio_future *f = n->u.list.target;
+    if (n->u.list.next == n) {
+        f->watchers = 0;
+        return;
+    }
+    n->u.list.prev->u.list.next = n->u.list.next;
+    n->u.list.next->u.list.prev = n->u.list.prev;
+    if (f->watchers == n) f->watchers = n->u.list.next;
+}
+// A future ends: all who watch it are told, in the order in which they came (F-3, T-4).
+AIO_FN void aio__future_finish(aio_future *f, aio_result r)
+{
+    aio_node *head = f->watchers, *n = head;
+    f->result = r;
+    f->flags |= r == -ECANCELED ? AIO__DONE | AIO__CANCELLED : AIO__DONE;
+    if (!head) return;
+    f->watchers = 0;
+    do {
+        aio_node *next = n->u.list.next;
+        n->cls->notify(n, f);
+        n = next;
+    } while (n != head);
+}
+// Binds a future to the loop of the first who waits for it. False: it is another loop's.
+AIO_INLINE bool aio__future_bind(aio_future *f, aio_executor *x)
+{
+    if (!f->loop) f->loop = x;
+    return AIO__LIKELY(f->loop == x);
+}
+AIO_INLINE void aio__saw(aio_future *f)
+{
+    if (!(f->flags & AIO__SEEN)) f->flags |= AIO__SEEN;     // a refused task is a constant
+}
+
+// --- waiters
+static const aio_wait_class aio__ready = { "ready", AIO__WAIT_READY, 0, 0, 0, 0, 0 };
+
+AIO_INLINE void aio_waiter_begin(aio_waiter *w, const aio_wait_class *cls) { w->node.cls = cls; }
+AIO_INLINE void aio__complete_as(aio_waiter *w, aio_result r, const aio_wait_class *cls)
+{
+    w->node.cls = cls;
+    if (AIO__LIKELY(w->future.flags & AIO__IS_TASK)) {
+        w->future.result = r;
+        aio__push(w->future.loop, (uintptr_t)w);
+    } else {
+        aio__future_finish(&w->future, r);
+    }
+}
+AIO_INLINE void aio_complete(aio_waiter *w, aio_result r) { aio__complete_as(w, r, &aio__ready); }
+AIO_INLINE void aio_wake(aio_waiter *w, const aio_wait_class *cls)
+{
+    w->future.flags |= AIO__RESUME;
+    aio__complete_as(w, w->future.result, cls);
+}
+AIO_INLINE bool aio__start(aio_waiter *w, aio_awaitable a) { return a.cls->start(w, &a); }
+
+AIO_FN size_t aio__append(char *text, size_t size, size_t at, const char *more)
+{
+    while (*more && at + 1 < size) text[at++] = *more++;
+    if (at < size) text[at] = 0;
+    return at;
+}
+AIO_FN size_t aio__append_number(char *text, size_t size, size_t at, uint64_t n)
+{
+    char digits[24], *d = digits + sizeof digits;
+    *--d = 0;
+    do *--d = (char)('0' + n % 10);
+    while (n /= 10);
+    return aio__append(text, size, at, d);
+}
+AIO_FN size_t aio_describe(const aio_waiter *w, char *text, size_t size)
+{
+    size_t at = aio__append(text, size, 0, w->node.cls->name);
+    if (!w->node.cls->describe || at + 2 >= size) return at;
+    at = aio__append(text, size, at, " ");
+    return at + w->node.cls->describe(w, text + at, size - at);
+}
+
+// --- scopes
+AIO_FN void aio_scope_enter(aio_scope *s, aio_task *t, const aio_scope_class *cls)
+{
+    s->cls = cls;
+    s->frame = t->leaf;
+    s->outer = t->scopes;
+    t->scopes = s;
+}
+AIO_FN void aio_scope_leave(aio_scope *s, aio_task *t)
+{
+    aio_scope **at = &t->scopes;
+    while (*at && *at != s) at = &(*at)->outer;
+    if (*at) *at = s->outer;
+    s->frame = 0;
+}
+// A frame has returned r: its open scopes end, innermost first (contract 6). AIO_PENDING: one of them
+// waits; the frame then stands at its coroutine's `leaving` site and this goes on from there.
+AIO_COLD aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
+{
+    while (t->scopes && t->scopes->frame == f) {
+        aio_scope *s = t->scopes;
+        aio_result end = s->cls->exit(s, t, r);
+        if (end == AIO_PENDING) {
+            s->result = r;
+            f->site = &f->site->body->coroutine->leaving;
+            return AIO_PENDING;
+        }
+        if (t->scopes == s) aio_scope_leave(s, t);
+        r = end;
+    }
+    return r;
+}
+static inline aio_result aio__leaving_step(aio_frame *f, aio_task *t) { return aio__leave(t, f, t->scopes->result); }
+
+// --- tasks: steps
+AIO_FN void aio__task_finish(aio_task *t, aio_result r);
+AIO_FN void aio__cancel_wait(aio_task *t);
+
+AIO_INLINE bool aio__never_started(const aio_task *t)
+{
+    return !t->leaf->parent && t->leaf->site->kind == AIO__SITE_START;
+}
+// The slow half of a wake: a cancel is owed, or the wait looks again. False: the body is not stepped.
+AIO_COLD bool aio__task_wake(aio_task *t)
+{
+    aio_waiter *w = &t->waiter;
+    bool must_cancel = w->future.flags & AIO__MUST_CANCEL;
+    if (must_cancel && aio__never_started(t)) {                 // C-2
+        aio__frame_drop(t->leaf, -ECANCELED);
+        w->future.flags &= ~(uint32_t)AIO__MUST_CANCEL;
+        aio__task_finish(t, -ECANCELED);
+        return false;
+    }
+    w->future.flags &= ~(uint32_t)AIO__RESUME;
+    aio_result r = must_cancel ? -ECANCELED : w->future.result; // C-4
+    if (w->node.cls->resume) r = w->node.cls->resume(w, must_cancel);
+    if (r == AIO_PENDING) return false;
+    if (r == -ECANCELED) w->future.flags &= ~(uint32_t)AIO__MUST_CANCEL;    // C-8
+    w->node.cls = &aio__ready;
+    w->future.result = r;
+    return true;
+}
+// A step ended without a result. False: the task waits. True: its leaf changed, go on with it.
+AIO_COLD bool aio__task_suspended(aio_task *t)
+{
+    if (t->waiter.future.flags & AIO__AGAIN) {
+        t->waiter.future.flags &= ~(uint32_t)AIO__AGAIN;
+        return true;
+    }
+    t->waiter.future.flags &= ~(uint32_t)AIO__MUST_CANCEL;      // C-6: what it just began to wait for
+    aio__cancel_wait(t);
+    return false;
+}
+// The trampoline: steps the innermost frame; a frame that returns gives its result to its parent.
+AIO_INLINE void aio__task_run(aio_task *t)
+{
+    aio_frame *f = t->leaf;
+    for (;;) {
+        aio_result r = f->site->body->step(f, t);
+        if (r != AIO_PENDING && AIO__UNLIKELY(t->scopes)) r = aio__leave(t, f, r);
+        if (AIO__LIKELY(r == AIO_PENDING)) {
+            if (AIO__LIKELY(!(t->waiter.future.flags & (AIO__AGAIN | AIO__MUST_CANCEL)))) return;
+            if (!aio__task_suspended(t)) return;
+            f = t->leaf;
+            continue;
+        }
+        aio_frame *parent = f->parent;
+        if (!parent) {
+            aio__task_finish(t, r);
+            return;
+        }
+        t->waiter.future.result = r;
+        t->leaf = f = parent;
+    }
+}
+AIO_INLINE void aio__task_step(aio_executor *x, aio_task *t)
+{
+    x->current = t;
+    if (AIO__UNLIKELY(t->waiter.future.flags & (AIO__MUST_CANCEL | AIO__RESUME)) && !aio__task_wake(t)) return;
+    aio__task_run(t);
+}
+
+// --- tasks: making them
+AIO_COLD aio_task *aio__refused(aio_result why)
+{
+#define AIO__REFUSED_TASK(error) { { { AIO__DONE | AIO__SEEN | AIO__IS_TASK | AIO__REFUSED, 1, 0, error, 0 }, \
+    { &aio__ready, { { 0, 0, 0 } } } }, 0, 0, 0, 0, 0, 0, 0 }
+    static const aio_task refused[] = { AIO__REFUSED_TASK(-ENOMEM), AIO__REFUSED_TASK(-EINVAL),
+        AIO__REFUSED_TASK(-EBADFD), AIO__REFUSED_TASK(-EBUSY), AIO__REFUSED_TASK(-EPERM) };
+    uint32_t i = 0;
+    while (refused[i].waiter.future.result != why && i < 4) i++;
+    return (aio_task *)(uintptr_t)&refused[i];
+}
+AIO_INLINE void aio__task_init(aio_executor *x, aio_task *t, uint32_t flags, const aio_coroutine *co,
+                               size_t size)
+{
+    t->waiter.future.flags = AIO__IS_TASK | flags;
+    t->waiter.future.refs = 2;
+    t->waiter.future.watchers = 0;
+    t->waiter.future.result = 0;
+    t->waiter.future.loop = x;
+    t->waiter.node.cls = &aio__ready;
+    t->leaf = (aio_frame *)(void *)(t + 1);
+    t->scopes = 0;
+    t->cancelling = 0;
+    t->extra = 0;
+    aio__frame_init(co, t->leaf, size);
+}
+AIO_INLINE aio_task *aio__task_new(aio_executor *x, const aio_coroutine *co, size_t size)
+{
+    if (AIO__UNLIKELY(!x)) return aio__refused(-EINVAL);
+    aio_result r = aio__reserve(x);
+    if (AIO__UNLIKELY(r < 0)) return aio__refused(r);
+    uint32_t c = aio__class_of(sizeof(aio_task) + size);
+    aio_task *t = (aio_task *)aio__alloc(x, c, sizeof(aio_task) + size);
+    if (AIO__UNLIKELY(!t)) {
+        aio__unreserve(x);
+        return aio__refused(-ENOMEM);
+    }
+    aio__task_init(x, t, c << AIO__CLASS_SHIFT, co, size);
+    return t;
+}
+AIO_FN aio_task *aio__task_new_in(aio_task *t, size_t slot_bytes, const aio_coroutine *co, size_t size)
+{
+    aio_executor *x = aio__running();
+    if (!x || slot_bytes < sizeof(aio_task) + size) return aio__refused(-EINVAL);
+    if (t->waiter.future.refs) return aio__refused(-EBUSY);
+    aio_result r = aio__reserve(x);
+    if (r < 0) return aio__refused(r);
+    aio__task_init(x, t, AIO__IN_SLOT, co, size);
+    return t;
+}
+AIO_INLINE void aio__task_link(aio_executor *x, aio_task *t)
+{
+    t->id = ++x->next_id;
+    x->live++;
+    t->next = 0;
+    t->prev = x->last;
+    if (t->prev) t->prev->next = t;
+    else x->first = t;
+    x->last = t;
+}
+AIO_INLINE void aio__task_unlink(aio_executor *x, aio_task *t)
+{
+    x->live--;
+    if (t->next) t->next->prev = t->prev;
+    else x->last = t->prev;
+    if (t->prev) t->prev->next = t->next;
+    else x->first = t->next;
+}
+AIO_INLINE void aio__task_begin(aio_task *t)
+{
+    aio_executor *x = t->waiter.future.loop;
+    aio__task_link(x, t);
+    aio__push(x, (uintptr_t)t);
+}
+AIO_INLINE bool aio__stack_low(const aio_executor *x)
+{
+    return (char *)__builtin_frame_address(0) < x->stack_floor;
+}
+AIO_COLD void aio__task_begin_eager(aio_task *t)        // EA-1, EA-3
+{
+    aio_executor *x = t->waiter.future.loop;
+    aio__task_link(x, t);
+    if (!x->running || aio__stack_low(x)) {
+        aio__push(x, (uintptr_t)t);
+        return;
+    }
+    aio_task *current = x->current;
+    aio__task_step(x, t);
+    x->current = current;
+}
+AIO_INLINE AIO_NODISCARD aio_task *aio__handle(aio_task *t) { return t; }
+#ifdef AIO_STRICT
+AIO_FN bool aio__task_fill(aio_task *t, const aio_coroutine *co, aio_frame *arguments)
+{
+    if (!t->leaf) {
+        aio__frame_drop(arguments, t->waiter.future.result);
+        return false;
+    }
+    __builtin_memcpy(t->leaf, arguments, co->scratch->from ? co->scratch->from : co->size);
+    return true;
+}
+AIO_FN AIO_NODISCARD aio_task *aio__task_begin_from(aio_task *t, const aio_coroutine *co, aio_frame *arguments)
+{
+    if (aio__task_fill(t, co, arguments)) aio__task_begin(t);
+    return t;
+}
+AIO_FN AIO_NODISCARD aio_task *aio__task_begin_eager_from(aio_task *t, const aio_coroutine *co,
+                                                          aio_frame *arguments)
+{
+    if (aio__task_fill(t, co, arguments)) aio__task_begin_eager(t);
+    return t;
+}
+#endif
+
+// --- tasks: ending them
+AIO_INLINE void aio__task_free(aio_executor *x, aio_task *t)
+{
+    if (AIO__UNLIKELY(t->extra)) aio__free(x, t->extra, aio__class_of(sizeof *t->extra));
+    if (AIO__UNLIKELY(t->waiter.future.flags & AIO__IN_SLOT)) t->waiter.future.refs = 0;
+    else aio__free(x, t, t->waiter.future.flags >> AIO__CLASS_SHIFT);
+}
+// An ended task that nobody holds: an error nobody saw is told (F-8), a value is given back.
+AIO_COLD void aio__task_unseen(aio_executor *x, aio_task *t, bool detached)
+{
+    aio_result r = t->waiter.future.result;
+    if (r >= 0) {
+        if (!detached) aio__frame_drop((aio_frame *)(void *)(t + 1), r);
+    } else if (r != -ECANCELED) {
+        const aio_frame *f = (const aio_frame *)(const void *)(t + 1);
+        aio__report(x, "task error was never retrieved", r, &t->waiter.future, f->site);
+    }
+}
+AIO_FN void aio__task_release(aio_task *t)
+{
+    aio_future *f = &t->waiter.future;
+    if (AIO__UNLIKELY(f->flags & AIO__REFUSED)) return;
+    if (--f->refs) return;
+    if (AIO__UNLIKELY(!(f->flags & AIO__SEEN))) aio__task_unseen(f->loop, t, false);
+    aio__task_free(f->loop, t);
+}
+AIO_FN void aio__task_finish(aio_task *t, aio_result r)
+{
+    aio_future *f = &t->waiter.future;
+    aio_executor *x = f->loop;
+    if (AIO__UNLIKELY(f->flags & AIO__MUST_CANCEL) && r >= 0) {     // C-7
+        aio__frame_drop((aio_frame *)(void *)(t + 1), r);
+        r = -ECANCELED;
+    }
+    aio__task_unlink(x, t);
+    aio__unreserve(x);
+    if (AIO__LIKELY(f->refs == 1 && !f->watchers)) {                // detached
+        f->result = r;
+        if (AIO__UNLIKELY(r < 0)) aio__task_unseen(x, t, true);
+        aio__task_free(x, t);
+        return;
+    }
+    t->waiter.node.cls = &aio__ready;
+    aio__future_finish(f, r);
+    if (--f->refs) return;
+    if (!(f->flags & AIO__SEEN)) aio__task_unseen(x, t, true);
+    aio__task_free(x, t);
+}
+
+// --- tasks: cancelling them
+// The next task on the way of a cancel: whom `t` waits for, if that has not ended.
+AIO_INLINE aio_task *aio__awaited_task(const aio_task *t)
+{
+    uint32_t kind = t->waiter.node.cls->kind;
+    if (kind != AIO__WAIT_TASK && kind != AIO__WAIT_JOIN) return 0;
+    aio_task *inner = AIO__TASK_OF(t->waiter.node.u.list.target);
+    return inner->waiter.future.flags & AIO__DONE ? 0 : inner;
+}
+AIO_COLD void aio__note_cancel(aio_task *t);
+AIO_INLINE bool aio__wait_cancel(aio_waiter *w) { return w->node.cls->cancel && w->node.cls->cancel(w); }
+// Cancels what `t` waits for; if that is another task, what that one waits for, and so on (C-5). A
+// loop, not a recursion: a chain of 100,000 tasks is legal. On a cycle (T-11) the wait that closes it
+// is ended.
+AIO_FN void aio__cancel_wait(aio_task *t)
+{
+    aio_task *from = t, *inner;
+    while ((inner = aio__awaited_task(t)) != 0) {
+        if (inner->waiter.future.flags & AIO__MARK) {
+            bool joined = t->waiter.node.cls->kind == AIO__WAIT_JOIN;
+            aio__list_remove(&t->waiter.node);
+            aio_complete(&t->waiter, -ECANCELED);
+            if (joined) aio__task_release(inner);
+            break;
+        }
+        t->waiter.future.flags |= AIO__MARK;
+        t = inner;
+        t->cancelling++;
+        aio__note_cancel(t);
+    }
+    if (!inner && !aio__wait_cancel(&t->waiter)) t->waiter.future.flags |= AIO__MUST_CANCEL;
+    for (; from->waiter.future.flags & AIO__MARK; from = AIO__TASK_OF(from->waiter.node.u.list.target))
+        from->waiter.future.flags &= ~(uint32_t)AIO__MARK;
+}
+AIO_FN struct aio__task_extra *aio__task_more(aio_task *t)
+{
+    if (t->extra || (t->waiter.future.flags & AIO__REFUSED)) return t->extra;
+    size_t size = sizeof *t->extra;
+    t->extra = (struct aio__task_extra *)aio__alloc(t->waiter.future.loop, aio__class_of(size), size);
+    if (t->extra) aio__zero(t->extra, size);
+    return t->extra;
+}
+AIO_COLD void aio__note_cancel(aio_task *t)
+{
+    struct aio__task_extra *e = aio__task_more(t);
+    if (!e) return;
+    e->cancels++;
+    e->cancel_site = t->leaf->site;
+}
+AIO_FN bool aio_task_cancel(aio_task *t)
+{
+    if (t->waiter.future.flags & AIO__DONE) {
+        aio__saw(&t->waiter.future);
+        return false;
+    }
+    t->cancelling++;
+    aio__note_cancel(t);
+    aio__cancel_wait(t);
+    return true;
+}
+AIO_FN uint32_t aio_task_uncancel(aio_task *t)
+{
+    if (t->cancelling && --t->cancelling == 0)
+        t->waiter.future.flags &= ~(uint32_t)(AIO__MUST_CANCEL | AIO__CANCEL_ASKED);   // C-10
+    return t->cancelling;
+}
+AIO_FN uint32_t aio_task_cancelling(const aio_task *t) { return t->cancelling; }
+AIO_FN const aio_site *aio_task_swallowed(const aio_task *t, uint32_t *count)
+{
+    *count = t->extra ? t->extra->cancels : 0;
+    return t->extra ? t->extra->cancel_site : 0;
+}
+
+// --- tasks: the rest
+AIO_FN void aio_detach(aio_task *t) { aio__task_release(t); }
+AIO_FN aio_task *aio_task_retain(aio_task *t)
+{
+    if (!(t->waiter.future.flags & AIO__REFUSED)) t->waiter.future.refs++;
+    return t;
+}
+AIO_FN aio_frame *aio__task_frame(aio_task *t)
+{
+    return t->waiter.future.flags & AIO__REFUSED ? 0 : (aio_frame *)(void *)(t + 1);
+}
+AIO_FN aio_future *aio_task_future(aio_task *t) { return &t->waiter.future; }
+AIO_FN bool aio_task_done(const aio_task *t) { return aio_future_done(&t->waiter.future); }
+AIO_FN bool aio_task_cancelled(const aio_task *t) { return aio_future_cancelled(&t->waiter.future); }
+AIO_FN aio_result aio_task_result(aio_task *t) { return aio_future_result(&t->waiter.future); }
+AIO_FN const char *aio_task_name(const aio_task *t)
+{
+    if (t->waiter.future.flags & AIO__REFUSED) return "refused";
+    if (t->extra && t->extra->name) return t->extra->name;
+    return ((const aio_frame *)(const void *)(t + 1))->site->body->coroutine->name;
+}
+AIO_FN aio_result aio_task_set_name(aio_task *t, const char *name)
+{
+    struct aio__task_extra *e = aio__task_more(t);
+    if (!e) return -ENOMEM;
+    e->name = name;
+    return 0;
+}
+AIO_FN void *aio_task_user(const aio_task *t) { return t->extra ? t->extra->user : 0; }
+AIO_FN aio_result aio_task_set_user(aio_task *t, void *user)
+{
+    struct aio__task_extra *e = aio__task_more(t);
+    if (!e) return -ENOMEM;
+    e->user = user;
+    return 0;
+}
+AIO_FN uint32_t aio_task_id(const aio_task *t) { return t->id; }
+AIO_FN aio_task *aio_current_task(void) { return aio__running() ? aio__running()->current : 0; }
+AIO_FN aio_task *aio__task_first(aio_executor *x) { return x->first; }
+AIO_FN aio_task *aio_task_next(const aio_task *t) { return t->next; }
+
+// --- futures
+AIO_FN bool aio_future_done(const aio_future *f) { return f->flags & AIO__DONE; }
+AIO_FN bool aio_future_cancelled(const aio_future *f) { return f->flags & AIO__CANCELLED; }
+AIO_FN aio_result aio_future_result(aio_future *f)
+{
+    if (!(f->flags & AIO__DONE)) return -EINPROGRESS;
+    aio__saw(f);
+    return f->result;
+}
+AIO_FN aio_result aio_future_set_result(aio_future *f, aio_result r)
+{
+    if (f->flags & AIO__IS_TASK) return -EPERM;         // T-9
+    if (f->flags & AIO__DONE) return -EALREADY;         // F-1
+    aio__future_finish(f, r);
+    return 0;
+}
+AIO_FN aio_result aio_future_set_error(aio_future *f, aio_result error)
+{
+    return error < 0 ? aio_future_set_result(f, error) : -EINVAL;
+}
+AIO_FN bool aio_future_cancel(aio_future *f)
+{
+    if (f->flags & AIO__IS_TASK) return aio_task_cancel(AIO__TASK_OF(f));
+    if (f->flags & AIO__DONE) {
+        aio__saw(f);
+        return false;
+    }
+    aio__future_finish(f, -ECANCELED);
+    return true;
+}
+AIO_FN aio_result aio_future_destroy(aio_future *f)
+{
+    if (f->flags & AIO__IS_TASK) return -EPERM;
+    if (!(f->flags & AIO__DONE)) aio__future_finish(f, -ECANCELED);
+    else if (f->result < 0 && f->result != -ECANCELED && !(f->flags & AIO__SEEN))
+        aio__report(f->loop ? f->loop : aio__running(), "future error was never retrieved", f->result, f, 0);
+    aio__zero(f, sizeof *f);
+    return 0;
+}
+
+// --- done-callbacks
+AIO_FN void aio__callback_run(aio_node *n)
+{
+    aio_callback *cb = (aio_callback *)(void *)n;
+    aio_future *f = n->u.list.target;
+    aio_executor *x = f->loop;
+    bool is_task = f->flags & AIO__IS_TASK;
+    int r = cb->fn(f, cb->arg);                 // may reuse cb, and free a future that is no task
+    if (AIO__UNLIKELY(r < 0)) aio__report(x, "a done-callback failed", r, 0, 0);    // F-5
+    if (is_task) aio__task_release(AIO__TASK_OF(f));
+}
+AIO_FN void aio__callback_notify(aio_node *n, aio_future *f)
+{
+    if (f->flags & AIO__IS_TASK) f->refs++;     // the callback will look at it
+    aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
+}
+static const aio_wait_class aio__callback_class =
+    { "callback", AIO__WAIT_CALLBACK, 0, 0, aio__callback_notify, aio__callback_run, 0 };
+AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
+                                               int (*fn)(aio_future *, void *), void *arg)
+{
+    aio_executor *x = f->loop ? f->loop : aio__running();
+    if (!x || (f->flags & AIO__REFUSED)) return -EINVAL;
+    aio_result r = aio__reserve(x);
+    if (r < 0) return r;
+    f->loop = x;
+    cb->fn = fn;
+    cb->arg = arg;
+    cb->node.cls = &aio__callback_class;
+    cb->node.u.list.target = f;
+    if (f->flags & AIO__DONE) aio__callback_notify(&cb->node, f);
+    else aio__list_add(f, &cb->node);
+    return 0;
+}
+AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_future *, void *), void *arg)
+{
+    uint32_t removed = 0, listed = 0;
+    aio_node *n = f->watchers;
+    if (!n) return 0;
+    do listed++;
+    while ((n = n->u.list.next) != f->watchers);
+    for (n = f->watchers; listed; listed--) {
+        aio_node *next = n->u.list.next;
+        aio_callback *cb = (aio_callback *)(void *)n;
+        if (n->cls->kind == AIO__WAIT_CALLBACK && cb->fn == fn && cb->arg == arg) {
+            aio__list_remove(n);
+            aio__unreserve(f->loop);
+            removed++;
+        }
+        n = next;
+    }
+    return removed;
+}
+
+// --- awaitable: a future, a task
+AIO_FN bool aio__watch_cancel(aio_waiter *w) { return aio_future_cancel(w->node.u.list.target); }
+AIO_FN void aio__future_notify(aio_node *n, aio_future *f)
+{
+    aio_complete(AIO__CONTAINER(n, aio_waiter, node), f->result);
+}
+AIO_FN void aio__join_notify(aio_node *n, aio_future *f)
+{
+    aio__future_notify(n, f);
+    aio__task_release(AIO__TASK_OF(f));
+}
+AIO_FN size_t aio__task_describe(const aio_waiter *w, char *text, size_t size)
+{
+    const aio_task *t = AIO__TASK_OF(w->node.u.list.target);
+    size_t at = aio__append(text, size, 0, aio_task_name(t));
+    at = aio__append(text, size, at, "#");
+    return aio__append_number(text, size, at, t->id);
+}
+static const aio_wait_class aio__future_wait =
+    { "future", AIO__WAIT_FUTURE, aio__watch_cancel, 0, aio__future_notify, 0, 0 };
+static const aio_wait_class aio__task_wait =
+    { "task", AIO__WAIT_TASK, aio__watch_cancel, 0, aio__future_notify, 0, aio__task_describe };
+static const aio_wait_class aio__join_wait =
+    { "task", AIO__WAIT_JOIN, aio__watch_cancel, 0, aio__join_notify, 0, aio__task_describe };
+
+AIO_INLINE bool aio__watch(aio_waiter *w, aio_future *f, const aio_wait_class *cls)
+{
+    aio__saw(f);
+    if (f->flags & AIO__DONE) {                     // T-3
+        w->future.result = f->result;
+        return true;
+    }
+    if (AIO__UNLIKELY(!aio__future_bind(f, w->future.loop))) {      // F-10
+        w->future.result = -EXDEV;
+        return true;
+    }
+    if (AIO__UNLIKELY(f == &w->future)) {           // T-10
+        aio_complete(w, -EDEADLK);
+        return false;
+    }
+    aio__list_add(f, &w->node);
+    w->node.cls = cls;
+    return false;
+}
+AIO_FN bool aio__future_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_future *f = (aio_future *)a->u.p[0];
+    return aio__watch(w, f, f->flags & AIO__IS_TASK ? &aio__task_wait : &aio__future_wait);
+}
+AIO_FN bool aio__join_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_task *t = (aio_task *)a->u.p[0];
+    if (!aio__watch(w, &t->waiter.future, &aio__join_wait)) {
+        if (AIO__UNLIKELY(&t->waiter == w)) aio__task_release(t);
+        return false;
+    }
+    aio__task_release(t);
+    return true;
+}
+static const aio_await_class aio__future_await = { aio__future_start, "future", AIO__AWAIT_OWN };
+static const aio_await_class aio__join_await = { aio__join_start, "join", AIO__AWAIT_OWN };
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_future_wait(aio_future *f)
+{
+    aio_awaitable a;
+    a.cls = &aio__future_await;
+    a.u.p[0] = f;
+    return a;
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_join(aio_task *t)
+{
+    aio_awaitable a;
+    a.cls = &aio__join_await;
+    a.u.p[0] = t;
+    return a;
+}
+
+// --- awaitable: the next turn
+AIO_INLINE bool aio__next_turn_start(aio_waiter *w, const aio_awaitable *a)
+{
+    (void)a;
+    aio_complete(w, 0);
+    return false;
+}
+static const aio_await_class aio__next_turn_await = { aio__next_turn_start, "next turn", AIO__AWAIT_NEXT_TURN };
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_next_turn(void)
+{
+    aio_awaitable a;
+    a.cls = &aio__next_turn_await;
+    return a;
+}
+
+// --- awaitable: a nested call
+// The child's first step runs at once, as a C call; below the stack floor the trampoline does it.
+AIO_INLINE bool aio__run_child(aio_task *t, aio_frame *f, const aio_coroutine *co)
+{
+    f->parent = t->leaf;
+    t->leaf = f;
+    if (AIO__UNLIKELY(aio__stack_low(t->waiter.future.loop))) {
+        t->waiter.future.flags |= AIO__AGAIN;
+        return false;
+    }
+    aio_result r = co->body.step(f, t);
+    if (r == AIO_PENDING) return false;
+    if (AIO__UNLIKELY(t->scopes) && (r = aio__leave(t, f, r)) == AIO_PENDING) return false;
+    t->leaf = f->parent;
+    t->waiter.future.result = r;
+    return true;
+}
+AIO_INLINE bool aio__needs_task(aio_waiter *w)
+{
+    if (AIO__LIKELY(w->future.flags & AIO__IS_TASK)) return false;
+    w->future.result = -EINVAL;
+    return true;
+}
+AIO_INLINE bool aio__call_start(aio_waiter *w, const aio_awaitable *a)
+{
+    if (aio__needs_task(w)) return true;
+    return aio__run_child(AIO__TASK_OF(w), (aio_frame *)a->u.p[0], (const aio_coroutine *)a->u.cp[1]);
+}
+static const aio_await_class aio__call_await = { aio__call_start, "call", AIO__AWAIT_CALL };
+AIO_INLINE AIO_NODISCARD aio_awaitable aio__call(const aio_coroutine *co, void *frame)
+{
+    aio_awaitable a;
+    a.cls = &aio__call_await;
+    a.u.p[0] = frame;
+    a.u.cp[1] = co;
+    return a;
+}
+
+// --- awaitable: a nested call in a block. A guard frame between caller and callee gives it back.
+struct aio__guard {
+    aio_frame aio;
+    uint64_t block_class;
+    uint64_t unused;            // keeps the callee's frame at 16 bytes
+};
+AIO_FN void aio__guard_free(aio_executor *x, struct aio__guard *g) { aio__free(x, g, (uint32_t)g->block_class); }
+static inline aio_result aio__guard_step(aio_frame *f, aio_task *t)
+{
+    t->leaf = f->parent;        // the callee's result stays where it is
+    aio__guard_free(t->waiter.future.loop, (struct aio__guard *)(void *)f);
+    t->waiter.future.flags |= AIO__AGAIN;
+    return AIO_PENDING;
+}
+static const struct aio__drop aio__no_drop = { 0 };
+static const struct aio__scratch aio__no_scratch = { 0 };
+static const aio_coroutine aio__guard_co = {
+    { aio__guard_step, &aio__guard_co }, { aio__guard_step, &aio__guard_co },
+    { 0, &aio__guard_co.body, "call_new", 0, AIO__SITE_GUARD },
+    { 0, &aio__guard_co.body, "call_new", 0, AIO__SITE_GUARD },
+    &aio__no_drop, &aio__no_scratch, "call_new", "aio.h", 0 };
+AIO_FN void *aio__call_block(aio_task *t, const aio_coroutine *co, size_t size)
+{
+    size_t total = sizeof(struct aio__guard) + size;
+    uint32_t c = aio__class_of(total);
+    struct aio__guard *g = (struct aio__guard *)aio__alloc(t->waiter.future.loop, c, total);
+    if (!g) return 0;
+    g->aio.site = &aio__guard_co.start;
+    g->block_class = c;
+    aio_frame *f = (aio_frame *)(void *)(g + 1);
+    aio__frame_init(co, f, size);
+    return f;
+}
+AIO_FN bool aio__call_new_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_frame *f = (aio_frame *)a->u.p[0];
+    if (AIO__UNLIKELY(!f)) {
+        w->future.result = -ENOMEM;
+        return true;
+    }
+    if (aio__needs_task(w)) return true;
+    aio_task *t = AIO__TASK_OF(w);
+    struct aio__guard *g = (struct aio__guard *)(void *)f - 1;
+    g->aio.parent = t->leaf;
+    t->leaf = &g->aio;
+    if (!aio__run_child(t, f, (const aio_coroutine *)a->u.cp[1])) return false;
+    t->leaf = g->aio.parent;
+    aio__guard_free(w->future.loop, g);
+    return true;
+}
+static const aio_await_class aio__call_new_await = { aio__call_new_start, "call", AIO__AWAIT_CALL };
+AIO_FN AIO_NODISCARD aio_awaitable aio__call_new(const aio_coroutine *co, void *frame)
+{
+    aio_awaitable a;
+    a.cls = &aio__call_new_await;
+    a.u.p[0] = frame;
+    a.u.cp[1] = co;
+    return a;
+}
+#ifdef AIO_STRICT
+AIO_FN AIO_NODISCARD aio_awaitable aio__call_new_from(aio_task *t, const aio_coroutine *co, aio_frame *arguments)
+{
+    void *f = aio__call_block(t, co, co->size);
+    if (f) __builtin_memcpy(f, arguments, co->scratch->from ? co->scratch->from : co->size);
+    else aio__frame_drop(arguments, -ENOMEM);
+    return aio__call_new(co, f);
+}
+#endif
+
+// --- executor
+AIO_FN aio_result aio_executor_init(aio_executor *x, const struct aio_executor_options *options)
+{
+    aio__zero(x, sizeof *x);
+    x->options = *options;
+    x->slab_bytes = AIO_SLAB_BYTES_MIN;
+    return aio__reserve_slow(x);
+}
+AIO_INLINE uint32_t aio__run_entry(aio_executor *x, uintptr_t e)
+{
+    if (AIO__LIKELY((e & 7) == AIO__RUN_TASK)) {
+        aio__task_step(x, (aio_task *)e);
+        return 1;
+    }
+    x->current = 0;                         // T-7
+    if ((e & 7) == AIO__RUN_NODE) {
+        aio_node *n = (aio_node *)(e - AIO__RUN_NODE);
+        aio__unreserve(x);
+        n->cls->run(n);
+        return 1;
+    }
+    aio__unreserve(x);                      // a tombstone
+    return 0;
+}
+AIO_FN uint32_t aio_executor_turn(aio_executor *x)
+{
+    aio_executor *outer = aio__running_executor;
+    aio_task *current = x->current;
+    char *floor = x->stack_floor;
+    uint32_t end = x->tail, ran = 0;
+    aio__running_executor = x;
+    x->stack_floor = (char *)__builtin_frame_address(0) - AIO_CALL_STACK;
+    x->running++;
+    while ((int32_t)(end - x->head) > 0) ran += aio__run_entry(x, x->ring[x->head++ & x->mask]);
+    x->running--;
+    x->stack_floor = floor;
+    x->current = current;
+    aio__running_executor = outer;
+    x->turns += ran != 0;
+    return ran;
+}
+// A task that will never be resumed: it is told, its frames are dropped leaf to root (contract 11).
+AIO_COLD void aio__task_destroy(aio_executor *x, aio_task *t)
+{
+    aio__report(x, "task was destroyed but it is pending", 0, &t->waiter.future, t->leaf->site);
+    for (aio_frame *f = t->leaf, *parent; f; f = parent) {
+        parent = f->parent;
+        if (f->site->kind != AIO__SITE_LEAVING) aio__frame_drop(f, -ECANCELED);
+    }
+    aio__task_unlink(x, t);
+    if (t->waiter.future.flags & AIO__IN_SLOT) t->waiter.future.refs = 0;
+}
+// Refuses all from now on and drops every live task, newest first.
+AIO_FN void aio__executor_drop(aio_executor *x)
+{
+    if (!x->refusal) x->refusal = -EBADFD;
+    x->limit = 0;
+    while (x->last) aio__task_destroy(x, x->last);
+}
+AIO_FN void aio_executor_close(aio_executor *x)
+{
+    aio__executor_drop(x);
+    for (struct aio__chunk *c = x->chunks, *next; c; c = next) {
+        next = c->next;
+        x->options.allocator.release(x->options.allocator.context, c);
+    }
+    x->chunks = 0;
+    x->ring = 0;
+    x->slab = x->slab_end = 0;
+    x->head = x->tail = 0;
+    __builtin_memset(x->free, 0, sizeof x->free);
+}
+#endif

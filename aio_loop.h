@@ -1,0 +1,933 @@
+// aio_loop.h - an event loop with time for aio.h: turns, timers, sleep, callbacks, a virtual clock.
+// SPDX-License-Identifier: MIT
+//
+// The loop runs coroutines in turns, as asyncio's does. It needs POSIX and knows nothing of io_uring;
+// aio_io_uring.h plugs into it. Its clock can be simulated: then time jumps when all wait for it.
+//
+//     struct say { aio_frame aio; const char *word; };
+//
+//     aio_async(say) {
+//         for (self->word = "one"; self->word; self->word = 0) puts(self->word);
+//         aio_try(aio_sleep(AIO_SECOND));
+//         return 0;
+//     } aio_end
+//
+//     int main(void) { return aio_run(say) < 0; }
+//
+// INDEX
+//   run          aio_run aio_run_with
+//   loop         aio_loop_init aio_loop_run_until_complete aio_loop_run_forever aio_loop_stop
+//                aio_loop_is_running aio_loop_is_closed aio_loop_close aio_running_loop
+//   time         AIO_USEC AIO_MSEC AIO_SECOND AIO_FOREVER aio_loop_time aio_sleep aio_sleep_until
+//   callbacks    aio_call_soon aio_call_later aio_call_at aio_call_soon_threadsafe aio_handle_cancel
+//   looking in   aio_loop_turn aio_loop_dump aio_task_dump aio_strerror
+//   backend      aio_backend (for headers like aio_io_uring.h)
+//
+// RULES
+//   Time     int64 nanoseconds. Durations are relative; <= 0 means now. Deadlines are loop time.
+//   Errors   Negative errno, as everywhere. What no caller can see goes to `on_error`.
+//   Threads  A loop belongs to the thread that first runs it; only *_threadsafe calls may come from
+//            another one. In a forked child every call gives -EPERM.
+#ifndef AIO_LOOP_H
+#define AIO_LOOP_H
+
+// ------------------------------------------------------------------------------------- >>config
+// POSIX names are wanted below; with -std=c11 they show only if this is the first header.
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE
+#endif
+
+// ----------------------------------------------------------------------------------- >>includes
+#include "aio.h"
+#include <poll.h>       // ppoll
+#include <pthread.h>    // the inbox's lock, the owner
+#include <signal.h>     // SIGPIPE
+#include <stdio.h>      // dumps
+#include <stdlib.h>     // the default allocator
+#include <string.h>
+#include <time.h>       // clock_gettime
+#include <unistd.h>
+#ifdef __linux__
+#  include <sys/eventfd.h>
+#endif
+#ifdef __has_include
+#  if __has_include(<sys/single_threaded.h>)
+#    include <sys/single_threaded.h>
+#    define AIO__SINGLE_THREADED __libc_single_threaded
+#  endif
+#endif
+#ifndef AIO__SINGLE_THREADED
+#  define AIO__SINGLE_THREADED 0
+#endif
+#if !defined CLOCK_MONOTONIC || !defined SIG_BLOCK
+#  error "aio_loop.h: POSIX is hidden. Include it first, or compile with -D_GNU_SOURCE or -std=gnu11."
+#endif
+
+// -------------------------------------------------------------------------------------- >>types
+#define AIO_USEC INT64_C(1000)
+#define AIO_MSEC INT64_C(1000000)
+#define AIO_SECOND INT64_C(1000000000)
+#define AIO_FOREVER INT64_MAX       // no limit
+
+enum aio_clock {
+    AIO_CLOCK_MONOTONIC,            // the system's
+    AIO_CLOCK_VIRTUAL,              // from 0; jumps to the next timer when nothing can run
+};
+
+// Zero is the default of every field.
+struct aio_loop_options {
+    enum aio_clock clock;
+    bool allow_nested;              // a run inside a run of the same loop is not refused
+    int64_t shutdown_ns;            // aio_run names tasks that take longer to end: 5 s
+    // What went wrong and no caller can see; null: a line on standard error.
+    void (*on_error)(aio_loop *loop, const struct aio_report *report, void *context);
+    void *context;
+    struct aio_allocator allocator; // default: aligned_alloc and free
+};
+
+typedef struct aio_handle aio_handle;
+typedef struct aio_backend aio_backend;
+
+// A callback that will run: the caller's storage, free again once it has run or was cancelled.
+struct aio_handle {
+    aio_node node;
+    int (*fn)(void *arg);
+    void *arg;
+    aio_loop *loop;
+    aio_handle *next;               // private: in the inbox
+};
+
+// What waits for the outside world. Called by the owner thread, but for wake.
+struct aio_backend {
+    const char *name;
+    // Starts what was prepared, and completes the waits that are over. If nothing is: waits for the
+    // first, at most timeout_ns (0: does not wait; AIO_FOREVER).
+    void (*wait)(aio_loop *loop, int64_t timeout_ns);
+    void (*wake)(aio_loop *loop);       // makes a wait in another thread return; may be null
+    void (*drain)(aio_loop *loop);      // ends everything in flight; no task is resumed afterwards
+    void (*close)(aio_loop *loop);
+    void (*forked)(aio_loop *loop);     // in a forked child: refuses from now on
+};
+
+struct aio__timer_entry { int64_t when; aio_node *node; };
+
+// What other threads may hold; outlives the loop.
+struct aio__inbox {
+    pthread_mutex_t lock;
+    aio_handle *first, *last;       // under the lock
+    bool closed;                    // under the lock
+    int full;                       // atomic: there is something in it
+    int sleeping;                   // atomic: the owner waits, or is about to
+    int wake_fd, wake_write_fd;
+};
+
+// An event loop. Embeds the executor first.
+struct aio_loop {
+    aio_executor executor;
+    // Timers: a 4-ary heap, ordered by (deadline, order of arming).
+    struct aio__timer_entry *timers;
+    uint32_t timer_count, timer_capacity, timer_seq;
+    uint32_t in_flight;             // waits that the outside world owes
+    int64_t now;                    // the virtual clock
+    const aio_backend *backend;     // null: only time and other threads
+    void *backend_state;
+    struct aio__inbox *inbox;
+    bool is_virtual, stopping, closed, forked, owned;
+    uint32_t runs;                  // depth of runs
+    pthread_t owner;
+    pid_t pid;
+    struct aio_loop_options options;
+};
+
+// ---------------------------------------------------------------------------------------- >>api
+
+// --- run
+
+// aio_run(name, .argument = value, …)
+// Makes a loop, runs coroutine `name` to its end, cancels what it left running and waits for that,
+// closes the loop. Ignores SIGPIPE if that is at its default.
+// Result: the coroutine's; -EBUSY: a loop runs in this thread; -ENOMEM, -EMFILE: no loop;
+// -EDEADLK: all wait for something that cannot come (who for what is told).
+#define aio_run(...) aio_run_with(((const struct aio_loop_options *)0), __VA_ARGS__)
+
+// aio_run_with(&(struct aio_loop_options){ … }, name, …): the same, with options.
+#define aio_run_with(options, ...) AIO__RUN(__COUNTER__, options, __VA_ARGS__, )
+
+// --- loop
+
+// Prepares a loop. options may be null. Result: 0, -ENOMEM, -EMFILE.
+// Lifetime: the loop must not move until it is closed.
+AIO_FN aio_result aio_loop_init(aio_loop *loop, const struct aio_loop_options *options);
+
+// Runs until a task (or a future) has ended. The handle stays the caller's.
+// Result: the task's; -EINPROGRESS: stopped before; -EDEADLK: it can never end; -EBUSY: a loop runs in
+// this thread (a nested run: await instead, or allow_nested); -EPERM: another thread owns the loop, or
+// this is a forked child; -EBADFD: closed.
+#ifdef __cplusplus
+AIO_FN aio_result aio_loop_run_until_complete(aio_loop *loop, aio_task *task);
+AIO_FN aio_result aio_loop_run_until_complete(aio_loop *loop, aio_future *future);
+#else
+#  define aio_loop_run_until_complete(loop, what) _Generic((what), \
+       aio_task *: aio__run_until_task, aio_future *: aio__run_until_future)(loop, what)
+#endif
+
+// Runs until aio_loop_stop. Result: 0; errors as above.
+AIO_FN aio_result aio_loop_run_forever(aio_loop *loop);
+
+// The run returns after the current turn; before a run: that run makes exactly one turn.
+AIO_FN void aio_loop_stop(aio_loop *loop);
+AIO_FN bool aio_loop_is_running(const aio_loop *loop);
+AIO_FN bool aio_loop_is_closed(const aio_loop *loop);
+
+// Ends a loop: operations are ended and their results disposed of; drop hooks run, newest task first;
+// no body is resumed; all memory goes back, so every handle is void. Twice is harmless.
+// Result: 0; -EBUSY while it runs; -EPERM in another thread.
+AIO_FN aio_result aio_loop_close(aio_loop *loop);
+
+// The loop that runs in this thread, or null.
+AIO_FN aio_loop *aio_running_loop(void);
+
+// --- time
+
+// The loop's clock in nanoseconds, read freshly (24 ns). Virtual: starts at 0.
+AIO_FN int64_t aio_loop_time(const aio_loop *loop);
+
+// Awaitable: sleeps for a duration; <= 0: one turn; AIO_FOREVER: until cancelled. Never wakes early.
+// Result: 0; -ECANCELED; -ENOMEM when the table of timers cannot grow.
+// Cost: one entry of 16 bytes in the heap; no system call.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep(int64_t ns);
+// Awaitable: the same, until a moment of the loop's clock.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when);
+
+// --- callbacks
+
+// Calls fn(arg) in the next turn, after what is ready already. A negative return goes to on_error.
+// Lifetime: `handle` until it has run or was cancelled. Result: 0, -ENOMEM, -EBADFD, -EPERM.
+AIO_FN aio_result aio_call_soon(aio_loop *loop, aio_handle *handle, int (*fn)(void *), void *arg);
+// The same after a duration, or at a moment of the loop's clock. In the past: in the next turn, but in
+// its place among the timers.
+AIO_FN aio_result aio_call_later(aio_loop *loop, aio_handle *handle, int64_t ns, int (*fn)(void *),
+                                 void *arg);
+AIO_FN aio_result aio_call_at(aio_loop *loop, aio_handle *handle, int64_t when, int (*fn)(void *),
+                              void *arg);
+
+// The same from any thread: the loop wakes up for it. Result: 0; -EBADFD: the loop is closed.
+AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *loop, aio_handle *handle, int (*fn)(void *),
+                                           void *arg);
+
+// Forgets a callback. Harmless when it has run, runs now, or was cancelled. Owner thread.
+AIO_FN void aio_handle_cancel(aio_handle *handle);
+
+// --- looking in
+
+// Turns so far in which a callback or a step ran.
+AIO_FN uint64_t aio_loop_turn(const aio_loop *loop);
+
+// Prints the await tree: each task, where it stands (innermost first), what it waits for.
+AIO_FN void aio_loop_dump(aio_loop *loop, FILE *out);
+AIO_FN void aio_task_dump(const aio_task *task, FILE *out);
+
+// Names a result: "ECONNREFUSED"; "OK" for values. Static text.
+AIO_FN const char *aio_strerror(aio_result r);
+
+// ----------------------------------------------------------------------------------- >>internal
+#define AIO__LOOP_OF(executor) ((aio_loop *)(void *)(executor))
+#define AIO__QUEUED 0x80000000u         // timer.index: a place in the ready ring, not in the heap
+// timer.index: 0 idle; place in the heap + 1; AIO__QUEUED | place in the ring
+
+struct aio__run { aio_loop loop; };
+
+#ifdef AIO_STRICT
+#  define AIO__RUN(n, options, name, ...) \
+       aio__run_from(options, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
+#else
+#  define AIO__RUN(n, options, ...) AIO__RUN_(n, options, __VA_ARGS__)
+#  define AIO__RUN_(n, options, ...) __extension__({ \
+       struct aio__run AIO__V(run_, n); \
+       aio_result AIO__V(begun_, n) = aio__run_begin(&AIO__V(run_, n), options); \
+       aio__run_end(&AIO__V(run_, n), AIO__V(begun_, n), AIO__SPAWN(n, aio__task_begin, \
+           &AIO__V(run_, n).loop.executor, __VA_ARGS__)); })
+#endif
+
+// ------------------------------------------------------------------------------- >>implementation
+
+// --- names of results
+AIO_FN const char *aio_strerror(aio_result r)
+{
+    if (r >= 0) return "OK";
+    const char *name = 0;
+#if defined __GLIBC__ && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 32)
+    if (r >= -4095) name = strerrorname_np((int)-r);
+#else
+    if (r >= -4095) name = strerror((int)-r);
+#endif
+    return name ? name : "unknown error";
+}
+
+// --- reports
+AIO_COLD void aio__print_site(const aio_site *s, FILE *out)
+{
+    const aio_coroutine *co = s->body->coroutine;
+    fprintf(out, "%s:%u: %s: %s", co->file, (unsigned)s->line, co->name, s->text);
+}
+AIO_COLD void aio__print_report(const struct aio_report *r)
+{
+    fprintf(stderr, "aio: %s", r->message);
+    if (r->error < 0) fprintf(stderr, ": %s", aio_strerror(r->error));
+    if (r->task) fprintf(stderr, ": task %s#%u", aio_task_name(r->task), (unsigned)r->task->id);
+    if (r->site) {
+        fprintf(stderr, " at ");
+        aio__print_site(r->site, stderr);
+    }
+    fprintf(stderr, "\n");
+}
+AIO_COLD void aio__loop_report(aio_executor *x, const struct aio_report *r)
+{
+    aio_loop *l = AIO__LOOP_OF(x);
+    if (l->options.on_error) {
+        l->options.on_error(l, r, l->options.context);
+        return;
+    }
+    aio__print_report(r);
+    if (r->error == -EDEADLK && !r->task) aio_loop_dump(l, stderr);
+}
+AIO_COLD void aio__loop_say(aio_loop *l, const char *message, aio_result error)
+{
+    aio__report(&l->executor, message, error, 0, 0);
+}
+AIO_COLD void aio__loop_panic(aio_executor *x, const aio_site *site, const char *text)
+{
+    (void)x;
+    fprintf(stderr, "aio: panic: %s", text);
+    if (site) {
+        fprintf(stderr, " at ");
+        aio__print_site(site, stderr);
+    }
+    fprintf(stderr, "\n");
+    abort();
+}
+
+// --- dumps
+enum { AIO__DUMP_FRAMES = 32 };     // of one task; more are counted
+AIO_FN void aio_task_dump(const aio_task *t, FILE *out)
+{
+    char what[128];
+    fprintf(out, "%s#%u", aio_task_name(t), (unsigned)t->id);
+    if (t->waiter.future.flags & AIO__DONE) {
+        fprintf(out, ": ended, %lld %s\n", (long long)t->waiter.future.result,
+                aio_strerror(t->waiter.future.result));
+        return;
+    }
+    bool running = t->waiter.future.loop->current == t;
+    aio_describe(&t->waiter, what, sizeof what);
+    fprintf(out, ": %s%s", running ? "runs" : t->waiter.node.cls->kind == AIO__WAIT_READY ? "" : "waits for ",
+            running ? "" : what);
+    if (t->cancelling) fprintf(out, " (cancel asked %u times)", (unsigned)t->cancelling);
+    fprintf(out, "\n");
+    unsigned long depth = 0;
+    for (const aio_frame *f = t->leaf; f; f = f->parent, depth++) {
+        if (f->site->kind == AIO__SITE_GUARD || depth >= AIO__DUMP_FRAMES) continue;
+        fprintf(out, "    at ");
+        aio__print_site(f->site, out);
+        fprintf(out, "\n");
+    }
+    if (depth > AIO__DUMP_FRAMES) fprintf(out, "    and %lu more\n", depth - AIO__DUMP_FRAMES);
+}
+AIO_FN void aio_loop_dump(aio_loop *l, FILE *out)
+{
+    fprintf(out, "loop: %u tasks, %u timers, %u in flight, turn %llu\n", (unsigned)l->executor.live,
+            (unsigned)l->timer_count, (unsigned)l->in_flight, (unsigned long long)l->executor.turns);
+    for (const aio_task *t = l->executor.first; t; t = t->next) aio_task_dump(t, out);
+}
+
+// --- the clock
+AIO_FN int64_t aio__clock(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * AIO_SECOND + ts.tv_nsec;
+}
+AIO_FN int64_t aio_loop_time(const aio_loop *l) { return l->is_virtual ? l->now : aio__clock(); }
+AIO_FN int64_t aio__deadline(const aio_loop *l, int64_t ns)
+{
+    int64_t when;
+    if (__builtin_add_overflow(aio_loop_time(l), ns, &when)) return ns > 0 ? AIO_FOREVER : INT64_MIN;
+    return when;
+}
+
+// --- timers
+AIO_INLINE bool aio__before(struct aio__timer_entry a, struct aio__timer_entry b)
+{
+    if (a.when != b.when) return a.when < b.when;
+    return (int32_t)(a.node->u.timer.seq - b.node->u.timer.seq) < 0;    // H-2
+}
+AIO_INLINE void aio__timer_place(aio_loop *l, uint32_t i, struct aio__timer_entry e)
+{
+    l->timers[i] = e;
+    e.node->u.timer.index = i + 1;
+}
+AIO_FN void aio__timer_up(aio_loop *l, uint32_t i, struct aio__timer_entry e)
+{
+    while (i) {
+        uint32_t up = (i - 1) / 4;
+        if (!aio__before(e, l->timers[up])) break;
+        aio__timer_place(l, i, l->timers[up]);
+        i = up;
+    }
+    aio__timer_place(l, i, e);
+}
+AIO_FN void aio__timer_down(aio_loop *l, uint32_t i, struct aio__timer_entry e)
+{
+    for (;;) {
+        uint32_t first = i * 4 + 1, best = first;
+        if (first >= l->timer_count) break;
+        uint32_t end = first + 4 < l->timer_count ? first + 4 : l->timer_count;
+        for (uint32_t k = first + 1; k < end; k++)
+            if (aio__before(l->timers[k], l->timers[best])) best = k;
+        if (!aio__before(l->timers[best], e)) break;
+        aio__timer_place(l, i, l->timers[best]);
+        i = best;
+    }
+    aio__timer_place(l, i, e);
+}
+AIO_COLD aio_result aio__timers_grow(aio_loop *l)
+{
+    uint32_t capacity = l->timer_capacity ? l->timer_capacity * 2 : 16;
+    struct aio__timer_entry *timers =
+        (struct aio__timer_entry *)aio__chunk_new(&l->executor, (size_t)capacity * sizeof *timers);
+    if (!timers) return -ENOMEM;
+    if (l->timers) {
+        memcpy(timers, l->timers, l->timer_count * sizeof *timers);
+        aio__chunk_free(&l->executor, l->timers);
+    }
+    l->timers = timers;
+    l->timer_capacity = capacity;
+    return 0;
+}
+AIO_INLINE aio_result aio__timer_arm(aio_loop *l, aio_node *n, int64_t when)
+{
+    if (AIO__UNLIKELY(l->timer_count == l->timer_capacity)) {
+        aio_result r = aio__timers_grow(l);
+        if (r < 0) return r;
+    }
+    struct aio__timer_entry e = { when, n };
+    n->u.timer.when = when;
+    n->u.timer.seq = l->timer_seq++;
+    aio__timer_up(l, l->timer_count++, e);
+    return 0;
+}
+AIO_FN void aio__timer_remove(aio_loop *l, uint32_t i)
+{
+    struct aio__timer_entry last = l->timers[--l->timer_count];
+    if (i == l->timer_count) return;
+    if (i && aio__before(last, l->timers[(i - 1) / 4])) aio__timer_up(l, i, last);
+    else aio__timer_down(l, i, last);
+}
+AIO_INLINE void aio__node_queue(aio_executor *x, aio_node *n)
+{
+    n->u.timer.index = AIO__QUEUED | aio__push(x, (uintptr_t)n | AIO__RUN_NODE);
+}
+// Takes a timer or a queued node back. `slot`: it holds a slot while it is in the heap.
+AIO_FN void aio__timer_stop(aio_loop *l, aio_node *n, bool slot)
+{
+    uint32_t at = n->u.timer.index;
+    if (!at) return;
+    n->u.timer.index = 0;
+    if (at & AIO__QUEUED) {
+        aio__unqueue(&l->executor, at);     // gives the slot back when the turn comes to it
+        return;
+    }
+    aio__timer_remove(l, at - 1);
+    if (slot) aio__unreserve(&l->executor);
+}
+// Queues the timers that are due, in order (L-3). A sleeping task's timer needs a slot of its own while
+// it is queued; none left: it is due in the next turn still.
+AIO_FN void aio__timers_due(aio_loop *l, int64_t now)
+{
+    while (l->timer_count && l->timers[0].when <= now) {
+        aio_node *n = l->timers[0].node;
+        if (n->cls->kind == AIO__WAIT_SLEEP && aio__reserve(&l->executor) < 0) return;
+        aio__timer_remove(l, 0);
+        aio__node_queue(&l->executor, n);
+    }
+}
+
+// --- awaitable: sleep
+AIO_FN bool aio__sleep_cancel(aio_waiter *w)
+{
+    aio__timer_stop(AIO__LOOP_OF(w->future.loop), &w->node, false);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_FN void aio__sleep_run(aio_node *n)
+{
+    aio_complete(AIO__CONTAINER(n, aio_waiter, node), 0);
+}
+AIO_FN size_t aio__sleep_describe(const aio_waiter *w, char *text, size_t size)
+{
+    int64_t left = w->node.u.timer.when - aio_loop_time(AIO__LOOP_OF(w->future.loop));
+    if (w->node.u.timer.when == AIO_FOREVER) return aio__append(text, size, 0, "without limit");
+    int n = snprintf(text, size, "%.6f s more", (double)left / 1e9);
+    return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+}
+static const aio_wait_class aio__sleep_wait =
+    { "sleep", AIO__WAIT_SLEEP, aio__sleep_cancel, 0, 0, aio__sleep_run, aio__sleep_describe };
+AIO_FN bool aio__sleep_begin(aio_waiter *w, int64_t when)
+{
+    w->node.u.timer.when = when;
+    w->node.u.timer.index = 0;
+    if (when != AIO_FOREVER) {
+        aio_result r = aio__timer_arm(AIO__LOOP_OF(w->future.loop), &w->node, when);
+        if (AIO__UNLIKELY(r < 0)) {
+            w->future.result = r;
+            return true;
+        }
+    }
+    aio_waiter_begin(w, &aio__sleep_wait);
+    return false;
+}
+AIO_INLINE bool aio__sleep_start(aio_waiter *w, const aio_awaitable *a)
+{
+    int64_t ns = a->u.i[0];
+    if (ns > 0) return aio__sleep_begin(w, aio__deadline(AIO__LOOP_OF(w->future.loop), ns));
+    aio_complete(w, 0);         // S-1, T-5
+    return false;
+}
+AIO_FN bool aio__sleep_until_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return aio__sleep_begin(w, a->u.i[0]);
+}
+static const aio_await_class aio__sleep_await = { aio__sleep_start, "sleep", AIO__AWAIT_SLEEP };
+static const aio_await_class aio__sleep_until_await = { aio__sleep_until_start, "sleep", AIO__AWAIT_SLEEP };
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep(int64_t ns)
+{
+    aio_awaitable a;
+    a.cls = &aio__sleep_await;
+    a.u.i[0] = ns;
+    return a;
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when)
+{
+    aio_awaitable a;
+    a.cls = &aio__sleep_until_await;
+    a.u.i[0] = when;
+    return a;
+}
+
+// --- callbacks
+AIO_FN void aio__handle_run(aio_node *n)
+{
+    aio_handle *h = (aio_handle *)(void *)n;
+    aio_loop *l = h->loop;
+    n->u.timer.index = 0;
+    int r = h->fn(h->arg);          // may reuse h
+    if (AIO__UNLIKELY(r < 0)) aio__loop_say(l, "a callback failed", r);     // L-17
+}
+static const aio_wait_class aio__handle_class = { "callback", AIO__WAIT_CALLBACK, 0, 0, 0, aio__handle_run, 0 };
+AIO_FN void aio__handle_init(aio_handle *h, aio_loop *l, int (*fn)(void *), void *arg)
+{
+    h->node.cls = &aio__handle_class;
+    h->node.u.timer.index = 0;
+    h->fn = fn;
+    h->arg = arg;
+    h->loop = l;
+    h->next = 0;
+}
+AIO_FN aio_result aio_call_soon(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
+{
+    aio__handle_init(h, l, fn, arg);
+    aio_result r = aio__reserve(&l->executor);
+    if (r < 0) return r;
+    aio__node_queue(&l->executor, &h->node);
+    return 0;
+}
+AIO_FN aio_result aio_call_at(aio_loop *l, aio_handle *h, int64_t when, int (*fn)(void *), void *arg)
+{
+    aio__handle_init(h, l, fn, arg);
+    aio_result r = aio__reserve(&l->executor);
+    if (r < 0) return r;
+    if ((r = aio__timer_arm(l, &h->node, when)) < 0) aio__unreserve(&l->executor);
+    return r;
+}
+AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*fn)(void *), void *arg)
+{
+    return aio_call_at(l, h, aio__deadline(l, ns), fn, arg);
+}
+
+// --- the inbox: callbacks from other threads
+AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
+{
+    struct aio__inbox *in = l->inbox;
+    if (!in) return -EBADFD;
+    aio__handle_init(h, l, fn, arg);
+    pthread_mutex_lock(&in->lock);
+    bool closed = in->closed;
+    if (!closed) {
+        if (in->last) in->last->next = h;
+        else in->first = h;
+        in->last = h;
+        __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);       // pairs with aio__about_to_sleep
+        if (__atomic_exchange_n(&in->sleeping, 0, __ATOMIC_SEQ_CST)) {
+            uint64_t one = 1;
+            while (write(in->wake_write_fd, &one, sizeof one) < 0 && errno == EINTR) {}
+        }
+    }
+    pthread_mutex_unlock(&in->lock);
+    return closed ? -EBADFD : 0;
+}
+// Queues what other threads sent. Without a free slot the rest waits for the next turn.
+AIO_COLD void aio__inbox_drain(aio_loop *l)
+{
+    struct aio__inbox *in = l->inbox;
+    pthread_mutex_lock(&in->lock);
+    while (in->first && aio__reserve(&l->executor) >= 0) {
+        aio_handle *h = in->first;
+        in->first = h->next;
+        aio__node_queue(&l->executor, &h->node);
+    }
+    if (!in->first) {
+        in->last = 0;
+        __atomic_store_n(&in->full, 0, __ATOMIC_SEQ_CST);
+    }
+    pthread_mutex_unlock(&in->lock);
+}
+AIO_INLINE bool aio__inbox_full(const aio_loop *l)
+{
+    return __atomic_load_n(&l->inbox->full, __ATOMIC_RELAXED);
+}
+// Says that the owner will wait. False: something came in, do not.
+AIO_FN bool aio__about_to_sleep(aio_loop *l)
+{
+    __atomic_store_n(&l->inbox->sleeping, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&l->inbox->full, __ATOMIC_SEQ_CST)) return true;
+    __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_SEQ_CST);
+    return false;
+}
+AIO_FN void aio__woke_up(aio_loop *l) { __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_SEQ_CST); }
+AIO_FN aio_result aio__inbox_new(aio_loop *l)
+{
+    struct aio__inbox *in = (struct aio__inbox *)aio__chunk_new(&l->executor, sizeof *in);
+    if (!in) return -ENOMEM;
+    memset(in, 0, sizeof *in);
+#ifdef __linux__
+    in->wake_fd = in->wake_write_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (in->wake_fd < 0) return -errno;
+#else
+    int fds[2];
+    if (pipe(fds) < 0) return -errno;
+    in->wake_fd = fds[0];
+    in->wake_write_fd = fds[1];
+#endif
+    pthread_mutex_init(&in->lock, 0);
+    l->inbox = in;
+    return 0;
+}
+AIO_FN void aio__inbox_close(aio_loop *l)
+{
+    struct aio__inbox *in = l->inbox;
+    pthread_mutex_lock(&in->lock);
+    in->closed = true;
+    l->inbox = 0;
+    pthread_mutex_unlock(&in->lock);
+    close(in->wake_fd);
+    if (in->wake_write_fd != in->wake_fd) close(in->wake_write_fd);
+    pthread_mutex_destroy(&in->lock);
+}
+AIO_FN void aio__inbox_remove(aio_loop *l, aio_handle *h)
+{
+    struct aio__inbox *in = l->inbox;
+    aio_handle *before = 0;
+    pthread_mutex_lock(&in->lock);
+    for (aio_handle *i = in->first; i; before = i, i = i->next) {
+        if (i != h) continue;
+        if (before) before->next = h->next;
+        else in->first = h->next;
+        if (in->last == h) in->last = before;
+        break;
+    }
+    pthread_mutex_unlock(&in->lock);
+}
+AIO_FN void aio_handle_cancel(aio_handle *h)
+{
+    if (!h->loop || !h->loop->inbox) return;
+    if (h->node.u.timer.index) aio__timer_stop(h->loop, &h->node, true);
+    else if (aio__inbox_full(h->loop)) aio__inbox_remove(h->loop, h);
+}
+
+// --- waiting without a backend: time and other threads only
+AIO_COLD void aio__plain_wait(aio_loop *l, int64_t timeout_ns)
+{
+    struct pollfd p = { l->inbox->wake_fd, POLLIN, 0 };
+    struct timespec ts = { (time_t)(timeout_ns / AIO_SECOND), (long)(timeout_ns % AIO_SECOND) };
+    if (ppoll(&p, 1, timeout_ns == AIO_FOREVER ? 0 : &ts, 0) > 0) {
+        uint64_t count;
+        while (read(p.fd, &count, sizeof count) < 0 && errno == EINTR) {}
+    }
+}
+
+// --- turns
+// True if nobody could ever make this loop go on: nothing in flight, no thread that could call in.
+AIO_FN bool aio__deadlocked(const aio_loop *l)
+{
+    return !l->in_flight && (l->is_virtual || AIO__SINGLE_THREADED);
+}
+AIO_COLD aio_result aio__deadlock(aio_loop *l)
+{
+    aio__loop_say(l, "deadlock: every task waits for something that cannot come", -EDEADLK);
+    return -EDEADLK;
+}
+// How long a turn may wait: 0, nanoseconds, AIO_FOREVER; or -EDEADLK. Moves the virtual clock (J-1, J-4).
+AIO_FN int64_t aio__patience(aio_loop *l)
+{
+    if (l->executor.head != l->executor.tail || l->stopping || aio__inbox_full(l)) return 0;
+    if (!l->timer_count) return aio__deadlocked(l) ? -EDEADLK : AIO_FOREVER;
+    int64_t when = l->timers[0].when;
+    if (!l->is_virtual) {
+        int64_t left;
+        if (__builtin_sub_overflow(when, aio__clock(), &left)) return AIO_FOREVER;
+        return left > 0 ? left : 0;
+    }
+    if (l->in_flight) return AIO_FOREVER;       // J-6: time stands still while the world owes an answer
+    if (l->now < when) l->now = when;
+    return 0;
+}
+AIO_FN void aio__loop_wait(aio_loop *l, int64_t timeout_ns)
+{
+    if (timeout_ns && !aio__about_to_sleep(l)) timeout_ns = 0;
+    if (l->backend) l->backend->wait(l, timeout_ns);
+    else if (timeout_ns) aio__plain_wait(l, timeout_ns);
+    if (timeout_ns) aio__woke_up(l);
+}
+// One turn (L-1): wait or poll, queue what is due, run exactly what is ready then.
+AIO_FN aio_result aio__loop_turn(aio_loop *l)
+{
+    int64_t patience = aio__patience(l);
+    if (AIO__UNLIKELY(patience < 0)) return aio__deadlock(l);
+    if (l->backend || patience) aio__loop_wait(l, patience);
+    if (AIO__UNLIKELY(aio__inbox_full(l))) aio__inbox_drain(l);
+    if (l->timer_count) aio__timers_due(l, aio_loop_time(l));
+    aio_executor_turn(&l->executor);
+    return AIO__UNLIKELY(l->forked) ? -EPERM : 0;
+}
+
+// --- fork: the child inherits memory that it must not touch
+#ifdef __cplusplus
+extern "C" {
+#endif
+__attribute__((weak, visibility("hidden"))) int aio__fork_watched = 0;
+#ifdef __cplusplus
+}
+#endif
+AIO_FN void aio__in_forked_child(void)
+{
+    aio_executor *x = aio__running();
+    if (!x) return;
+    aio_loop *l = AIO__LOOP_OF(x);
+    l->forked = true;
+    x->refusal = -EPERM;
+    x->limit = 0;
+    if (l->backend && l->backend->forked) l->backend->forked(l);
+}
+AIO_FN void aio__watch_fork(void)
+{
+    if (!__atomic_exchange_n(&aio__fork_watched, 1, __ATOMIC_RELAXED))
+        pthread_atfork(0, 0, aio__in_forked_child);
+}
+
+// --- life of a loop
+AIO_FN void *aio__default_allocate(void *context, size_t size)
+{
+    (void)context;
+    return aligned_alloc(64, (size + 63) & ~(size_t)63);
+}
+AIO_FN void aio__default_release(void *context, void *block)
+{
+    (void)context;
+    free(block);
+}
+AIO_FN aio_result aio_loop_init(aio_loop *l, const struct aio_loop_options *options)
+{
+    struct aio_executor_options o;
+    memset((void *)l, 0, sizeof *l);
+    if (options) l->options = *options;
+    if (!l->options.shutdown_ns) l->options.shutdown_ns = 5 * AIO_SECOND;
+    if (!l->options.allocator.allocate) {
+        l->options.allocator.allocate = aio__default_allocate;
+        l->options.allocator.release = aio__default_release;
+    }
+    o.allocator = l->options.allocator;
+    o.panic = aio__loop_panic;
+    o.report = aio__loop_report;
+    l->is_virtual = l->options.clock == AIO_CLOCK_VIRTUAL;
+    aio_result r = aio_executor_init(&l->executor, &o);
+    if (r >= 0) r = aio__inbox_new(l);
+    if (r < 0) {
+        aio_executor_close(&l->executor);
+        l->executor.refusal = r;
+        l->closed = true;
+        return r;
+    }
+    aio__watch_fork();
+    return 0;
+}
+AIO_FN bool aio_loop_is_running(const aio_loop *l) { return l->runs != 0; }
+AIO_FN bool aio_loop_is_closed(const aio_loop *l) { return l->closed; }
+AIO_FN void aio_loop_stop(aio_loop *l) { l->stopping = true; }
+AIO_FN aio_loop *aio_running_loop(void) { return AIO__LOOP_OF(aio__running()); }
+AIO_FN uint64_t aio_loop_turn(const aio_loop *l) { return l->executor.turns; }
+// May this thread run (or close) the loop? The first to do so owns it.
+AIO_FN aio_result aio__loop_own(aio_loop *l)
+{
+    if (l->closed) return -EBADFD;
+    if (!l->owned) {
+        l->owned = true;
+        l->owner = pthread_self();
+        l->pid = getpid();
+    }
+    return pthread_equal(l->owner, pthread_self()) && l->pid == getpid() ? 0 : -EPERM;
+}
+AIO_FN aio_result aio_loop_close(aio_loop *l)
+{
+    if (l->runs) return -EBUSY;             // L-12
+    if (l->closed) return 0;
+    aio_result r = aio__loop_own(l);
+    if (r < 0) return r;
+    l->executor.refusal = -EBADFD;
+    l->executor.limit = 0;
+    if (l->backend) l->backend->drain(l);
+    aio__inbox_close(l);
+    const aio_backend *backend = l->backend;
+    aio__executor_drop(&l->executor);
+    if (backend) backend->close(l);
+    aio_executor_close(&l->executor);
+    l->timers = 0;
+    l->timer_count = l->timer_capacity = 0;
+    l->closed = true;
+    return 0;
+}
+
+// --- runs
+// Checked before anything is set up (L-11).
+AIO_FN aio_result aio__run_allowed(aio_loop *l)
+{
+    aio_result r = aio__loop_own(l);
+    if (r < 0) {
+        aio__loop_say(l, r == -EBADFD ? "run refused: the loop is closed"
+                                      : "run refused: another thread or process owns this loop", r);
+        return r;
+    }
+    aio_executor *running = aio__running();
+    if (!running || (running == &l->executor && l->options.allow_nested)) return 0;
+    aio__loop_say(l, running == &l->executor
+        ? "run refused: this loop is running; await instead, or set .allow_nested"
+        : "run refused: another loop runs in this thread; await instead, or use a thread", -EBUSY);
+    return -EBUSY;
+}
+AIO_FN aio_result aio_loop_run_forever(aio_loop *l)
+{
+    aio_result r = aio__run_allowed(l);
+    if (r < 0) return r;
+    aio_executor *outer = aio__running_executor;
+    aio__running_executor = &l->executor;
+    l->runs++;
+    do r = aio__loop_turn(l);
+    while (r >= 0 && !l->stopping);
+    l->runs--;
+    l->stopping = false;
+    aio__running_executor = outer;
+    return r;
+}
+AIO_FN int aio__stop_on_done(aio_future *f, void *loop)
+{
+    (void)f;
+    aio_loop_stop((aio_loop *)loop);
+    return 0;
+}
+AIO_FN aio_result aio__run_until_future(aio_loop *l, aio_future *f)
+{
+    if (f->flags & AIO__REFUSED) return f->result;
+    aio_result r = aio__run_allowed(l);
+    if (r < 0) return r;
+    if (!aio__future_bind(f, &l->executor)) return -EXDEV;
+    aio_callback *cb = (aio_callback *)aio__alloc(&l->executor, aio__class_of(sizeof *cb), sizeof *cb);
+    if (!cb) return -ENOMEM;
+    r = aio_future_add_done_callback(f, cb, aio__stop_on_done, l);
+    if (r >= 0) {
+        r = aio_loop_run_forever(l);
+        aio_future_remove_done_callback(f, aio__stop_on_done, l);       // L-8
+        if (f->flags & AIO__DONE) r = aio_future_result(f);
+        else if (r >= 0) r = -EINPROGRESS;                              // L-9
+    }
+    aio__free(&l->executor, cb, aio__class_of(sizeof *cb));
+    return r;
+}
+AIO_FN aio_result aio__run_until_task(aio_loop *l, aio_task *t) { return aio__run_until_future(l, &t->waiter.future); }
+#ifdef __cplusplus
+AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_task *t) { return aio__run_until_task(l, t); }
+AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_future *f) { return aio__run_until_future(l, f); }
+#endif
+
+// --- aio_run
+AIO_FN aio_result aio__run_begin(struct aio__run *run, const struct aio_loop_options *options)
+{
+    struct sigaction pipe_action;
+    if (!sigaction(SIGPIPE, 0, &pipe_action) && pipe_action.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+    aio_result r = aio_loop_init(&run->loop, options);
+    if (r >= 0 && (r = aio__run_allowed(&run->loop)) < 0) aio_loop_close(&run->loop);
+    if (r < 0) run->loop.executor.refusal = r;
+    return r;
+}
+AIO_FN int aio__nothing(void *arg) { (void)arg; return 0; }
+// Tells which tasks have not ended although they were cancelled, and where they took the cancel.
+AIO_COLD void aio__tell_stubborn(aio_loop *l, uint32_t last_id)
+{
+    for (aio_task *t = l->executor.first; t && t->id <= last_id; t = t->next) {
+        uint32_t count;
+        const aio_site *site = aio_task_swallowed(t, &count);
+        aio__report(&l->executor, "task was cancelled and does not end; it was cancelled last", 0,
+                    &t->waiter.future, site ? site : t->leaf->site);
+    }
+}
+// Cancels all that lives and gives it time to clean up; again for what it spawned meanwhile, and for
+// what does not end (RN-3, RN-4).
+AIO_FN void aio__shutdown(aio_loop *l)
+{
+    aio_executor *x = &l->executor;
+    aio_result r = 0;
+    while (x->first && r >= 0) {
+        aio_handle limit;
+        uint32_t last_id = x->last->id;
+        for (aio_task *t = x->first; t; t = t->next) aio_task_cancel(t);
+        int64_t end = aio__deadline(l, l->options.shutdown_ns);
+        if (l->is_virtual) end = AIO_FOREVER;       // a deadlock is told at once
+        else r = aio_call_at(l, &limit, end, aio__nothing, 0);
+        while (r >= 0 && x->first && x->first->id <= last_id && aio_loop_time(l) < end) r = aio__loop_turn(l);
+        if (!l->is_virtual) aio_handle_cancel(&limit);
+        if (r >= 0 && x->first && x->first->id <= last_id) aio__tell_stubborn(l, last_id);
+    }
+}
+AIO_FN aio_result aio__run_end(struct aio__run *run, aio_result begun, aio_task *t)
+{
+    aio_loop *l = &run->loop;
+    if (begun < 0) return begun;
+    aio_result r = aio__run_until_task(l, t);
+    aio_detach(t);
+    aio__running_executor = &l->executor;
+    l->runs++;
+    aio__shutdown(l);
+    l->runs--;
+    aio__running_executor = 0;
+    if (!l->forked) aio_loop_close(l);
+    return r;
+}
+#ifdef AIO_STRICT
+AIO_FN aio_result aio__run_from(const struct aio_loop_options *options, const aio_coroutine *co,
+                                aio_frame *arguments)
+{
+    struct aio__run run;
+    aio_result begun = aio__run_begin(&run, options);
+    aio_executor *x = &run.loop.executor;
+    return aio__run_end(&run, begun, aio__task_begin_from(aio__task_new(x, co, co->size), co, arguments));
+}
+#endif
+#endif
