@@ -226,8 +226,10 @@ struct aio_wait_class {
     aio_result (*resume)(aio_waiter *w, bool must_cancel);
     void (*notify)(aio_node *n, aio_future *f);             // the future it is listed on has ended
     void (*run)(aio_node *n);                               // its entry in the ready ring came up
-    // Optional: what is waited for ("fd 7"), at most `size` bytes with the final 0; returns the length.
+    // Optional: what is waited for ("recv fd 7"), at most `size` bytes with the final 0; returns the
+    // length. Null: the name.
     size_t (*describe)(const aio_waiter *w, char *text, size_t size);
+    void (*dispose)(aio_waiter *w);     // optional: the owner will never take w->future.result
 };
 
 // How an awaitable begins.
@@ -805,7 +807,7 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
 #define AIO__AWAIT_2(text, lhs, ...) AIO__AWAIT(__COUNTER__, text, (__VA_ARGS__), AIO__ASSIGN(lhs))
 #define AIO__AWAIT(n, text, aw, then) AIO__AWAIT_(n, text, aw, then)
 #define AIO__AWAIT_(n, text, aw, then) \
-    AIO__SUSPEND(n, AIO__SITE_AWAIT, text, aio__start(&AIO__TASK->waiter, aw), then)
+    AIO__SUSPEND(n, AIO__SITE_AWAIT, text, aio__start_in_task(AIO__TASK, aw), then)
 #define AIO__TRY_1(text, aw) AIO__AWAIT(__COUNTER__, text, aw, AIO__OR_RETURN)
 #define AIO__TRY_2(text, lhs, ...) \
     AIO__AWAIT(__COUNTER__, text, (__VA_ARGS__), AIO__OR_RETURN AIO__ASSIGN(lhs))
@@ -1198,7 +1200,7 @@ AIO_INLINE void aio__saw(aio_future *f)
 }
 
 // --- waiters
-static const aio_wait_class aio__ready = { "ready", AIO__WAIT_READY, 0, 0, 0, 0, 0 };
+static const aio_wait_class aio__ready = { "ready", AIO__WAIT_READY, 0, 0, 0, 0, 0, 0 };
 
 AIO_INLINE void aio_waiter_begin(aio_waiter *w, const aio_wait_class *cls) { w->node.cls = cls; }
 AIO_INLINE void aio__complete_as(aio_waiter *w, aio_result r, const aio_wait_class *cls)
@@ -1217,7 +1219,12 @@ AIO_INLINE void aio_wake(aio_waiter *w, const aio_wait_class *cls)
     w->future.flags |= AIO__RESUME;
     aio__complete_as(w, w->future.result, cls);
 }
-AIO_INLINE bool aio__start(aio_waiter *w, aio_awaitable a) { return a.cls->start(w, &a); }
+// What an await begins with. That its waiter is a task's spares the compiler the code for ops.
+AIO_INLINE bool aio__start_in_task(aio_task *t, aio_awaitable a)
+{
+    if (!(t->waiter.future.flags & AIO__IS_TASK)) __builtin_unreachable();
+    return a.cls->start(&t->waiter, &a);
+}
 
 AIO_FN size_t aio__append(char *text, size_t size, size_t at, const char *more)
 {
@@ -1235,10 +1242,8 @@ AIO_FN size_t aio__append_number(char *text, size_t size, size_t at, uint64_t n)
 }
 AIO_FN size_t aio_describe(const aio_waiter *w, char *text, size_t size)
 {
-    size_t at = aio__append(text, size, 0, w->node.cls->name);
-    if (!w->node.cls->describe || at + 2 >= size) return at;
-    at = aio__append(text, size, at, " ");
-    return at + w->node.cls->describe(w, text + at, size - at);
+    if (w->node.cls->describe) return w->node.cls->describe(w, text, size);
+    return aio__append(text, size, 0, w->node.cls->name);
 }
 
 // --- scopes
@@ -1677,7 +1682,7 @@ AIO_FN void aio__callback_notify(aio_node *n, aio_future *f)
     aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
 }
 static const aio_wait_class aio__callback_class =
-    { "callback", AIO__WAIT_CALLBACK, 0, 0, aio__callback_notify, aio__callback_run, 0 };
+    { "callback", AIO__WAIT_CALLBACK, 0, 0, aio__callback_notify, aio__callback_run, 0, 0 };
 AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
                                                int (*fn)(aio_future *, void *), void *arg)
 {
@@ -1728,16 +1733,16 @@ AIO_FN void aio__join_notify(aio_node *n, aio_future *f)
 AIO_FN size_t aio__task_describe(const aio_waiter *w, char *text, size_t size)
 {
     const aio_task *t = AIO__TASK_OF(w->node.u.list.target);
-    size_t at = aio__append(text, size, 0, aio_task_name(t));
+    size_t at = aio__append(text, size, aio__append(text, size, 0, "task "), aio_task_name(t));
     at = aio__append(text, size, at, "#");
     return aio__append_number(text, size, at, t->id);
 }
 static const aio_wait_class aio__future_wait =
-    { "future", AIO__WAIT_FUTURE, aio__watch_cancel, 0, aio__future_notify, 0, 0 };
+    { "future", AIO__WAIT_FUTURE, aio__watch_cancel, 0, aio__future_notify, 0, 0, 0 };
 static const aio_wait_class aio__task_wait =
-    { "task", AIO__WAIT_TASK, aio__watch_cancel, 0, aio__future_notify, 0, aio__task_describe };
+    { "task", AIO__WAIT_TASK, aio__watch_cancel, 0, aio__future_notify, 0, aio__task_describe, 0 };
 static const aio_wait_class aio__join_wait =
-    { "task", AIO__WAIT_JOIN, aio__watch_cancel, 0, aio__join_notify, 0, aio__task_describe };
+    { "task", AIO__WAIT_JOIN, aio__watch_cancel, 0, aio__join_notify, 0, aio__task_describe, 0 };
 
 AIO_INLINE bool aio__watch(aio_waiter *w, aio_future *f, const aio_wait_class *cls)
 {
@@ -1945,7 +1950,12 @@ AIO_FN uint32_t aio_executor_turn(aio_executor *x)
     aio__running_executor = x;
     x->stack_floor = (char *)__builtin_frame_address(0) - AIO_CALL_STACK;
     x->running++;
-    while ((int32_t)(end - x->head) > 0) ran += aio__run_entry(x, x->ring[x->head++ & x->mask]);
+    for (uint32_t head = x->head; (int32_t)(end - head) > 0;) {
+        uintptr_t entry = x->ring[head & x->mask];
+        x->head = ++head;               // a store only: a load here would wait for it every time
+        ran += aio__run_entry(x, entry);
+        if (AIO__UNLIKELY(x->head != head)) head = x->head;     // a nested run took some
+    }
     x->running--;
     x->stack_floor = floor;
     x->current = current;
@@ -1957,6 +1967,7 @@ AIO_FN uint32_t aio_executor_turn(aio_executor *x)
 AIO_COLD void aio__task_destroy(aio_executor *x, aio_task *t)
 {
     aio__report(x, "task was destroyed but it is pending", 0, &t->waiter.future, t->leaf->site);
+    if (t->waiter.node.cls->dispose) t->waiter.node.cls->dispose(&t->waiter);
     for (aio_frame *f = t->leaf, *parent; f; f = parent) {
         parent = f->parent;
         if (f->site->kind != AIO__SITE_LEAVING) aio__frame_drop(f, -ECANCELED);

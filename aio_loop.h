@@ -131,6 +131,7 @@ struct aio_loop {
     int64_t now;                    // the virtual clock
     const aio_backend *backend;     // null: only time and other threads
     void *backend_state;
+    aio_result backend_refusal;     // the last reason why there is none
     struct aio__inbox *inbox;
     bool is_virtual, stopping, closed, forked, owned;
     uint32_t runs;                  // depth of runs
@@ -466,12 +467,12 @@ AIO_FN void aio__sleep_run(aio_node *n)
 AIO_FN size_t aio__sleep_describe(const aio_waiter *w, char *text, size_t size)
 {
     int64_t left = w->node.u.timer.when - aio_loop_time(AIO__LOOP_OF(w->future.loop));
-    if (w->node.u.timer.when == AIO_FOREVER) return aio__append(text, size, 0, "without limit");
-    int n = snprintf(text, size, "%.6f s more", (double)left / 1e9);
+    if (w->node.u.timer.when == AIO_FOREVER) return aio__append(text, size, 0, "sleep without limit");
+    int n = snprintf(text, size, "sleep %.6f s more", (double)left / 1e9);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }
 static const aio_wait_class aio__sleep_wait =
-    { "sleep", AIO__WAIT_SLEEP, aio__sleep_cancel, 0, 0, aio__sleep_run, aio__sleep_describe };
+    { "sleep", AIO__WAIT_SLEEP, aio__sleep_cancel, 0, 0, aio__sleep_run, aio__sleep_describe, 0 };
 AIO_FN bool aio__sleep_begin(aio_waiter *w, int64_t when)
 {
     w->node.u.timer.when = when;
@@ -523,7 +524,7 @@ AIO_FN void aio__handle_run(aio_node *n)
     int r = h->fn(h->arg);          // may reuse h
     if (AIO__UNLIKELY(r < 0)) aio__loop_say(l, "a callback failed", r);     // L-17
 }
-static const aio_wait_class aio__handle_class = { "callback", AIO__WAIT_CALLBACK, 0, 0, 0, aio__handle_run, 0 };
+static const aio_wait_class aio__handle_class = { "callback", AIO__WAIT_CALLBACK, 0, 0, 0, aio__handle_run, 0, 0 };
 AIO_FN void aio__handle_init(aio_handle *h, aio_loop *l, int (*fn)(void *), void *arg)
 {
     h->node.cls = &aio__handle_class;
