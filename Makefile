@@ -1,0 +1,149 @@
+# aio: headers only, so there is nothing to build but examples, tests and benchmarks. `make help`.
+BUILD ?= build
+CC ?= cc
+CXX ?= c++
+CFLAGS ?= -O2 -g
+CXXFLAGS ?= $(CFLAGS)
+PREFIX ?= /usr/local
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+HEADERS := $(wildcard aio.h aio_loop.h aio_io_uring.h)
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
+# Examples that are valid C++17 too, by name; they are built and run in both languages.
+CXX_EXAMPLES ?=
+EXAMPLES_CXX := $(patsubst %,$(BUILD)/examples/%-cxx,$(CXX_EXAMPLES))
+# Tests in the shared language of C and C++.
+CXX_TESTS := $(notdir $(basename $(wildcard tests/t_language.c tests/t_lhs.c tests/t_drop.c)))
+TESTS_CXX := $(patsubst %,$(BUILD)/tests/%-cxx,$(CXX_TESTS))
+
+# What every program needs, after the user's own flags. -iquote: <aio.h> stays POSIX's.
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wundef
+NEED := -iquote . -pthread -MMD -MP
+NEED_C := $(NEED) $(WARNINGS) -Wstrict-prototypes
+NEED_CXX := -std=c++17 $(NEED) $(WARNINGS)
+# A source names further libraries in a line "// LIBS: -lm".
+LIBS = $(shell sed -n 's|^// LIBS: *||p' $<) -luring -lpthread
+
+ifeq ($(V),1)
+  Q :=
+  SAY := @:
+else
+  Q := @
+  SAY := @echo
+endif
+VERSION = $(shell sed -n 's/^.define AIO_VERSION_[A-Z]* //p' aio.h | paste -sd.)
+
+.PHONY: all
+all: $(EXAMPLES) ## build all examples (default)
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## *\(.*\)/  make \1	\2/p' Makefile | expand -t 24
+	@echo "Variables: CC CXX CPPFLAGS CFLAGS CXXFLAGS LDFLAGS BUILD PREFIX DESTDIR, V=1 shows the commands."
+
+# --- compiling
+$(BUILD)/%: %.c
+	$(SAY) "CC    $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(NEED_C) $(LDFLAGS) -o $@ $< $(LIBS)
+$(BUILD)/tests/%: tests/%.c
+	$(SAY) "CC    $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(NEED_C) -iquote tests $(LDFLAGS) -o $@ $< -lcmocka $(LIBS)
+$(BUILD)/tests/%-cxx: tests/%.c
+	$(SAY) "CXX   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(NEED_CXX) -iquote tests $(LDFLAGS) -o $@ -x c++ $< -x none \
+	    -lcmocka $(LIBS)
+$(BUILD)/examples/%-cxx: examples/%.c
+	$(SAY) "CXX   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(NEED_CXX) $(LDFLAGS) -o $@ -x c++ $< -x none $(LIBS)
+-include $(wildcard $(BUILD)/*/*.d)
+
+# --- tests. Those who need packages install them first.
+.PHONY: test
+test: $(TESTS) $(TESTS_CXX) $(EXAMPLES) $(EXAMPLES_CXX) ## run the tests; T=name: those whose name contains it
+	@CC="$(CC)" CXX="$(CXX)" BUILD="$(BUILD)" tests/run.sh T="$(T)"
+
+.PHONY: check
+check: ## everything: packages, tests, compile matrix, lint, sanitizers (under 10 minutes)
+	@tools/deps.sh check
+	@$(MAKE) --no-print-directory lint-lite
+	@$(MAKE) --no-print-directory test T=
+	@$(MAKE) --no-print-directory asan T=
+
+# The programs alone, for checkers that watch them run.
+.PHONY: test-programs
+test-programs: $(TESTS)
+	@BUILD="$(BUILD)" tests/run.sh T="$(T)" $(TESTS)
+
+.PHONY: asan
+asan: ## the test programs under the address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory test-programs BUILD=$(BUILD)/asan \
+	    CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+
+.PHONY: tsan
+tsan: ## the test programs under the thread sanitizer
+	@$(MAKE) --no-print-directory test-programs BUILD=$(BUILD)/tsan CFLAGS="-O1 -g -fsanitize=thread"
+
+.PHONY: valgrind
+valgrind: $(TESTS) ## the test programs under valgrind
+	@tools/deps.sh check
+	@WRAP="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" \
+	    TEST_TIMEOUT=600 BUILD="$(BUILD)" tests/run.sh T="$(T)" $(TESTS)
+
+.PHONY: cxx
+cxx: $(TESTS_CXX) $(EXAMPLES_CXX) ## build tests and examples as C++17 and run the tests
+	@BUILD="$(BUILD)" tests/run.sh T="$(T)" $(TESTS_CXX)
+
+.PHONY: demo
+demo: ## a tour: installs what is missing, builds and runs the examples
+	@tools/deps.sh demo
+	@$(MAKE) --no-print-directory all
+	@examples/demo.sh
+
+.PHONY: bench
+bench: $(BENCHES) ## build and run the benchmarks
+	@if [ -x bench/run.sh ]; then BUILD="$(BUILD)" bench/run.sh; else echo "bench/run.sh is missing"; fi
+
+# --- lint
+.PHONY: lint
+lint: lint-lite ## style checks, and the lost-locals analysis of examples and tests
+	@tools/lint.sh $(wildcard examples/*.c tests/t_*.c)
+
+.PHONY: lint-lite
+lint-lite:
+	@tools/style.sh
+
+.PHONY: lint-file
+lint-file: ## the lost-locals analysis of your own code: FILES="a.c b.c" [CPPFLAGS=…]
+	@CPPFLAGS="$(CPPFLAGS)" tools/lint.sh $(FILES)
+
+.PHONY: fmt
+fmt: ## clang-format tests, examples and benchmarks (or FILES=…)
+	@clang-format -i $(or $(FILES),$(wildcard tests/*.[ch] examples/*.[ch] bench/*.[ch]))
+
+# --- install
+.PHONY: install
+install: ## headers to PREFIX/include/aio, aio.pc for pkg-config; DESTDIR as usual
+	@install -d "$(DESTDIR)$(PREFIX)/include/aio" "$(DESTDIR)$(PREFIX)/share/pkgconfig"
+	@install -m 644 $(HEADERS) "$(DESTDIR)$(PREFIX)/include/aio"
+	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' '' 'Name: aio' \
+	    'Description: Stackless coroutines for C on io_uring, headers only: #include <aio/aio_io_uring.h>' \
+	    'Version: $(VERSION)' 'Libs: -luring -pthread' 'Cflags: -I$${includedir} -pthread' \
+	    > "$(DESTDIR)$(PREFIX)/share/pkgconfig/aio.pc"
+
+.PHONY: uninstall
+uninstall: ## takes that back
+	@rm -f $(addprefix "$(DESTDIR)$(PREFIX)/include/aio"/,aio.h aio_loop.h aio_io_uring.h)
+	@-rmdir "$(DESTDIR)$(PREFIX)/include/aio" 2>/dev/null
+	@rm -f "$(DESTDIR)$(PREFIX)/share/pkgconfig/aio.pc"
+
+.PHONY: clean
+clean: ## removes build/
+	@rm -rf "$(BUILD)"

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Installs the packages that are missing; silent when none is.
+#   tools/deps.sh demo      what the examples and the demo need
+#   tools/deps.sh check     what the tests need as well
+what=${1:-demo}
+cc=${CC:-cc}
+command -v "$cc" >/dev/null 2>&1 || cc=gcc
+tool() { command -v "$1" >/dev/null 2>&1; }
+header() { echo "#include <$1>" | "$cc" -E -x c - >/dev/null 2>&1; }
+library() { [ -e "$("$1" -print-file-name="$2" 2>/dev/null)" ]; }
+clang_runtime() {
+    local dir
+    dir=$(clang -print-runtime-dir 2>/dev/null)
+    ls "$dir"/libclang_rt.asan* "$(clang -print-resource-dir 2>/dev/null)"/lib/*/libclang_rt.asan* \
+        2>/dev/null | grep -q .
+}
+
+missing=""
+need() { missing="$missing $1"; }       # what is missing, by our own name
+tool "$cc" || need cc
+header liburing.h || need liburing
+for t in curl python3 nc; do tool $t || need $t; done
+if [ "$what" = check ]; then
+    tool g++ || need cxx
+    tool clang && tool clang++ || need clang
+    tool clang && ! clang_runtime && need clang-rt
+    tool arm-none-eabi-gcc || need arm-gcc
+    tool valgrind || need valgrind
+    { echo '#include <stdarg.h>'; echo '#include <stddef.h>'; echo '#include <stdint.h>'
+      echo '#include <setjmp.h>'; echo '#include <cmocka.h>'; } |
+        "$cc" -E -x c - >/dev/null 2>&1 || need cmocka
+fi
+[ -z "$missing" ] && exit 0
+
+if tool apt-get; then manager=apt
+elif tool dnf; then manager=dnf
+elif tool pacman; then manager=pacman
+elif tool apk; then manager=apk
+else
+    echo "aio: missing:$missing. No apt-get, dnf, pacman or apk here: please install these by hand." >&2
+    exit 1
+fi
+package() {     # our name -> this distribution's
+    case $manager:$1 in
+    apt:cc) echo gcc libc6-dev ;;           dnf:cc) echo gcc glibc-devel ;;
+    pacman:cc) echo gcc ;;                  apk:cc) echo build-base linux-headers ;;
+    apt:cxx) echo g++ ;;                    dnf:cxx) echo gcc-c++ ;;
+    pacman:cxx) echo gcc ;;                 apk:cxx) echo g++ ;;
+    apt:liburing) echo liburing-dev ;;      dnf:liburing) echo liburing-devel ;;
+    pacman:liburing) echo liburing ;;       apk:liburing) echo liburing-dev linux-headers ;;
+    apt:cmocka) echo libcmocka-dev ;;       dnf:cmocka) echo libcmocka-devel ;;
+    pacman:cmocka) echo cmocka ;;           apk:cmocka) echo cmocka-dev ;;
+    apt:nc) echo netcat-openbsd ;;          dnf:nc) echo nmap-ncat ;;
+    pacman:nc) echo openbsd-netcat ;;       apk:nc) echo netcat-openbsd ;;
+    apt:arm-gcc | apk:arm-gcc) echo gcc-arm-none-eabi ;;
+    dnf:arm-gcc) echo arm-none-eabi-gcc-cs ;;
+    pacman:arm-gcc) echo arm-none-eabi-gcc ;;
+    apt:clang-rt) apt_clang_runtime ;;      *:clang-rt) echo compiler-rt ;;
+    pacman:python3) echo python ;;          *) echo "$1" ;;
+    esac
+}
+apt_clang_runtime() {   # of the clang that is installed
+    local n
+    n=$(clang -dumpversion 2>/dev/null)
+    n=${n%%.*}
+    apt-cache show "libclang-rt-$n-dev" >/dev/null 2>&1 && echo "libclang-rt-$n-dev" || echo libclang-rt-dev
+}
+
+root=""
+if [ "$(id -u)" != 0 ]; then
+    if tool sudo; then root=sudo
+    else
+        echo "aio: missing:$missing. Neither root nor sudo: please have them installed." >&2
+        exit 1
+    fi
+fi
+names() {
+    local n
+    for n in $missing; do package "$n"; done | tr '\n' ' '
+}
+if [ "$manager" = apt ] && ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then
+    echo "aio: reading the list of packages"
+    $root apt-get update -qq || exit 1
+fi
+list=$(names)
+echo "aio: installing $list"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+run() { # quiet, unless it fails
+    "$@" >"$log" 2>&1 </dev/null
+}
+# shellcheck disable=SC2086
+case $manager in
+apt)
+    install="$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
+    run $install $list || { run $root apt-get update && run $install $list; }
+    ;;
+dnf) run $root dnf install -y $list ;;
+pacman) run $root pacman -S --noconfirm --needed $list || run $root pacman -Sy --noconfirm --needed $list ;;
+apk) run $root apk add $list ;;
+esac || {
+    cat "$log" >&2
+    echo "aio: could not install:$missing" >&2
+    exit 1
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Style and safety checks that need no compiler. Silent when all is well.
+#   tools/style.sh [file…]      no file: every file that git knows, and the three headers
+cd "$(dirname "$0")/.." || exit 1
+bad=0
+complain() { bad=1; echo "style: $1"; echo "$2" | head -n 20; }
+
+if [ $# = 0 ]; then
+    mapfile -t files < <({ git ls-files 2>/dev/null || find . -type f -not -path './build/*' -not -path './.git/*'; } |
+        sed 's|^\./||' | while read -r f; do [ -f "$f" ] && echo "$f"; done)
+else
+    files=("$@")
+fi
+matching() { printf '%s\n' "${files[@]}" | grep -E "$1"; }
+mapfile -t code < <(matching '\.(c|h|cc)$')
+mapfile -t headers < <(matching '^aio.*\.h$|/aio_[a-z_]*\.h$')
+[ $# = 0 ] || headers=("${files[@]}")
+
+# Names that belong to POSIX's <aio.h>, where they would clash: in the headers, outside comments.
+posix='aio_(read|write|fsync|cancel|error|return|suspend|init)(64)?|lio_listio(64)?|aiocb(64)?|aioinit'
+posix="$posix|AIO_(CANCELED|NOTCANCELED|ALLDONE|LISTIO_MAX|MAX|PRIO_DELTA_MAX)"
+found=$(for f in "${headers[@]}"; do
+    sed 's|//.*||' "$f" | grep -nE "(^|[^A-Za-z0-9_])($posix)([^A-Za-z0-9_]|$)" | sed "s|^|$f:|"
+    sed 's|//.*||' "$f" | grep -nE "define +aio_(fildes|buf|nbytes|offset|reqprio|sigevent|lio_opcode)([^A-Za-z0-9_]|$)" |
+        sed "s|^|$f:|"
+done)
+[ -z "$found" ] || complain "a name of POSIX's <aio.h>" "$found"
+
+# Unfinished work and places of one machine. (The patterns are split, so as not to find themselves.)
+mapfile -t prose < <(printf '%s\n' "${files[@]}" | grep -v '^LICENSE$')
+found=$(grep -nE "TO""DO|FIX""ME|X""XX[^A-Z]|for no""w[^a-z]" "${prose[@]}" /dev/null | grep -vE '\.(png|svg|expect):')
+[ -z "$found" ] || complain "unfinished work" "$found"
+found=$(grep -nE '\.\./shar''ed|/wor''k/|/ro''ot/|/ho''me/' "${prose[@]}" /dev/null)
+[ -z "$found" ] || complain "a path of one machine" "$found"
+
+found=$(grep -nP '\t' "${code[@]}" /dev/null)
+[ -z "$found" ] || complain "a tab" "$found"
+found=$(grep -nE ' +$' "${code[@]}" /dev/null)
+[ -z "$found" ] || complain "white space at the end of a line" "$found"
+
+# Each layer knows only those below it.
+found=$(grep -nE 'include.*(aio_loop|aio_io_uring)\.h' aio.h; grep -nE 'include.*(aio_io_uring|liburing)\.h' aio_loop.h)
+[ $# != 0 ] || [ -z "$found" ] || complain "a header includes one of a higher layer" "$found"
+exit $bad
