@@ -1,0 +1,1288 @@
+// aio_io_uring.h - the world for aio.h: files, sockets and every io_uring operation, awaitable.
+// SPDX-License-Identifier: MIT
+//
+// Plugs io_uring into the loop of aio_loop.h. One system call per turn submits what the turn prepared,
+// waits, and reaps. Link with -luring (2.3 or newer).
+//
+//     struct echo { aio_frame aio; int fd; char buf[4096]; };
+//
+//     aio_async(echo) {
+//         aio_result n;
+//         for (;;) {
+//             aio_await(n, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
+//             if (n <= 0) break;
+//             aio_await(n, aio_send_all(self->fd, self->buf, (size_t)n, 0));
+//             if (n < 0) break;
+//         }
+//         aio_await(aio_close(self->fd));
+//         return 0;
+//     } aio_end
+//
+// INDEX
+//   ring         aio_uring_attach aio_uring_op aio_nop
+//   sockets      aio_socket aio_bind aio_listen aio_accept aio_connect aio_recv aio_send aio_send_all
+//                aio_shutdown aio_listen_tcp aio_connect_tcp
+//   files        aio_openat aio_pread aio_pwrite aio_pwrite_all aio_read_some aio_write_some
+//                aio_write_all aio_sync_file aio_statx aio_close
+//   any fd       aio_poll
+//
+// RULES
+//   Buffers  Must stay until the await returns: put them in the frame, never in a local. Paths and
+//            addresses may be locals: they are copied.
+//   Cancel   A cancelled operation ends when the kernel has let go of it. If it was done already, its
+//            result comes out, and the -ECANCELED at the next await: no byte and no descriptor is lost.
+//   Order    Do not run two recv, or two send, on one stream at a time: the kernel may swap them.
+//   Errors   Negative errno. -EBADF also when aio_close ended the operation. -ENOMEM: no memory to
+//            remember it. The first operation attaches a ring; refused, it gives that errno, and
+//            on_error one sentence that says why and what to do.
+//   Kernel   5.12 at least; what a newer one offers is used, decided at run time.
+#ifndef AIO_IO_URING_H
+#define AIO_IO_URING_H
+
+// ------------------------------------------------------------------------------------- >>config
+// Entries of a ring that is attached by itself. The kernel charges their memory to RLIMIT_MEMLOCK;
+// where that is too small they are halved until it fits.
+#ifndef AIO_URING_SQ_ENTRIES
+#  define AIO_URING_SQ_ENTRIES 256
+#endif
+#ifndef AIO_URING_CQ_ENTRIES
+#  define AIO_URING_CQ_ENTRIES 2048
+#endif
+
+// ----------------------------------------------------------------------------------- >>includes
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE
+#endif
+#include <signal.h>
+#ifndef SIG_BLOCK
+#  error "aio_io_uring.h: POSIX is hidden. Include it first, or compile with -D_GNU_SOURCE or -std=gnu11."
+#endif
+#include <liburing.h>           // before <linux/io_uring.h>, which may be older
+#include "aio_loop.h"
+#include <arpa/inet.h>          // inet_pton
+#include <fcntl.h>              // AT_FDCWD, O_CLOEXEC
+#include <netinet/in.h>
+#include <netinet/tcp.h>        // TCP_NODELAY
+#include <sys/resource.h>       // RLIMIT_MEMLOCK, for a refusal's reason
+#include <sys/socket.h>
+#include <sys/stat.h>           // struct statx
+#include <sys/utsname.h>
+
+// -------------------------------------------------------------------------------------- >>types
+typedef struct aio_uring aio_uring;     // a loop's ring
+
+// Zero is the default of every field.
+struct aio_uring_options {
+    unsigned sq_entries;        // bounds one submission; AIO_URING_SQ_ENTRIES
+    unsigned cq_entries;        // bounds what completes between two turns; AIO_URING_CQ_ENTRIES
+    unsigned workers;           // most kernel threads for operations that block: 64
+};
+
+// ---------------------------------------------------------------------------------------- >>api
+
+// --- ring
+
+// Gives the loop its ring now, instead of at its first operation. options may be null.
+// Result: 0; -EALREADY: it has one; -ENOSYS, -EPERM, -EACCES, -ENOMEM, -EMFILE …: io_uring is refused
+// (on_error is told why and what to do); -EBADFD: the loop is closed.
+// Thread: the one that will run the loop. AIO_URING_LEVEL=2..4 and AIO_URING_ENTRIES in the environment
+// force an older kernel's flags and a small ring, for tests.
+AIO_FN aio_result aio_uring_attach(aio_loop *loop, const struct aio_uring_options *options);
+
+// Awaitable: any operation of which `sqe` is prepared (io_uring_prep_…); user_data is ours. The sqe is
+// copied; what it points to must stay until the await returns. Result: its res.
+// Errors: -EINVAL for multishot, linked, draining, buffer-selecting or skipping entries: one entry is
+// one result here.
+AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe);
+
+// Awaitable: nothing, through the ring. Result: 0.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_nop(void);
+
+// --- sockets. The calls that cannot block (socket, bind, listen, shutdown) are plain system calls and
+// do not suspend.
+
+// Awaitable: a socket, close-on-exec. Result: the descriptor. Lost, it is closed.
+AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol);
+// Awaitables. Result: 0. Lifetime: `address` may be a local.
+AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address, socklen_t length);
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen(int fd, int backlog);
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address, socklen_t length);
+// how: SHUT_RD, SHUT_WR, SHUT_RDWR.
+AIO_FN AIO_NODISCARD aio_awaitable aio_shutdown(int fd, int how);
+
+// Awaitable: the next connection. Result: its descriptor, close-on-exec; -EMFILE leaves it waiting.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_accept(int fd);
+
+// Awaitables. Result: bytes; recv: 0 when the peer is done. A send may be short; never SIGPIPE.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_recv(int fd, void *buf, size_t len, int flags);
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_send(int fd, const void *buf, size_t len, int flags);
+
+// aio_send_all(fd, buf, len, flags [, &done])   awaitable
+// Result: len, or an error, never a short count. done (size_t *) always holds what was sent.
+#define aio_send_all(fd, buf, len, ...) \
+    aio__send_all(fd, buf, len, AIO__FIRST_TWO(__VA_ARGS__, ((size_t *)0), 0))
+
+// Awaitable: a listening TCP socket on a numeric IPv4 or IPv6 address ("" or null: all), port 0: any.
+// Result: its descriptor (reusable address, no delay, backlog 4096); -EADDRINUSE, -EACCES, -EINVAL
+// (not an address, not a port).
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port);
+// Awaitable: a connection to a numeric address. Result: its descriptor (no delay); -ECONNREFUSED, …
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port);
+
+// --- files
+
+// Awaitable: opens a file, close-on-exec; dirfd may be AT_FDCWD. Result: the descriptor; -ENOENT, ….
+// Lifetime: `path` may be a local.
+AIO_FN AIO_NODISCARD aio_awaitable aio_openat(int dirfd, const char *path, int flags, mode_t mode);
+
+// Awaitables: at an offset. Result: bytes, may be short; 0 at the end of the file.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_pread(int fd, void *buf, size_t len, int64_t offset);
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len, int64_t offset);
+// Awaitables: at the current position; for pipes and terminals too. A write to a pipe that nobody
+// reads raises SIGPIPE (aio_run ignores it): -EPIPE.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_read_some(int fd, void *buf, size_t len);
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, size_t len);
+
+// aio_write_all(fd, buf, len [, &done]), aio_pwrite_all(fd, buf, len, offset [, &done])   awaitables
+// Result: len, or an error, never a short count. done (size_t *) always holds what was written.
+#define aio_write_all(fd, ...) \
+    aio__write_all(fd, -1, AIO__FIRST_THREE(__VA_ARGS__, ((size_t *)0), 0))
+#define aio_pwrite_all(fd, buf, len, ...) \
+    aio__pwrite_all(fd, buf, len, AIO__FIRST_TWO(__VA_ARGS__, ((size_t *)0), 0))
+
+// Awaitable: what was written reaches the disk. flags: 0 or AIO_SYNC_DATA. Runs on a kernel thread.
+#define AIO_SYNC_DATA 1u
+AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file(int fd, unsigned flags);
+
+// Awaitable: statx(2). Lifetime: `path` may be a local, `buf` not. Runs on a kernel thread.
+AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int flags, unsigned mask,
+                                             struct statx *buf);
+
+// Awaitable: ends all operations of this loop on fd (they give -EBADF), then closes it. Neither
+// delivers nor accepts a cancel: what was opened is always released. Result: 0 or -EBADF, -EIO.
+AIO_FN AIO_NODISCARD aio_awaitable aio_close(int fd);
+
+// --- any fd
+
+// Awaitable: waits until fd is ready for `events` (POLLIN, POLLOUT …). Result: the events, and POLLERR,
+// POLLHUP. The door for other libraries' descriptors.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
+
+// ----------------------------------------------------------------------------------- >>internal
+#define AIO__FIRST_TWO(a, b, ...) a, b
+#define AIO__FIRST_THREE(a, b, c, ...) a, b, c
+#define AIO__LENGTH_MAX 0x7ffff000u             // what one operation can transfer
+
+// Newer than the oldest headers; the numbers are the kernel's.
+#define AIO__FEAT_NO_IOWAIT (1u << 17)
+#define AIO__ENTER_NO_IOWAIT (1u << 7)
+#define AIO__CQE_NOTIF (1u << 3)
+#define AIO__OP_READ_MULTISHOT 49
+
+// user_data: a pointer to a waiter, aligned to 8 bytes and below 2^48; above it a number that makes each
+// activation unique, so that a late cancel cannot hit the next one; below it one of these.
+enum { AIO__UD_NOBODY, AIO__UD_WAITER, AIO__UD_COMPOUND, AIO__UD_WAKE };
+#define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
+
+// A waiter on the ring: node.u.w[0] is its user_data, w[1] this, p[2] its compound.
+#define AIO__IO_OPCODE(info) ((unsigned)((info) >> 32) & 0xff)
+#define AIO__IO_TRACKED (UINT64_C(1) << 40)     // counted in fd_ops
+#define AIO__IO_CANCELLED (UINT64_C(1) << 41)   // the kernel was asked to end it
+#define AIO__IO_GIVES_FD (UINT64_C(1) << 42)    // its result is a descriptor
+#define AIO__IO_EARLY (UINT64_C(1) << 43)       // its result is here, its buffer is not free yet
+
+#define AIO__FD_CLOSING 0x80000000u             // in fd_ops: an aio_close waits for the rest
+
+// Several operations that make one await.
+struct aio__compound {
+    // One of them has ended with r. Returns the whole's result, or AIO_PENDING after it began the next.
+    aio_result (*next)(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r);
+    uint32_t block_class;
+    bool gives_fd;
+};
+// An operation that found no room in the ring.
+struct aio__backlog {
+    struct aio__backlog *next;
+    aio_waiter *waiter;         // null: a cancel
+    struct io_uring_sqe sqe;
+};
+struct aio__spill { struct aio__spill *next; };
+
+struct aio_uring {
+    // What each operation touches.
+    struct io_uring_sqe *sqes;
+    uint32_t sq_tail, sq_head;      // head: as last seen
+    uint32_t sq_mask, sq_room;      // room: 0 sends all to the slow path
+    uint32_t *fd_ops;               // operations in flight by descriptor
+    uint32_t fd_capacity;
+    uint32_t activation;
+    // What each turn touches.
+    unsigned *sq_khead, *sq_ktail, *sq_kflags, *cq_khead, *cq_ktail;
+    struct io_uring_cqe *cqes;
+    uint32_t cq_mask, enter_flags;
+    int enter_fd;
+    bool wake_armed, disabled, draining;
+    bool has_cancel_all;            // 5.19: cancel by descriptor, all, and without an answer
+    aio_loop *loop;
+    struct aio__backlog *backlog, *backlog_last;
+    struct aio__closing *closing;   // aio_close that wait
+    // Copies of paths and addresses, until their entries are consumed.
+    char *arena;
+    size_t arena_used, arena_size;
+    struct aio__spill *spills;
+    uint32_t sq_entries;
+    struct io_uring ring;
+};
+
+AIO_FN bool aio__io_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__path_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__address_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__socket_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__bind_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__listen_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__shutdown_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a);
+static const aio_await_class aio__io_await = { aio__io_start, "io", AIO__AWAIT_OWN };
+static const aio_await_class aio__path_await = { aio__path_start, "io", AIO__AWAIT_OWN };
+static const aio_await_class aio__address_await = { aio__address_start, "io", AIO__AWAIT_OWN };
+static const aio_await_class aio__transfer_await = { aio__transfer_start, "io", AIO__AWAIT_OWN };
+static const aio_await_class aio__close_await = { aio__close_start, "close", AIO__AWAIT_OWN };
+static const aio_await_class aio__invalid_await = { aio__invalid_start, "invalid", AIO__AWAIT_OWN };
+static const aio_await_class aio__socket_await = { aio__socket_start, "socket", AIO__AWAIT_OWN };
+static const aio_await_class aio__bind_await = { aio__bind_start, "bind", AIO__AWAIT_OWN };
+static const aio_await_class aio__listen_await = { aio__listen_start, "listen", AIO__AWAIT_OWN };
+static const aio_await_class aio__shutdown_await = { aio__shutdown_start, "shutdown", AIO__AWAIT_OWN };
+static const aio_await_class aio__listen_tcp_await = { aio__listen_tcp_start, "listen_tcp", AIO__AWAIT_OWN };
+static const aio_await_class aio__connect_tcp_await = { aio__connect_tcp_start, "connect_tcp", AIO__AWAIT_OWN };
+
+// ------------------------------------------------------------------------------- >>implementation
+
+// --- awaitables. Their payload is a submission entry without user_data: words 0-3 and 5-6 of the sqe.
+AIO_INLINE void aio__payload(aio_awaitable *a, const struct io_uring_sqe *sqe)
+{
+    __builtin_memcpy(&a->u.w[0], sqe, 32);
+    __builtin_memcpy(&a->u.w[4], (const char *)sqe + 40, 16);
+}
+AIO_INLINE void aio__sqe_fill(struct io_uring_sqe *sqe, const aio_awaitable *a)
+{
+    __builtin_memcpy((void *)sqe, &a->u.w[0], 32);
+    __builtin_memcpy((char *)sqe + 40, &a->u.w[4], 16);
+    __builtin_memset((char *)sqe + 56, 0, 8);
+}
+AIO_INLINE uint32_t aio__length(size_t len) { return len < AIO__LENGTH_MAX ? (uint32_t)len : AIO__LENGTH_MAX; }
+AIO_INLINE aio_awaitable aio__io(const aio_await_class *cls, unsigned opcode, int fd, uint64_t off,
+                                 const void *addr, size_t len, unsigned flags)
+{
+    aio_awaitable a;
+    struct io_uring_sqe sqe;
+    __builtin_memset(&sqe, 0, sizeof sqe);
+    sqe.opcode = (uint8_t)opcode;
+    sqe.fd = fd;
+    sqe.off = off;
+    sqe.addr = (uint64_t)(uintptr_t)addr;
+    sqe.len = aio__length(len);
+    sqe.rw_flags = (int)flags;
+    a.cls = cls;
+    aio__payload(&a, &sqe);
+    a.u.w[6] = 0;
+    return a;
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_nop(void)
+{
+    return aio__io(&aio__io_await, IORING_OP_NOP, -1, 0, 0, 0, 0);
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_accept(int fd)
+{
+    return aio__io(&aio__io_await, IORING_OP_ACCEPT, fd, 0, 0, 0, SOCK_CLOEXEC);
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_recv(int fd, void *buf, size_t len, int flags)
+{
+    return aio__io(&aio__io_await, IORING_OP_RECV, fd, 0, buf, len, (unsigned)flags);
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_send(int fd, const void *buf, size_t len, int flags)
+{
+    return aio__io(&aio__io_await, IORING_OP_SEND, fd, 0, buf, len, (unsigned)(flags | MSG_NOSIGNAL));
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_pread(int fd, void *buf, size_t len, int64_t offset)
+{
+    return aio__io(&aio__io_await, IORING_OP_READ, fd, (uint64_t)offset, buf, len, 0);
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len, int64_t offset)
+{
+    return aio__io(&aio__io_await, IORING_OP_WRITE, fd, (uint64_t)offset, buf, len, 0);
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_read_some(int fd, void *buf, size_t len)
+{
+    return aio_pread(fd, buf, len, -1);
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, size_t len)
+{
+    return aio_pwrite(fd, buf, len, -1);
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    events = events << 16 | events >> 16;
+#endif
+    return aio__io(&aio__io_await, IORING_OP_POLL_ADD, fd, 0, 0, 0, events);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file(int fd, unsigned flags)
+{
+    return aio__io(&aio__io_await, IORING_OP_FSYNC, fd, 0, 0, 0, flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_openat(int dirfd, const char *path, int flags, mode_t mode)
+{
+    return aio__io(&aio__path_await, IORING_OP_OPENAT, dirfd, 0, path, mode, (unsigned)(flags | O_CLOEXEC));
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int flags, unsigned mask,
+                                             struct statx *buf)
+{
+    return aio__io(&aio__path_await, IORING_OP_STATX, dirfd, (uint64_t)(uintptr_t)buf, path, mask,
+                   (unsigned)flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    return aio__io(&aio__address_await, IORING_OP_CONNECT, fd, length, address, 0, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_close(int fd)
+{
+    return aio__io(&aio__close_await, IORING_OP_CLOSE, fd, 0, 0, 0, 0);
+}
+// The composite ones carry the length beside the entry, whose own has 32 bits.
+AIO_INLINE AIO_NODISCARD aio_awaitable aio__send_all(int fd, const void *buf, size_t len, int flags,
+                                                     size_t *done)
+{
+    aio_awaitable a = aio__io(&aio__transfer_await, IORING_OP_SEND, fd, 0, buf, len,
+                              (unsigned)(flags | MSG_NOSIGNAL | MSG_WAITALL));
+    a.u.p[4] = done;
+    a.u.w[6] = len;
+    return a;
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio__write_all(int fd, int64_t offset, const void *buf, size_t len,
+                                                      size_t *done)
+{
+    aio_awaitable a = aio__io(&aio__transfer_await, IORING_OP_WRITE, fd, (uint64_t)offset, buf, len, 0);
+    a.u.p[4] = done;
+    a.u.w[6] = len;
+    return a;
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio__pwrite_all(int fd, const void *buf, size_t len, int64_t offset,
+                                                       size_t *done)
+{
+    return aio__write_all(fd, offset, buf, len, done);
+}
+// The others are system calls with up to three arguments.
+AIO_FN aio_awaitable aio__plain(const aio_await_class *cls, int64_t a0, const void *a1, int64_t a2)
+{
+    aio_awaitable a;
+    a.cls = cls;
+    a.u.i[0] = a0;
+    a.u.cp[1] = a1;
+    a.u.i[2] = a2;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol)
+{
+    aio_awaitable a = aio__plain(&aio__socket_await, domain, 0, type);
+    a.u.i[3] = protocol;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    return aio__plain(&aio__bind_await, fd, address, length);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen(int fd, int backlog)
+{
+    return aio__plain(&aio__listen_await, fd, 0, backlog);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_shutdown(int fd, int how)
+{
+    return aio__plain(&aio__shutdown_await, fd, 0, how);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port)
+{
+    return aio__plain(&aio__listen_tcp_await, port, host, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port)
+{
+    return aio__plain(&aio__connect_tcp_await, port, host, 0);
+}
+// One entry must be one result.
+AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe)
+{
+    aio_awaitable a;
+    const unsigned refused = IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_BUFFER_SELECT |
+                             IOSQE_CQE_SKIP_SUCCESS;
+    unsigned op = sqe->opcode;
+    bool many = (op == IORING_OP_ACCEPT && (sqe->ioprio & IORING_ACCEPT_MULTISHOT)) ||
+                ((op == IORING_OP_RECV || op == IORING_OP_RECVMSG) && (sqe->ioprio & IORING_RECV_MULTISHOT)) ||
+                (op == IORING_OP_POLL_ADD && (sqe->len & IORING_POLL_ADD_MULTI)) ||
+                op == AIO__OP_READ_MULTISHOT;
+    a.cls = many || (sqe->flags & refused) ? &aio__invalid_await : &aio__io_await;
+    aio__payload(&a, sqe);
+    return a;
+}
+AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a)
+{
+    (void)a;
+    w->future.result = -EINVAL;
+    return true;
+}
+
+// --- what an opcode is
+AIO_FN const char *aio__opcode_name(unsigned op)
+{
+    static const char *const names[] = { "nop", "readv", "writev", "fsync", "read", "write", "poll",
+        "poll_remove", "sync_file_range", "sendmsg", "recvmsg", "timeout", "timeout_remove", "accept",
+        "cancel", "link_timeout", "connect", "fallocate", "openat", "close", "files_update", "statx",
+        "read", "write", "fadvise", "madvise", "send", "recv", "openat2", "epoll_ctl", "splice",
+        "provide_buffers", "remove_buffers", "tee", "shutdown", "renameat", "unlinkat", "mkdirat",
+        "symlinkat", "linkat", "msg_ring", "fsetxattr", "setxattr", "fgetxattr", "getxattr", "socket",
+        "uring_cmd", "send_zc", "sendmsg_zc", "read_multishot", "waitid", "futex_wait", "futex_wake",
+        "futex_waitv", "fixed_fd_install", "ftruncate", "bind", "listen", "recv_zc", "epoll_wait",
+        "readv_fixed", "writev_fixed", "pipe" };
+    return op < sizeof names / sizeof *names ? names[op] : "operation";
+}
+#define AIO__BIT(op) (UINT64_C(1) << (op))
+// Opcodes whose fd is a descriptor that aio_close has to wait for.
+#define AIO__OPS_ON_FD (AIO__BIT(1) | AIO__BIT(2) | AIO__BIT(3) | AIO__BIT(4) | AIO__BIT(5) | AIO__BIT(6) | \
+    AIO__BIT(8) | AIO__BIT(9) | AIO__BIT(10) | AIO__BIT(13) | AIO__BIT(16) | AIO__BIT(17) | AIO__BIT(22) | \
+    AIO__BIT(23) | AIO__BIT(24) | AIO__BIT(26) | AIO__BIT(27) | AIO__BIT(29) | AIO__BIT(30) | AIO__BIT(33) | \
+    AIO__BIT(34) | AIO__BIT(41) | AIO__BIT(43) | AIO__BIT(46) | AIO__BIT(47) | AIO__BIT(48) | AIO__BIT(49) | \
+    AIO__BIT(55) | AIO__BIT(56) | AIO__BIT(57) | AIO__BIT(59) | AIO__BIT(60) | AIO__BIT(61))
+#define AIO__OPS_GIVE_FD (AIO__BIT(IORING_OP_ACCEPT) | AIO__BIT(IORING_OP_OPENAT) | \
+    AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET))
+AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
+{
+    struct io_uring_sqe sqe;
+    aio__sqe_fill(&sqe, a);
+    uint64_t bit = AIO__BIT(sqe.opcode & 63), info = (uint32_t)sqe.fd | (uint64_t)sqe.opcode << 32;
+    if ((bit & AIO__OPS_ON_FD) && !(sqe.flags & IOSQE_FIXED_FILE) && sqe.fd >= 0) info |= AIO__IO_TRACKED;
+    if ((bit & AIO__OPS_GIVE_FD) && !sqe.file_index) info |= AIO__IO_GIVES_FD;
+    return info;
+}
+
+// --- entering the kernel
+AIO_INLINE uint32_t aio__sq_pending(const aio_uring *u)     // not yet consumed
+{
+    return u->sq_tail - __atomic_load_n(u->sq_khead, __ATOMIC_RELAXED);
+}
+AIO_INLINE bool aio__cq_ready(const aio_uring *u)
+{
+    return __atomic_load_n(u->cq_ktail, __ATOMIC_ACQUIRE) != *u->cq_khead;
+}
+AIO_INLINE bool aio__kernel_has_work(const aio_uring *u)
+{
+    return __atomic_load_n(u->sq_kflags, __ATOMIC_RELAXED) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+AIO_COLD void aio__arena_reset(aio_uring *u)
+{
+    u->arena_used = 0;
+    while (u->spills) {
+        struct aio__spill *next = u->spills->next;
+        aio__chunk_free(&u->loop->executor, u->spills);
+        u->spills = next;
+    }
+}
+AIO_COLD void aio__enter_failed(aio_uring *u, int error)
+{
+    struct timespec pause = { 0, 1000000 };
+    // A wait that ended is no failure; EAGAIN and EBUSY: entries stay queued, reap first.
+    if (error == -ETIME || error == -EINTR || error == -EAGAIN || error == -EBUSY) return;
+    aio__loop_say(u->loop, "io_uring_enter failed", error);
+    nanosleep(&pause, 0);           // it will fail again: do not spin
+}
+// Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not 0.
+// What happened is in the rings, not in the return value.
+AIO_FN void aio__uring_enter(aio_uring *u, int64_t timeout_ns)
+{
+    struct io_uring_getevents_arg arg;
+    struct __kernel_timespec ts;
+    unsigned flags = u->enter_flags, wait = timeout_ns != 0;
+    void *extra = 0;
+    size_t extra_size = _NSIG / 8;
+    if (wait && timeout_ns != AIO_FOREVER) {
+        memset(&arg, 0, sizeof arg);
+        ts.tv_sec = timeout_ns / AIO_SECOND;
+        ts.tv_nsec = timeout_ns % AIO_SECOND;
+        arg.ts = (uint64_t)(uintptr_t)&ts;
+        flags |= IORING_ENTER_EXT_ARG;
+        extra = &arg;
+        extra_size = sizeof arg;
+    }
+    __atomic_store_n(u->sq_ktail, u->sq_tail, __ATOMIC_RELEASE);
+    int r = io_uring_enter2((unsigned)u->enter_fd, aio__sq_pending(u), wait, flags, (sigset_t *)extra,
+                            extra_size);
+    if (AIO__UNLIKELY(r < 0)) aio__enter_failed(u, r);
+    u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
+    if (AIO__UNLIKELY(u->arena_used) && u->sq_head == u->sq_tail && !u->backlog) aio__arena_reset(u);
+}
+
+// --- submission entries
+AIO_INLINE struct io_uring_sqe *aio__sqe_next(aio_uring *u) { return &u->sqes[u->sq_tail++ & u->sq_mask]; }
+// The ring seems full, there is a backlog, or this is a forked child. Null: no room now.
+AIO_COLD struct io_uring_sqe *aio__sqe_slow(aio_uring *u)
+{
+    if (u->disabled || u->backlog) return 0;
+    u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
+    if (u->sq_tail - u->sq_head >= u->sq_entries) aio__uring_enter(u, 0);
+    return u->sq_tail - u->sq_head < u->sq_entries ? aio__sqe_next(u) : 0;
+}
+AIO_INLINE struct io_uring_sqe *aio__sqe_get(aio_uring *u)
+{
+    if (AIO__LIKELY(u->sq_tail - u->sq_head < u->sq_room)) return aio__sqe_next(u);
+    return aio__sqe_slow(u);
+}
+AIO_COLD struct io_uring_sqe *aio__backlog_add(aio_uring *u, aio_waiter *w)
+{
+    if (u->disabled) return 0;
+    struct aio__backlog *b = (struct aio__backlog *)aio__alloc(&u->loop->executor,
+                                                               aio__class_of(sizeof *b), sizeof *b);
+    if (!b) return 0;
+    b->next = 0;
+    b->waiter = w;
+    if (u->backlog) u->backlog_last->next = b;
+    else u->backlog = b;
+    u->backlog_last = b;
+    u->sq_room = 0;                 // later ones queue behind it
+    return &b->sqe;
+}
+AIO_FN void aio__backlog_free(aio_uring *u, struct aio__backlog *b)
+{
+    aio__free(&u->loop->executor, b, aio__class_of(sizeof *b));
+    if (!u->backlog) u->sq_room = u->sq_entries;
+}
+AIO_COLD void aio__backlog_flush(aio_uring *u)
+{
+    struct aio__backlog *b;
+    while ((b = u->backlog) != 0) {
+        u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
+        if (u->sq_tail - u->sq_head >= u->sq_entries) aio__uring_enter(u, 0);
+        if (u->sq_tail - u->sq_head >= u->sq_entries) return;
+        *aio__sqe_next(u) = b->sqe;
+        u->backlog = b->next;
+        aio__backlog_free(u, b);
+    }
+}
+// Takes out the backlog's entries of one waiter, or (w null) of one descriptor, or (fd < 0) all.
+// Their waits end with `why`: the kernel never saw them. Returns how many.
+AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cqe_flags);
+AIO_COLD uint32_t aio__backlog_end(aio_uring *u, aio_waiter *w, int fd, aio_result why)
+{
+    uint32_t ended = 0;
+    struct aio__backlog *before = 0, *next;
+    for (struct aio__backlog *b = u->backlog; b; b = next) {
+        next = b->next;
+        bool match = b->waiter && (w ? b->waiter == w : fd < 0 || b->sqe.fd == fd);
+        if (!match) {
+            before = b;
+            continue;
+        }
+        if (before) before->next = next;
+        else u->backlog = next;
+        if (u->backlog_last == b) u->backlog_last = before;
+        aio_waiter *waiter = b->waiter;
+        aio__backlog_free(u, b);
+        aio__io_end(u, waiter, why, 0);
+        ended++;
+    }
+    return ended;
+}
+// A copy of something small that the kernel reads when it consumes the entry.
+AIO_FN void *aio__arena_copy(aio_uring *u, const void *from, size_t size)
+{
+    char *to;
+    size_t room = (size + 15) & ~(size_t)15;
+    if (room <= u->arena_size - u->arena_used) {
+        to = u->arena + u->arena_used;
+        u->arena_used += room;
+    } else {
+        struct aio__spill *s = (struct aio__spill *)aio__chunk_new(&u->loop->executor, sizeof *s + 8 + size);
+        if (!s) return 0;
+        s->next = u->spills;
+        u->spills = s;
+        u->arena_used = u->arena_used ? u->arena_used : 16;     // there is something to reset
+        to = (char *)(s + 1) + 8;
+    }
+    memcpy(to, from, size);
+    return to;
+}
+
+// --- descriptors: how many operations are in flight on each
+AIO_COLD aio_result aio__fds_grow(aio_uring *u, uint32_t fd)
+{
+    uint32_t capacity = u->fd_capacity ? u->fd_capacity : 64;
+    while (capacity <= fd) capacity *= 2;
+    uint32_t *ops = (uint32_t *)aio__chunk_new(&u->loop->executor, (size_t)capacity * sizeof *ops);
+    if (!ops) return -ENOMEM;
+    memset(ops, 0, (size_t)capacity * sizeof *ops);
+    if (u->fd_ops) {
+        memcpy(ops, u->fd_ops, u->fd_capacity * sizeof *ops);
+        aio__chunk_free(&u->loop->executor, u->fd_ops);
+    }
+    u->fd_ops = ops;
+    u->fd_capacity = capacity;
+    return 0;
+}
+AIO_INLINE aio_result aio__fd_hold(aio_uring *u, uint32_t fd)
+{
+    if (AIO__UNLIKELY(fd >= u->fd_capacity)) {
+        aio_result r = aio__fds_grow(u, fd);
+        if (r < 0) return r;
+    }
+    if (AIO__UNLIKELY(u->fd_ops[fd] & AIO__FD_CLOSING)) return -EBADF;
+    u->fd_ops[fd]++;
+    return 0;
+}
+AIO_COLD void aio__closing_ready(aio_uring *u, uint32_t fd);
+AIO_INLINE void aio__fd_release(aio_uring *u, uint64_t info)
+{
+    uint32_t fd = (uint32_t)info;
+    if (!(info & AIO__IO_TRACKED)) return;
+    if (AIO__UNLIKELY(--u->fd_ops[fd] == AIO__FD_CLOSING)) aio__closing_ready(u, fd);
+}
+AIO_FN bool aio__fd_closing(const aio_uring *u, uint64_t info)
+{
+    return (info & AIO__IO_TRACKED) && (u->fd_ops[(uint32_t)info] & AIO__FD_CLOSING);
+}
+
+// --- cancelling
+AIO_FN struct io_uring_sqe *aio__cancel_entry(aio_uring *u)
+{
+    struct io_uring_sqe *sqe = aio__sqe_get(u);
+    if (!sqe) sqe = aio__backlog_add(u, 0);
+    if (!sqe) return 0;
+    memset((void *)sqe, 0, sizeof *sqe);
+    sqe->opcode = IORING_OP_ASYNC_CANCEL;
+    sqe->fd = -1;
+    sqe->user_data = AIO__UD_NOBODY;
+    if (u->has_cancel_all) {            // then it posts nothing of its own, found or not
+        sqe->cancel_flags = IORING_ASYNC_CANCEL_ALL;
+        sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+    }
+    return sqe;
+}
+AIO_FN bool aio__cancel_by_data(aio_uring *u, uint64_t user_data)
+{
+    struct io_uring_sqe *sqe = aio__cancel_entry(u);
+    if (sqe) sqe->addr = user_data;
+    return sqe != 0;
+}
+// Calls for each task that waits on the ring; fd < 0: on any descriptor.
+AIO_COLD void aio__cancel_one_by_one(aio_uring *u, int fd)
+{
+    for (aio_task *t = u->loop->executor.first; t; t = t->next) {
+        aio_node *n = &t->waiter.node;
+        if (n->cls->kind != AIO__WAIT_URING) continue;
+        if (fd < 0 || ((n->u.w[1] & AIO__IO_TRACKED) && (int)(uint32_t)n->u.w[1] == fd))
+            aio__cancel_by_data(u, n->u.w[0]);
+    }
+}
+// Ends all operations on fd, or (fd < 0) all there are.
+AIO_COLD void aio__cancel_all(aio_uring *u, int fd)
+{
+    aio__backlog_end(u, 0, fd, fd < 0 ? -ECANCELED : -EBADF);
+    struct io_uring_sqe *sqe = u->has_cancel_all ? aio__cancel_entry(u) : 0;
+    if (!sqe) {
+        aio__cancel_one_by_one(u, fd);
+        return;
+    }
+    sqe->fd = fd;
+    sqe->cancel_flags = fd < 0 ? IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL
+                               : IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
+}
+AIO_FN bool aio__io_cancel(aio_waiter *w)
+{
+    aio_uring *u = (aio_uring *)AIO__LOOP_OF(w->future.loop)->backend_state;
+    w->future.flags |= AIO__CANCEL_ASKED;
+    if (w->node.u.w[1] & AIO__IO_CANCELLED) return true;
+    w->node.u.w[1] |= AIO__IO_CANCELLED;
+    if (AIO__UNLIKELY(u->backlog) && aio__backlog_end(u, w, 0, -ECANCELED)) return true;
+    if (!aio__cancel_by_data(u, w->node.u.w[0])) {          // no memory: the next cancel tries again
+        w->node.u.w[1] &= ~AIO__IO_CANCELLED;
+        aio__loop_say(u->loop, "no memory to cancel an operation", -ENOMEM);
+    }
+    return true;
+}
+
+// --- waits on the ring
+AIO_FN size_t aio__io_describe(const aio_waiter *w, char *text, size_t size)
+{
+    uint64_t info = w->node.u.w[1];
+    size_t at = aio__append(text, size, 0, aio__opcode_name(AIO__IO_OPCODE(info)));
+    if (!(info & AIO__IO_TRACKED) && AIO__IO_OPCODE(info) != IORING_OP_CLOSE) return at;
+    return aio__append_number(text, size, aio__append(text, size, at, " fd "), (uint32_t)info);
+}
+static const aio_wait_class aio__io_wait =
+    { "io", AIO__WAIT_URING, aio__io_cancel, 0, 0, 0, aio__io_describe, 0 };
+static const aio_wait_class aio__close_wait = { "close", AIO__WAIT_OWN, 0, 0, 0, 0, aio__io_describe, 0 };
+
+// What the kernel did stands, whatever was cancelled meanwhile (contract 3).
+AIO_FN aio_result aio__io_settled(aio_waiter *w, bool must_cancel)
+{
+    (void)must_cancel;
+    return w->future.result;
+}
+AIO_FN void aio__io_dispose(aio_waiter *w)
+{
+    if (w->future.result >= 0) close((int)w->future.result);
+}
+static const aio_wait_class aio__io_done = { "ready", AIO__WAIT_READY, 0, aio__io_settled, 0, 0, 0, 0 };
+static const aio_wait_class aio__io_done_fd =
+    { "ready", AIO__WAIT_READY, 0, aio__io_settled, 0, 0, 0, aio__io_dispose };
+
+// Hands an entry to the ring for waiter w. Result: 0, or why it was not started.
+AIO_INLINE aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a, unsigned tag,
+                                     const aio_wait_class *cls)
+{
+    uint64_t info = aio__io_info(a);
+    if (info & AIO__IO_TRACKED) {
+        aio_result r = aio__fd_hold(u, (uint32_t)info);
+        if (AIO__UNLIKELY(r < 0)) return r;
+    }
+    struct io_uring_sqe *sqe = aio__sqe_get(u);
+    if (AIO__UNLIKELY(!sqe) && !(sqe = aio__backlog_add(u, w))) {
+        aio__fd_release(u, info);
+        return u->disabled ? -EPERM : -ENOMEM;
+    }
+    aio__sqe_fill(sqe, a);
+    sqe->user_data = (uint64_t)(uintptr_t)w | tag | (uint64_t)u->activation++ << 48;
+    w->node.u.w[0] = sqe->user_data;
+    w->node.u.w[1] = info;
+    u->loop->in_flight++;
+    aio_waiter_begin(w, cls);
+    return 0;
+}
+AIO_COLD aio_uring *aio__uring_of_slow(aio_loop *l, aio_result *why)
+{
+    if (l->forked) *why = -EPERM;
+    else *why = aio_uring_attach(l, 0);
+    return (aio_uring *)l->backend_state;
+}
+// The ring of a waiter's loop, made if there is none. Null: *why.
+AIO_INLINE aio_uring *aio__uring_of(aio_waiter *w, aio_result *why)
+{
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    if (AIO__LIKELY(l->backend_state != 0)) return (aio_uring *)l->backend_state;
+    return aio__uring_of_slow(l, why);
+}
+AIO_INLINE bool aio__failed(aio_waiter *w, aio_result r)
+{
+    if (AIO__LIKELY(r >= 0)) return false;
+    w->future.result = r;
+    return true;
+}
+AIO_FN bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_result r = 0;
+    aio_uring *u = aio__uring_of(w, &r);
+    if (AIO__LIKELY(u != 0)) r = aio__io_submit(u, w, a, AIO__UD_WAITER, &aio__io_wait);
+    return aio__failed(w, r);
+}
+AIO_FN bool aio__copied_start(aio_waiter *w, const aio_awaitable *a, const void *from, size_t size)
+{
+    aio_result r = 0;
+    aio_awaitable copy = *a;
+    aio_uring *u = aio__uring_of(w, &r);
+    if (u) {
+        copy.u.w[2] = (uint64_t)(uintptr_t)aio__arena_copy(u, from, size);     // sqe.addr
+        r = copy.u.w[2] ? aio__io_submit(u, w, &copy, AIO__UD_WAITER, &aio__io_wait) : -ENOMEM;
+    }
+    return aio__failed(w, r);
+}
+AIO_FN bool aio__path_start(aio_waiter *w, const aio_awaitable *a)
+{
+    const char *path = (const char *)(uintptr_t)a->u.w[2];
+    if (!path) return aio__failed(w, -EFAULT);
+    return aio__copied_start(w, a, path, strlen(path) + 1);
+}
+AIO_FN bool aio__address_start(aio_waiter *w, const aio_awaitable *a)
+{
+    const void *address = (const void *)(uintptr_t)a->u.w[2];
+    if (!address || a->u.w[1] > sizeof(struct sockaddr_storage)) return aio__failed(w, -EINVAL);
+    return aio__copied_start(w, a, address, (size_t)a->u.w[1]);
+}
+
+// --- completions
+// The kernel's error as our callers see it: -ECANCELED only for those who were cancelled (contract 3).
+AIO_COLD aio_result aio__io_error(const aio_uring *u, uint64_t info, aio_result res)
+{
+    bool ended = res == -ECANCELED || res == -EINTR || (res <= -512 && res >= -516);    // ERESTARTSYS …
+    if (!ended) return res;
+    if ((info & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
+    if (aio__fd_closing(u, info)) return -EBADF;
+    return res == -ECANCELED ? -EIO : -EINTR;
+}
+// The last word on a wait.
+AIO_INLINE void aio__io_finish(aio_waiter *w, aio_result r, bool gives_fd)
+{
+    if (AIO__UNLIKELY(w->future.flags & AIO__CANCEL_ASKED)) {
+        w->future.flags &= ~(uint32_t)AIO__CANCEL_ASKED;
+        if (r != -ECANCELED) w->future.flags |= AIO__MUST_CANCEL;       // it was faster: the next await
+    }
+    aio__complete_as(w, r, gives_fd ? &aio__io_done_fd : &aio__io_done);
+}
+// A zero-copy send has its result before its buffer is free: true for the first of the two.
+AIO_COLD bool aio__io_early(aio_waiter *w, aio_result res, uint32_t cqe_flags)
+{
+    if (!(cqe_flags & IORING_CQE_F_MORE)) return false;
+    w->node.u.w[1] |= AIO__IO_EARLY;
+    w->future.result = res;
+    return true;
+}
+AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cqe_flags)
+{
+    if (AIO__UNLIKELY(cqe_flags & (IORING_CQE_F_MORE | AIO__CQE_NOTIF)) && aio__io_early(w, res, cqe_flags))
+        return;
+    uint64_t info = w->node.u.w[1];
+    if (AIO__UNLIKELY(info & AIO__IO_EARLY)) res = w->future.result;
+    if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, info, res);
+    u->loop->in_flight--;
+    aio__fd_release(u, info);
+    if (AIO__UNLIKELY((w->node.u.w[0] & 7) == AIO__UD_COMPOUND)) {
+        struct aio__compound *c = (struct aio__compound *)w->node.u.p[2];
+        res = c->next(u, w, c, res);
+        if (res == AIO_PENDING) return;
+        bool gives_fd = c->gives_fd;
+        aio__free(&u->loop->executor, c, c->block_class);
+        aio__io_finish(w, res, gives_fd);
+        return;
+    }
+    aio__io_finish(w, res, info & AIO__IO_GIVES_FD);
+}
+AIO_COLD void aio__woken(aio_uring *u)
+{
+    uint64_t count;
+    u->wake_armed = false;
+    while (u->loop->inbox && read(u->loop->inbox->wake_fd, &count, sizeof count) < 0 && errno == EINTR) {}
+}
+// Takes what has completed. Runs no code of the user's.
+AIO_FN void aio__reap(aio_uring *u)
+{
+    uint32_t head = *u->cq_khead, tail = __atomic_load_n(u->cq_ktail, __ATOMIC_ACQUIRE);
+    for (; head != tail; head++) {
+        const struct io_uring_cqe *cqe = &u->cqes[head & u->cq_mask];
+        uint64_t data = cqe->user_data;
+        if (AIO__LIKELY(data & AIO__UD_POINTER))
+            aio__io_end(u, (aio_waiter *)(uintptr_t)(data & AIO__UD_POINTER), cqe->res, cqe->flags);
+        else if (data == AIO__UD_WAKE) aio__woken(u);
+    }
+    __atomic_store_n(u->cq_khead, head, __ATOMIC_RELEASE);
+}
+AIO_COLD void aio__arm_wake(aio_uring *u)
+{
+    struct io_uring_sqe *sqe = aio__sqe_get(u);
+    if (!sqe) return;               // a backlog: this wait is short anyway
+    memset((void *)sqe, 0, sizeof *sqe);
+    sqe->opcode = IORING_OP_POLL_ADD;
+    sqe->fd = u->loop->inbox->wake_fd;
+    sqe->poll32_events = POLLIN;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    sqe->poll32_events = POLLIN << 16;
+#endif
+    sqe->user_data = AIO__UD_WAKE;
+    u->wake_armed = true;
+}
+AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
+{
+    aio_uring *u = (aio_uring *)l->backend_state;
+    if (AIO__UNLIKELY(u->backlog)) aio__backlog_flush(u);
+    if (timeout_ns && !u->wake_armed) aio__arm_wake(u);
+    if (timeout_ns && (aio__cq_ready(u) || u->backlog || !u->wake_armed)) timeout_ns = 0;
+    if (timeout_ns || aio__sq_pending(u) || aio__kernel_has_work(u)) aio__uring_enter(u, timeout_ns);
+    aio__reap(u);
+}
+
+// --- several operations, one await: transfers of all
+struct aio__transfer {
+    struct aio__compound compound;
+    aio_awaitable entry;        // what is left
+    size_t left, total;
+    size_t *done;
+};
+AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r)
+{
+    struct aio__transfer *t = (struct aio__transfer *)(void *)c;
+    if (r < 0) return r;
+    if (r == 0 && t->left) return -EIO;         // no progress, and no reason
+    t->left -= (size_t)r;
+    if (t->done) *t->done += (size_t)r;
+    if (!t->left) return (aio_result)t->total;
+    if ((w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
+    struct io_uring_sqe sqe;
+    aio__sqe_fill(&sqe, &t->entry);
+    sqe.addr += (uint64_t)r;
+    sqe.len = aio__length(t->left);
+    if (sqe.opcode == IORING_OP_WRITE && sqe.off != UINT64_MAX) sqe.off += (uint64_t)r;
+    aio__payload(&t->entry, &sqe);
+    r = aio__io_submit(u, w, &t->entry, AIO__UD_COMPOUND, &aio__io_wait);
+    w->node.u.p[2] = c;
+    return r < 0 ? r : AIO_PENDING;
+}
+AIO_FN void *aio__compound_new(aio_uring *u, size_t size, aio_result (*next)(aio_uring *, aio_waiter *,
+                               struct aio__compound *, aio_result), bool gives_fd)
+{
+    uint32_t k = aio__class_of(size);
+    struct aio__compound *c = (struct aio__compound *)aio__alloc(&u->loop->executor, k, size);
+    if (!c) return 0;
+    c->next = next;
+    c->block_class = k;
+    c->gives_fd = gives_fd;
+    return c;
+}
+AIO_FN aio_result aio__compound_begin(aio_uring *u, aio_waiter *w, struct aio__compound *c,
+                                      const aio_awaitable *a)
+{
+    aio_result r = aio__io_submit(u, w, a, AIO__UD_COMPOUND, &aio__io_wait);
+    w->node.u.p[2] = c;
+    if (r < 0) aio__free(&u->loop->executor, c, c->block_class);
+    return r;
+}
+AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_result r = 0;
+    size_t *done = (size_t *)a->u.p[4];
+    if (done) *done = 0;
+    aio_uring *u = aio__uring_of(w, &r);
+    if (!u) return aio__failed(w, r);
+    struct aio__transfer *t =
+        (struct aio__transfer *)aio__compound_new(u, sizeof *t, aio__transfer_next, false);
+    if (!t) return aio__failed(w, -ENOMEM);
+    t->entry = *a;
+    t->entry.u.w[4] = 0;
+    t->left = t->total = (size_t)a->u.w[6];
+    t->done = done;
+    return aio__failed(w, aio__compound_begin(u, w, &t->compound, &t->entry));
+}
+
+// --- close: first ends what is in flight on the descriptor
+struct aio__closing {
+    struct aio__closing *next;
+    aio_waiter *waiter;
+    aio_awaitable entry;
+};
+// Nothing is in flight on fd any more: the first aio_close of it closes; any other was a mistake.
+AIO_COLD void aio__closing_ready(aio_uring *u, uint32_t fd)
+{
+    bool first = true;
+    struct aio__closing **at = &u->closing, *c;
+    u->fd_ops[fd] = 0;
+    while ((c = *at) != 0) {
+        if ((uint32_t)c->waiter->node.u.w[1] != fd) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        u->loop->in_flight--;
+        aio_result r = -EBADF;
+        if (first) r = aio__io_submit(u, c->waiter, &c->entry, AIO__UD_WAITER, &aio__close_wait);
+        if (first && r < 0) r = close((int)fd) < 0 ? -errno : 0;        // no memory: at once
+        else if (first) r = AIO_PENDING;
+        first = false;
+        if (r != AIO_PENDING) aio__io_finish(c->waiter, r, false);
+        aio__free(&u->loop->executor, c, aio__class_of(sizeof *c));
+    }
+}
+AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
+{
+    struct io_uring_sqe sqe;
+    aio__sqe_fill(&sqe, a);
+    aio_uring *u = (aio_uring *)AIO__LOOP_OF(w->future.loop)->backend_state;
+    uint32_t fd = (uint32_t)sqe.fd;
+    if (sqe.fd < 0) return aio__failed(w, -EBADF);
+    if (u && fd < u->fd_capacity && u->fd_ops[fd]) {
+        struct aio__closing *c =
+            (struct aio__closing *)aio__alloc(&u->loop->executor, aio__class_of(sizeof *c), sizeof *c);
+        if (c) {
+            c->next = u->closing;
+            c->waiter = w;
+            c->entry = *a;
+            u->closing = c;
+            w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
+            u->loop->in_flight++;
+            aio_waiter_begin(w, &aio__close_wait);
+            if (!(u->fd_ops[fd] & AIO__FD_CLOSING)) {
+                u->fd_ops[fd] |= AIO__FD_CLOSING;
+                aio__cancel_all(u, (int)fd);
+            }
+            return false;
+        }
+    }
+    if (u && aio__io_submit(u, w, a, AIO__UD_WAITER, &aio__close_wait) >= 0) return false;
+    w->future.result = close(sqe.fd) < 0 ? -errno : 0;      // no ring, or no memory: still released
+    return true;
+}
+
+// --- system calls that cannot block
+AIO_FN bool aio__syscall_done(aio_waiter *w, long r)
+{
+    w->future.result = r < 0 ? -errno : r;
+    return true;
+}
+AIO_FN bool aio__socket_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return aio__syscall_done(w, socket((int)a->u.i[0], (int)a->u.i[2] | SOCK_CLOEXEC, (int)a->u.i[3]));
+}
+AIO_FN bool aio__bind_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return aio__syscall_done(w, bind((int)a->u.i[0], (const struct sockaddr *)a->u.cp[1], (socklen_t)a->u.i[2]));
+}
+AIO_FN bool aio__listen_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return aio__syscall_done(w, listen((int)a->u.i[0], (int)a->u.i[2]));
+}
+AIO_FN bool aio__shutdown_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return aio__syscall_done(w, shutdown((int)a->u.i[0], (int)a->u.i[2]));
+}
+
+// --- TCP by numeric address
+AIO_FN aio_result aio__tcp_address(const char *host, int64_t port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *four = (struct sockaddr_in *)(void *)out;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)(void *)out;
+    memset(out, 0, sizeof *out);
+    if (port < 0 || port > 65535) return -EINVAL;
+    if (host && *host && inet_pton(AF_INET, host, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = htons((uint16_t)port);
+        return sizeof *four;
+    }
+    if (host && *host && inet_pton(AF_INET6, host, &six->sin6_addr) != 1) return -EINVAL;
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons((uint16_t)port);
+    return sizeof *six;
+}
+AIO_FN aio_result aio__tcp_socket(const struct sockaddr_storage *address)
+{
+    int one = 1;
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);         // accepted sockets inherit it
+    return fd;
+}
+AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a)
+{
+    struct sockaddr_storage address;
+    int one = 1, zero = 0;
+    aio_result length = aio__tcp_address((const char *)a->u.cp[1], a->u.i[0], &address), fd;
+    if (aio__failed(w, length) || aio__failed(w, fd = aio__tcp_socket(&address))) return true;
+    setsockopt((int)fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (address.ss_family == AF_INET6) setsockopt((int)fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+    w->future.result = fd;
+    if (bind((int)fd, (struct sockaddr *)&address, (socklen_t)length) < 0 || listen((int)fd, 4096) < 0) {
+        w->future.result = -errno;
+        close((int)fd);
+    }
+    return true;
+}
+struct aio__connect { struct aio__compound compound; int fd; };
+AIO_FN aio_result aio__connect_next(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r)
+{
+    struct aio__connect *k = (struct aio__connect *)(void *)c;
+    (void)u;
+    (void)w;
+    if (r >= 0) return k->fd;
+    close(k->fd);
+    return r;
+}
+AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
+{
+    struct sockaddr_storage address;
+    aio_result r = 0, length = aio__tcp_address((const char *)a->u.cp[1], a->u.i[0], &address), fd;
+    if (aio__failed(w, length)) return true;
+    aio_uring *u = aio__uring_of(w, &r);
+    if (!u) return aio__failed(w, r);
+    if (aio__failed(w, fd = aio__tcp_socket(&address))) return true;
+    struct aio__connect *k =
+        (struct aio__connect *)aio__compound_new(u, sizeof *k, aio__connect_next, true);
+    void *copy = aio__arena_copy(u, &address, (size_t)length);
+    r = -ENOMEM;
+    if (k && copy) {
+        aio_awaitable entry = aio__io(&aio__io_await, IORING_OP_CONNECT, (int)fd, (uint64_t)length, copy, 0, 0);
+        k->fd = (int)fd;
+        r = aio__compound_begin(u, w, &k->compound, &entry);
+    } else if (k) {
+        aio__free(&u->loop->executor, k, k->compound.block_class);
+    }
+    if (r < 0) close((int)fd);
+    return aio__failed(w, r);
+}
+
+// --- the backend's other calls
+AIO_FN void aio__uring_drain(aio_loop *l)
+{
+    aio_uring *u = (aio_uring *)l->backend_state;
+    int64_t told = aio__clock();
+    uint64_t one = 1;
+    u->draining = true;
+    aio__cancel_all(u, -1);
+    if (u->wake_armed && write(l->inbox->wake_write_fd, &one, sizeof one) < 0) {}   // ends that poll
+    while (l->in_flight || u->wake_armed) {
+        aio__backlog_flush(u);
+        aio__uring_enter(u, aio__cq_ready(u) ? 0 : AIO_SECOND / 10);
+        aio__reap(u);
+        if (aio__clock() - told < AIO_SECOND) continue;
+        told = aio__clock();
+        if (l->in_flight) aio__loop_say(l, "close waits: the kernel has not let go of an operation", 0);
+        aio__cancel_all(u, -1);
+    }
+    aio__arena_reset(u);
+}
+AIO_FN void aio__uring_close(aio_loop *l)
+{
+    aio_uring *u = (aio_uring *)l->backend_state;
+    if (u->enter_flags & IORING_ENTER_REGISTERED_RING) io_uring_unregister_ring_fd(&u->ring);
+    io_uring_queue_exit(&u->ring);
+    l->backend = 0;
+    l->backend_state = 0;
+}
+// The child shares the ring's memory with its parent, and must not touch it.
+AIO_FN void aio__uring_forked(aio_loop *l)
+{
+    aio_uring *u = (aio_uring *)l->backend_state;
+    u->disabled = true;
+    u->sq_room = 0;
+    close(u->ring.ring_fd);
+}
+static const aio_backend aio__uring_backend =
+    { "io_uring", aio__uring_wait, 0, aio__uring_drain, aio__uring_close, aio__uring_forked };
+
+// --- attaching a ring
+AIO_COLD bool aio__file_says(const char *path, const char *key, long *value)
+{
+    char line[256];
+    bool found = false;
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    while (!found && fgets(line, sizeof line, f)) {
+        if (strncmp(line, key, strlen(key))) continue;
+        *value = strtol(line + strlen(key), 0, 10);
+        found = true;
+    }
+    fclose(f);
+    return found;
+}
+// One sentence: why io_uring is refused, and what to do.
+AIO_COLD void aio__tell_refusal(aio_loop *l, aio_result why)
+{
+    char text[400];
+    long disabled = 0, seccomp = 0;
+    struct rlimit memlock = { 0, 0 };
+    struct utsname uts;
+    aio__file_says("/proc/sys/kernel/io_uring_disabled", "", &disabled);
+    aio__file_says("/proc/self/status", "Seccomp:", &seccomp);
+    getrlimit(RLIMIT_MEMLOCK, &memlock);
+    if (uname(&uts)) strcpy(uts.release, "?");
+    if (why == -ENOMEM)
+        snprintf(text, sizeof text, "io_uring: no memory for a ring: RLIMIT_MEMLOCK is %llu KiB for all rings "
+                 "of this user; raise it (ulimit -l, or --ulimit memlock=-1 in a container)",
+                 (unsigned long long)memlock.rlim_cur / 1024);
+    else if (why == -EMFILE || why == -ENFILE)
+        snprintf(text, sizeof text, "io_uring: no descriptor left for a ring; raise the limit (ulimit -n)");
+    else if (disabled)
+        snprintf(text, sizeof text, "io_uring is disabled on this machine: sysctl kernel.io_uring_disabled "
+                 "is %ld; set it to 0 (or 1, and run as root or in kernel.io_uring_group)", disabled);
+    else if (seccomp == 2)
+        snprintf(text, sizeof text, "io_uring is blocked by a seccomp filter (a container?); allow "
+                 "io_uring_setup, io_uring_enter and io_uring_register in its profile");
+    else if (why == -ENOSYS || why == -EINVAL)
+        snprintf(text, sizeof text, "io_uring: kernel %s is too old or was built without it; Linux 5.12 or "
+                 "newer is needed", uts.release);
+    else
+        snprintf(text, sizeof text, "io_uring is refused by this system (a security module?), kernel %s",
+                 uts.release);
+    aio__loop_say(l, text, why);
+}
+// Set-up flags by age of the kernel; an unknown one is -EINVAL.
+AIO_FN unsigned aio__uring_flags(unsigned level)
+{
+    unsigned flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;                              // 5.6
+    if (level <= 3) flags |= IORING_SETUP_SUBMIT_ALL;                                       // 5.18
+    if (level <= 2) flags |= IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;         // 5.19
+    if (level <= 1) flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;       // 6.1
+    return flags;
+}
+AIO_COLD aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options *options)
+{
+    const char *level_text = getenv("AIO_URING_LEVEL"), *entries_text = getenv("AIO_URING_ENTRIES");
+    unsigned level = level_text ? (unsigned)atoi(level_text) : 1;
+    unsigned sq = options && options->sq_entries ? options->sq_entries : AIO_URING_SQ_ENTRIES;
+    unsigned cq = options && options->cq_entries ? options->cq_entries : AIO_URING_CQ_ENTRIES;
+    if (entries_text && atoi(entries_text) > 0) {
+        sq = (unsigned)atoi(entries_text);
+        cq = sq * 2;
+    }
+    if (cq < sq) cq = sq;
+    for (;;) {
+        struct io_uring_params p;
+        memset(&p, 0, sizeof p);
+        p.flags = aio__uring_flags(level);
+        p.cq_entries = cq;
+        int r = io_uring_queue_init_params(sq, &u->ring, &p);
+        if (r >= 0) return 0;
+        if (r == -EINVAL && level < 4) level++;
+        else if (r == -ENOMEM && sq > 8) sq /= 2, cq /= 2;
+        else return r;
+    }
+}
+AIO_COLD void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *options)
+{
+    struct io_uring *ring = &u->ring;
+    u->sqes = ring->sq.sqes;
+    u->sq_khead = ring->sq.khead;
+    u->sq_ktail = ring->sq.ktail;
+    u->sq_kflags = ring->sq.kflags;
+    u->cq_khead = ring->cq.khead;
+    u->cq_ktail = ring->cq.ktail;
+    u->cqes = ring->cq.cqes;
+    u->sq_entries = u->sq_room = *ring->sq.kring_entries;
+    u->sq_mask = *ring->sq.kring_mask;
+    u->cq_mask = *ring->cq.kring_mask;
+    u->sq_tail = u->sq_head = *ring->sq.ktail;
+    u->enter_flags = IORING_ENTER_GETEVENTS;
+    if (ring->features & AIO__FEAT_NO_IOWAIT) u->enter_flags |= AIO__ENTER_NO_IOWAIT;
+    if (io_uring_register_ring_fd(ring) == 1) u->enter_flags |= IORING_ENTER_REGISTERED_RING;
+    u->enter_fd = ring->enter_ring_fd;
+    unsigned workers[2] = { 0, options && options->workers ? options->workers : 64 };
+    io_uring_register_iowq_max_workers(ring, workers);      // else one per blocked operation
+    io_uring_ring_dontfork(ring);
+    struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
+    u->has_cancel_all = probe && io_uring_opcode_supported(probe, IORING_OP_SOCKET);    // came with it
+    if (probe) io_uring_free_probe(probe);
+}
+AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *options)
+{
+    const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
+        IORING_FEAT_RW_CUR_POS | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_NATIVE_WORKERS;
+    if (l->backend_state) return -EALREADY;
+    aio_result r = aio__loop_own(l);
+    if (r < 0) return r;
+    aio_uring *u = (aio_uring *)aio__chunk_new(&l->executor, sizeof *u);
+    if (!u) return -ENOMEM;
+    memset((void *)u, 0, sizeof *u);
+    u->loop = l;
+    u->arena_size = 4096;
+    u->arena = (char *)aio__chunk_new(&l->executor, u->arena_size);
+    r = u->arena ? aio__uring_open(u, options) : -ENOMEM;
+    if (r >= 0 && (u->ring.features & needed) != needed) {
+        io_uring_queue_exit(&u->ring);
+        r = -ENOSYS;
+    }
+    if (r < 0) {
+        if (u->arena) aio__chunk_free(&l->executor, u->arena);
+        aio__chunk_free(&l->executor, u);
+        if (l->backend_refusal != r) aio__tell_refusal(l, r);       // once, not for each operation
+        l->backend_refusal = r;
+        return r;
+    }
+    aio__uring_adopt(u, options);
+    l->backend = &aio__uring_backend;
+    l->backend_state = u;
+    return 0;
+}
+#endif
