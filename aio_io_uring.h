@@ -234,7 +234,7 @@ struct aio_uring {
     struct io_uring ring;
 };
 
-AIO_FN bool aio__io_start(aio_waiter *w, const aio_awaitable *a);
+AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__path_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__address_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a);
@@ -262,33 +262,48 @@ static const aio_await_class aio__connect_tcp_await = { aio__connect_tcp_start, 
 // ------------------------------------------------------------------------------- >>implementation
 
 // --- awaitables. Their payload is a submission entry without user_data: words 0-3 and 5-6 of the sqe.
-AIO_INLINE void aio__payload(aio_awaitable *a, const struct io_uring_sqe *sqe)
+// Built from whole words, so that it stays in registers from the call to the ring.
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#  define AIO__WORD(low, high) ((uint64_t)(low) << 32 | (uint32_t)(high))
+#  define AIO__HEAD(opcode, flags, ioprio) ((uint32_t)(opcode) << 24 | (uint32_t)(flags) << 16 | (ioprio))
+#  define AIO__HEAD_OPCODE(w0) ((unsigned)((w0) >> 56))
+#  define AIO__HEAD_FLAGS(w0) ((unsigned)((w0) >> 48) & 0xff)
+#  define AIO__HEAD_FD(w0) ((uint32_t)(w0))
+#  define AIO__FILE_INDEX(w4) ((uint32_t)(w4))
+#  define AIO__POLL_EVENTS(events) ((events) << 16 | (events) >> 16)
+#else
+#  define AIO__WORD(low, high) ((uint64_t)(uint32_t)(low) | (uint64_t)(uint32_t)(high) << 32)
+#  define AIO__HEAD(opcode, flags, ioprio) ((uint32_t)(opcode) | (uint32_t)(flags) << 8 | (uint32_t)(ioprio) << 16)
+#  define AIO__HEAD_OPCODE(w0) ((unsigned)(w0) & 0xff)
+#  define AIO__HEAD_FLAGS(w0) ((unsigned)((w0) >> 8) & 0xff)
+#  define AIO__HEAD_FD(w0) ((uint32_t)((w0) >> 32))
+#  define AIO__FILE_INDEX(w4) ((uint32_t)((w4) >> 32))
+#  define AIO__POLL_EVENTS(events) (events)
+#endif
+AIO_INLINE void aio__store(char *to, uint64_t word) { __builtin_memcpy(to, &word, sizeof word); }
+AIO_INLINE void aio__sqe_fill(struct io_uring_sqe *sqe, const aio_awaitable *a, uint64_t user_data)
 {
-    __builtin_memcpy(&a->u.w[0], sqe, 32);
-    __builtin_memcpy(&a->u.w[4], (const char *)sqe + 40, 16);
-}
-AIO_INLINE void aio__sqe_fill(struct io_uring_sqe *sqe, const aio_awaitable *a)
-{
-    __builtin_memcpy((void *)sqe, &a->u.w[0], 32);
-    __builtin_memcpy((char *)sqe + 40, &a->u.w[4], 16);
-    __builtin_memset((char *)sqe + 56, 0, 8);
+    char *to = (char *)sqe;
+    aio__store(to, a->u.w[0]);
+    aio__store(to + 8, a->u.w[1]);
+    aio__store(to + 16, a->u.w[2]);
+    aio__store(to + 24, a->u.w[3]);
+    aio__store(to + 32, user_data);
+    aio__store(to + 40, a->u.w[4]);
+    aio__store(to + 48, a->u.w[5]);
+    aio__store(to + 56, 0);
 }
 AIO_INLINE uint32_t aio__length(size_t len) { return len < AIO__LENGTH_MAX ? (uint32_t)len : AIO__LENGTH_MAX; }
 AIO_INLINE aio_awaitable aio__io(const aio_await_class *cls, unsigned opcode, int fd, uint64_t off,
                                  const void *addr, size_t len, unsigned flags)
 {
     aio_awaitable a;
-    struct io_uring_sqe sqe;
-    __builtin_memset(&sqe, 0, sizeof sqe);
-    sqe.opcode = (uint8_t)opcode;
-    sqe.fd = fd;
-    sqe.off = off;
-    sqe.addr = (uint64_t)(uintptr_t)addr;
-    sqe.len = aio__length(len);
-    sqe.rw_flags = (int)flags;
     a.cls = cls;
-    aio__payload(&a, &sqe);
-    a.u.w[6] = 0;
+    a.u.w[0] = AIO__WORD(AIO__HEAD(opcode, 0, 0), fd);
+    a.u.w[1] = off;
+    a.u.w[2] = (uint64_t)(uintptr_t)addr;
+    a.u.w[3] = AIO__WORD(aio__length(len), flags);
+    a.u.w[4] = a.u.w[5] = a.u.w[6] = 0;
     return a;
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_nop(void)
@@ -325,10 +340,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, s
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events)
 {
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    events = events << 16 | events >> 16;
-#endif
-    return aio__io(&aio__io_await, IORING_OP_POLL_ADD, fd, 0, 0, 0, events);
+    return aio__io(&aio__io_await, IORING_OP_POLL_ADD, fd, 0, 0, 0, AIO__POLL_EVENTS(events));
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file(int fd, unsigned flags)
 {
@@ -356,9 +368,10 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_close(int fd)
 AIO_INLINE AIO_NODISCARD aio_awaitable aio__send_all(int fd, const void *buf, size_t len, int flags,
                                                      size_t *done)
 {
-    aio_awaitable a = aio__io(&aio__transfer_await, IORING_OP_SEND, fd, 0, buf, len,
-                              (unsigned)(flags | MSG_NOSIGNAL | MSG_WAITALL));
+    unsigned all = (unsigned)(flags | MSG_NOSIGNAL | MSG_WAITALL);
+    aio_awaitable a = aio__io(&aio__transfer_await, IORING_OP_SEND, fd, 0, buf, len, all);
     a.u.p[4] = done;
+    a.u.w[5] = all;
     a.u.w[6] = len;
     return a;
 }
@@ -423,7 +436,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe)
                 (op == IORING_OP_POLL_ADD && (sqe->len & IORING_POLL_ADD_MULTI)) ||
                 op == AIO__OP_READ_MULTISHOT;
     a.cls = many || (sqe->flags & refused) ? &aio__invalid_await : &aio__io_await;
-    aio__payload(&a, sqe);
+    __builtin_memcpy(&a.u.w[0], sqe, 32);
+    __builtin_memcpy(&a.u.w[4], (const char *)sqe + 40, 16);
     return a;
 }
 AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a)
@@ -458,11 +472,12 @@ AIO_FN const char *aio__opcode_name(unsigned op)
     AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET))
 AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
 {
-    struct io_uring_sqe sqe;
-    aio__sqe_fill(&sqe, a);
-    uint64_t bit = AIO__BIT(sqe.opcode & 63), info = (uint32_t)sqe.fd | (uint64_t)sqe.opcode << 32;
-    if ((bit & AIO__OPS_ON_FD) && !(sqe.flags & IOSQE_FIXED_FILE) && sqe.fd >= 0) info |= AIO__IO_TRACKED;
-    if ((bit & AIO__OPS_GIVE_FD) && !sqe.file_index) info |= AIO__IO_GIVES_FD;
+    unsigned opcode = AIO__HEAD_OPCODE(a->u.w[0]);
+    uint32_t fd = AIO__HEAD_FD(a->u.w[0]);
+    uint64_t bit = AIO__BIT(opcode & 63), info = fd | (uint64_t)opcode << 32;
+    bool fixed = AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE;
+    if ((bit & AIO__OPS_ON_FD) && !fixed && (int32_t)fd >= 0) info |= AIO__IO_TRACKED;
+    if ((bit & AIO__OPS_GIVE_FD) && !AIO__FILE_INDEX(a->u.w[4])) info |= AIO__IO_GIVES_FD;
     return info;
 }
 
@@ -735,25 +750,31 @@ static const aio_wait_class aio__io_done = { "ready", AIO__WAIT_READY, 0, aio__i
 static const aio_wait_class aio__io_done_fd =
     { "ready", AIO__WAIT_READY, 0, aio__io_settled, 0, 0, 0, aio__io_dispose };
 
+// The entry is written: from now on the kernel (or the backlog) owes a result.
+AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w, struct io_uring_sqe *sqe,
+                                  const aio_awaitable *a, unsigned tag, uint64_t info)
+{
+    uint64_t user_data = (uint64_t)(uintptr_t)w | tag | (uint64_t)u->activation++ << 48;
+    aio__sqe_fill(sqe, a, user_data);
+    w->node.u.w[0] = user_data;
+    w->node.u.w[1] = info;
+    l->in_flight++;
+}
 // Hands an entry to the ring for waiter w. Result: 0, or why it was not started.
-AIO_INLINE aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a, unsigned tag,
-                                     const aio_wait_class *cls)
+AIO_COLD aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a, unsigned tag,
+                                   const aio_wait_class *cls)
 {
     uint64_t info = aio__io_info(a);
     if (info & AIO__IO_TRACKED) {
         aio_result r = aio__fd_hold(u, (uint32_t)info);
-        if (AIO__UNLIKELY(r < 0)) return r;
+        if (r < 0) return r;
     }
     struct io_uring_sqe *sqe = aio__sqe_get(u);
-    if (AIO__UNLIKELY(!sqe) && !(sqe = aio__backlog_add(u, w))) {
+    if (!sqe && !(sqe = aio__backlog_add(u, w))) {
         aio__fd_release(u, info);
         return u->disabled ? -EPERM : -ENOMEM;
     }
-    aio__sqe_fill(sqe, a);
-    sqe->user_data = (uint64_t)(uintptr_t)w | tag | (uint64_t)u->activation++ << 48;
-    w->node.u.w[0] = sqe->user_data;
-    w->node.u.w[1] = info;
-    u->loop->in_flight++;
+    aio__io_submitted(u->loop, u, w, sqe, a, tag, info);
     aio_waiter_begin(w, cls);
     return 0;
 }
@@ -776,12 +797,30 @@ AIO_INLINE bool aio__failed(aio_waiter *w, aio_result r)
     w->future.result = r;
     return true;
 }
-AIO_FN bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
+AIO_COLD bool aio__io_start_slow(aio_waiter *w, const aio_awaitable *a)
 {
     aio_result r = 0;
     aio_uring *u = aio__uring_of(w, &r);
-    if (AIO__LIKELY(u != 0)) r = aio__io_submit(u, w, a, AIO__UD_WAITER, &aio__io_wait);
+    if (u) r = aio__io_submit(u, w, a, AIO__UD_WAITER, &aio__io_wait);
     return aio__failed(w, r);
+}
+// Straight into the ring. The slow path gets a copy, so that the awaitable itself stays in registers.
+AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    aio_uring *u = (aio_uring *)l->backend_state;
+    uint64_t info = aio__io_info(a);
+    uint32_t fd = (uint32_t)info;
+    bool tracked = info & AIO__IO_TRACKED;
+    if (AIO__UNLIKELY(!u || u->sq_tail - u->sq_head >= u->sq_room ||
+                      (tracked && (fd >= u->fd_capacity || (u->fd_ops[fd] & AIO__FD_CLOSING))))) {
+        aio_awaitable copy = *a;
+        return aio__io_start_slow(w, &copy);
+    }
+    if (tracked) u->fd_ops[fd]++;
+    aio__io_submitted(l, u, w, aio__sqe_next(u), a, AIO__UD_WAITER, info);
+    aio_waiter_begin(w, &aio__io_wait);
+    return false;
 }
 AIO_FN bool aio__copied_start(aio_waiter *w, const aio_awaitable *a, const void *from, size_t size)
 {
@@ -880,10 +919,7 @@ AIO_COLD void aio__arm_wake(aio_uring *u)
     memset((void *)sqe, 0, sizeof *sqe);
     sqe->opcode = IORING_OP_POLL_ADD;
     sqe->fd = u->loop->inbox->wake_fd;
-    sqe->poll32_events = POLLIN;
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    sqe->poll32_events = POLLIN << 16;
-#endif
+    sqe->poll32_events = AIO__POLL_EVENTS((unsigned)POLLIN);
     sqe->user_data = AIO__UD_WAKE;
     u->wake_armed = true;
 }
@@ -903,6 +939,7 @@ struct aio__transfer {
     aio_awaitable entry;        // what is left
     size_t left, total;
     size_t *done;
+    uint32_t flags;
 };
 AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r)
 {
@@ -913,12 +950,10 @@ AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__co
     if (t->done) *t->done += (size_t)r;
     if (!t->left) return (aio_result)t->total;
     if ((w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
-    struct io_uring_sqe sqe;
-    aio__sqe_fill(&sqe, &t->entry);
-    sqe.addr += (uint64_t)r;
-    sqe.len = aio__length(t->left);
-    if (sqe.opcode == IORING_OP_WRITE && sqe.off != UINT64_MAX) sqe.off += (uint64_t)r;
-    aio__payload(&t->entry, &sqe);
+    uint64_t *entry = t->entry.u.w;
+    entry[2] += (uint64_t)r;
+    entry[3] = AIO__WORD(aio__length(t->left), t->flags);
+    if (AIO__HEAD_OPCODE(entry[0]) == IORING_OP_WRITE && entry[1] != UINT64_MAX) entry[1] += (uint64_t)r;
     r = aio__io_submit(u, w, &t->entry, AIO__UD_COMPOUND, &aio__io_wait);
     w->node.u.p[2] = c;
     return r < 0 ? r : AIO_PENDING;
@@ -953,7 +988,8 @@ AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
         (struct aio__transfer *)aio__compound_new(u, sizeof *t, aio__transfer_next, false);
     if (!t) return aio__failed(w, -ENOMEM);
     t->entry = *a;
-    t->entry.u.w[4] = 0;
+    t->entry.u.w[4] = t->entry.u.w[5] = 0;
+    t->flags = (uint32_t)a->u.w[5];
     t->left = t->total = (size_t)a->u.w[6];
     t->done = done;
     return aio__failed(w, aio__compound_begin(u, w, &t->compound, &t->entry));
@@ -989,11 +1025,9 @@ AIO_COLD void aio__closing_ready(aio_uring *u, uint32_t fd)
 }
 AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
 {
-    struct io_uring_sqe sqe;
-    aio__sqe_fill(&sqe, a);
     aio_uring *u = (aio_uring *)AIO__LOOP_OF(w->future.loop)->backend_state;
-    uint32_t fd = (uint32_t)sqe.fd;
-    if (sqe.fd < 0) return aio__failed(w, -EBADF);
+    uint32_t fd = AIO__HEAD_FD(a->u.w[0]);
+    if ((int32_t)fd < 0) return aio__failed(w, -EBADF);
     if (u && fd < u->fd_capacity && u->fd_ops[fd]) {
         struct aio__closing *c =
             (struct aio__closing *)aio__alloc(&u->loop->executor, aio__class_of(sizeof *c), sizeof *c);
@@ -1013,7 +1047,7 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
         }
     }
     if (u && aio__io_submit(u, w, a, AIO__UD_WAITER, &aio__close_wait) >= 0) return false;
-    w->future.result = close(sqe.fd) < 0 ? -errno : 0;      // no ring, or no memory: still released
+    w->future.result = close((int)fd) < 0 ? -errno : 0;     // no ring, or no memory: still released
     return true;
 }
 

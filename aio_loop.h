@@ -597,14 +597,15 @@ AIO_INLINE bool aio__inbox_full(const aio_loop *l)
     return __atomic_load_n(&l->inbox->full, __ATOMIC_RELAXED);
 }
 // Says that the owner will wait. False: something came in, do not.
-AIO_FN bool aio__about_to_sleep(aio_loop *l)
+AIO_INLINE bool aio__about_to_sleep(aio_loop *l)
 {
+    if (AIO__SINGLE_THREADED) return true;      // nobody else is there
     __atomic_store_n(&l->inbox->sleeping, 1, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&l->inbox->full, __ATOMIC_SEQ_CST)) return true;
     __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_SEQ_CST);
     return false;
 }
-AIO_FN void aio__woke_up(aio_loop *l) { __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_SEQ_CST); }
+AIO_INLINE void aio__woke_up(aio_loop *l) { __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_RELEASE); }
 AIO_FN aio_result aio__inbox_new(aio_loop *l)
 {
     struct aio__inbox *in = (struct aio__inbox *)aio__chunk_new(&l->executor, sizeof *in);
