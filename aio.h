@@ -495,7 +495,7 @@ AIO_FN aio_result aio_future_destroy(aio_future *f);
 // Calls fn(f, arg) in the turn after f has ended (in the next one if it has). Callbacks run in the
 // order in which they were added; a negative return is reported. Any number per future.
 // Lifetime: `cb` is the caller's storage and in use until it has run or was removed.
-// Result: 0, -ENOMEM, -EINVAL (f has ended and no loop runs here), -EXDEV.
+// Result: 0, -ENOMEM, -EINVAL (f has no loop yet and none runs here), -EBADFD (its loop is closed).
 AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
                                                int (*fn)(aio_future *, void *), void *arg);
 
@@ -1666,36 +1666,36 @@ AIO_FN aio_result aio_future_destroy(aio_future *f)
 }
 
 // --- done-callbacks
+// Queued, its first pointer is the task that it holds. A future of the user's may be gone by now (F-4).
 AIO_FN void aio__callback_run(aio_node *n)
 {
     aio_callback *cb = (aio_callback *)(void *)n;
-    aio_future *f = n->u.list.target;
-    aio_executor *x = f->loop;
-    bool is_task = f->flags & AIO__IS_TASK;
-    int r = cb->fn(f, cb->arg);                 // may reuse cb, and free a future that is no task
-    if (AIO__UNLIKELY(r < 0)) aio__report(x, "a done-callback failed", r, 0, 0);    // F-5
-    if (is_task) aio__task_release(AIO__TASK_OF(f));
+    aio_task *t = (aio_task *)n->u.p[0];
+    int r = cb->fn(n->u.list.target, cb->arg);  // may reuse cb
+    if (AIO__UNLIKELY(r < 0)) aio__report(aio__running(), "a done-callback failed", r, 0, 0);   // F-5
+    if (t) aio__task_release(t);
 }
-AIO_FN void aio__callback_notify(aio_node *n, aio_future *f)
+AIO_FN void aio__callback_queue(aio_executor *x, aio_node *n, aio_future *f)
 {
-    if (f->flags & AIO__IS_TASK) f->refs++;     // the callback will look at it
-    aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
+    n->u.p[0] = f->flags & AIO__IS_TASK ? aio_task_retain(AIO__TASK_OF(f)) : 0;
+    if (AIO__LIKELY(x->ring != 0)) aio__push(x, (uintptr_t)n | AIO__RUN_NODE);      // else it is closed
 }
+AIO_FN void aio__callback_notify(aio_node *n, aio_future *f) { aio__callback_queue(f->loop, n, f); }
 static const aio_wait_class aio__callback_class =
     { "callback", AIO__WAIT_CALLBACK, 0, 0, aio__callback_notify, aio__callback_run, 0, 0 };
 AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
                                                int (*fn)(aio_future *, void *), void *arg)
 {
     aio_executor *x = f->loop ? f->loop : aio__running();
-    if (!x || (f->flags & AIO__REFUSED)) return -EINVAL;
+    if (!x) return -EINVAL;
     aio_result r = aio__reserve(x);
     if (r < 0) return r;
-    f->loop = x;
+    if (!f->loop && !(f->flags & AIO__REFUSED)) f->loop = x;
     cb->fn = fn;
     cb->arg = arg;
     cb->node.cls = &aio__callback_class;
     cb->node.u.list.target = f;
-    if (f->flags & AIO__DONE) aio__callback_notify(&cb->node, f);
+    if (f->flags & AIO__DONE) aio__callback_queue(x, &cb->node, f);
     else aio__list_add(f, &cb->node);
     return 0;
 }
@@ -1723,12 +1723,52 @@ AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_fut
 AIO_FN bool aio__watch_cancel(aio_waiter *w) { return aio_future_cancel(w->node.u.list.target); }
 AIO_FN void aio__future_notify(aio_node *n, aio_future *f)
 {
+    aio__saw(f);
     aio_complete(AIO__CONTAINER(n, aio_waiter, node), f->result);
+}
+// A task's value that has a drop hook counts as seen when the awaiter's body really gets it: a cancel
+// may still replace it (C-4), and a join holds the only handle.
+AIO_FN aio_result aio__value_resume(aio_waiter *w, bool must_cancel)
+{
+    if (must_cancel) return -ECANCELED;
+    return aio_future_result(w->node.u.list.target);
+}
+AIO_FN void aio__join_dispose(aio_waiter *w) { aio__task_release(AIO__TASK_OF(w->node.u.list.target)); }
+AIO_FN aio_result aio__joined_resume(aio_waiter *w, bool must_cancel)
+{
+    aio_result r = aio__value_resume(w, must_cancel);
+    aio__join_dispose(w);
+    return r;
+}
+static const aio_wait_class aio__value_wait =
+    { "ready", AIO__WAIT_READY, 0, aio__value_resume, 0, 0, 0, 0 };
+static const aio_wait_class aio__joined_wait =
+    { "ready", AIO__WAIT_READY, 0, aio__joined_resume, 0, 0, 0, aio__join_dispose };
+AIO_INLINE bool aio__value_notify(aio_node *n, aio_future *f, const aio_wait_class *cls)
+{
+    const aio_frame *root = (const aio_frame *)(const void *)(AIO__TASK_OF(f) + 1);
+    aio_waiter *w = AIO__CONTAINER(n, aio_waiter, node);
+    if (AIO__LIKELY(!root->site->body->coroutine->drop->hook)) return false;
+    if (f->result < 0 || !(w->future.flags & AIO__IS_TASK)) return false;
+    aio_wake(w, cls);
+    return true;
+}
+AIO_FN void aio__task_notify(aio_node *n, aio_future *f)
+{
+    if (!aio__value_notify(n, f, &aio__value_wait)) aio__future_notify(n, f);
 }
 AIO_FN void aio__join_notify(aio_node *n, aio_future *f)
 {
+    if (aio__value_notify(n, f, &aio__joined_wait)) return;
     aio__future_notify(n, f);
     aio__task_release(AIO__TASK_OF(f));
+}
+// The owner is destroyed while it waits: the future must not find it any more.
+AIO_FN void aio__watch_dispose(aio_waiter *w) { aio__list_remove(&w->node); }
+AIO_FN void aio__watch_join_dispose(aio_waiter *w)
+{
+    aio__list_remove(&w->node);
+    aio__join_dispose(w);
 }
 AIO_FN size_t aio__task_describe(const aio_waiter *w, char *text, size_t size)
 {
@@ -1738,16 +1778,18 @@ AIO_FN size_t aio__task_describe(const aio_waiter *w, char *text, size_t size)
     return aio__append_number(text, size, at, t->id);
 }
 static const aio_wait_class aio__future_wait =
-    { "future", AIO__WAIT_FUTURE, aio__watch_cancel, 0, aio__future_notify, 0, 0, 0 };
+    { "future", AIO__WAIT_FUTURE, aio__watch_cancel, 0, aio__future_notify, 0, 0, aio__watch_dispose };
 static const aio_wait_class aio__task_wait =
-    { "task", AIO__WAIT_TASK, aio__watch_cancel, 0, aio__future_notify, 0, aio__task_describe, 0 };
+    { "task", AIO__WAIT_TASK, aio__watch_cancel, 0, aio__task_notify, 0, aio__task_describe,
+      aio__watch_dispose };
 static const aio_wait_class aio__join_wait =
-    { "task", AIO__WAIT_JOIN, aio__watch_cancel, 0, aio__join_notify, 0, aio__task_describe, 0 };
+    { "task", AIO__WAIT_JOIN, aio__watch_cancel, 0, aio__join_notify, 0, aio__task_describe,
+      aio__watch_join_dispose };
 
 AIO_INLINE bool aio__watch(aio_waiter *w, aio_future *f, const aio_wait_class *cls)
 {
-    aio__saw(f);
     if (f->flags & AIO__DONE) {                     // T-3
+        aio__saw(f);
         w->future.result = f->result;
         return true;
     }
@@ -1973,7 +2015,12 @@ AIO_COLD void aio__task_destroy(aio_executor *x, aio_task *t)
         if (f->site->kind != AIO__SITE_LEAVING) aio__frame_drop(f, -ECANCELED);
     }
     aio__task_unlink(x, t);
-    if (t->waiter.future.flags & AIO__IN_SLOT) t->waiter.future.refs = 0;
+    t->waiter.future.result = -ECANCELED;       // what drop hooks of other tasks find
+    t->waiter.future.flags |= AIO__DONE | AIO__CANCELLED;
+    if (t->waiter.future.flags & AIO__IN_SLOT) {
+        t->waiter.future.flags |= AIO__REFUSED;
+        t->waiter.future.refs = 0;
+    }
 }
 // Refuses all from now on and drops every live task, newest first.
 AIO_FN void aio__executor_drop(aio_executor *x)
@@ -1985,6 +2032,11 @@ AIO_FN void aio__executor_drop(aio_executor *x)
 AIO_FN void aio_executor_close(aio_executor *x)
 {
     aio__executor_drop(x);
+#ifdef AIO__ASAN
+    for (uint32_t c = 1; c < AIO__CLASSES; c++) {       // the allocator may want to reuse them
+        while (x->free[c]) (void)aio__alloc(x, c, 0);
+    }
+#endif
     for (struct aio__chunk *c = x->chunks, *next; c; c = next) {
         next = c->next;
         x->options.allocator.release(x->options.allocator.context, c);

@@ -111,7 +111,7 @@ struct aio_backend {
 
 struct aio__timer_entry { int64_t when; aio_node *node; };
 
-// What other threads may hold; outlives the loop.
+// What other threads may touch, for as long as the loop's storage lives: its lock is never destroyed.
 struct aio__inbox {
     pthread_mutex_t lock;
     aio_handle *first, *last;       // under the lock
@@ -132,7 +132,9 @@ struct aio_loop {
     const aio_backend *backend;     // null: only time and other threads
     void *backend_state;
     aio_result backend_refusal;     // the last reason why there is none
-    struct aio__inbox *inbox;
+    struct aio__inbox *inbox;       // the owner's way to `mailbox`; null: closed
+    struct aio__inbox mailbox;
+    aio_loop *next, *prev;          // loops of this process; under aio__loops.lock
     bool is_virtual, stopping, closed, forked, owned;
     uint32_t runs;                  // depth of runs
     pthread_t owner;
@@ -185,7 +187,7 @@ AIO_FN bool aio_loop_is_closed(const aio_loop *loop);
 // Result: 0; -EBUSY while it runs; -EPERM in another thread.
 AIO_FN aio_result aio_loop_close(aio_loop *loop);
 
-// The loop that runs in this thread, or null.
+// The loop that runs in this thread, or null. A forked child runs none.
 AIO_FN aio_loop *aio_running_loop(void);
 
 // --- time
@@ -206,7 +208,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when);
 // Lifetime: `handle` until it has run or was cancelled. Result: 0, -ENOMEM, -EBADFD, -EPERM.
 AIO_FN aio_result aio_call_soon(aio_loop *loop, aio_handle *handle, int (*fn)(void *), void *arg);
 // The same after a duration, or at a moment of the loop's clock. In the past: in the next turn, but in
-// its place among the timers.
+// its place among the timers. AIO_FOREVER: never.
 AIO_FN aio_result aio_call_later(aio_loop *loop, aio_handle *handle, int64_t ns, int (*fn)(void *),
                                  void *arg);
 AIO_FN aio_result aio_call_at(aio_loop *loop, aio_handle *handle, int64_t when, int (*fn)(void *),
@@ -441,15 +443,16 @@ AIO_FN void aio__timer_stop(aio_loop *l, aio_node *n, bool slot)
     aio__timer_remove(l, at - 1);
     if (slot) aio__unreserve(&l->executor);
 }
-// Queues the timers that are due, in order (L-3). A sleeping task's timer needs a slot of its own while
-// it is queued; none left: it is due in the next turn still.
+// Queues the timers that are due, in order (L-3). A sleeper's timer needs a slot of its own while it is
+// queued; no memory for one: the sleeper goes on a turn early, in the slot that it has.
 AIO_FN void aio__timers_due(aio_loop *l, int64_t now)
 {
     while (l->timer_count && l->timers[0].when <= now) {
         aio_node *n = l->timers[0].node;
-        if (n->cls->kind == AIO__WAIT_SLEEP && aio__reserve(&l->executor) < 0) return;
+        bool direct = n->cls->kind == AIO__WAIT_SLEEP && aio__reserve(&l->executor) < 0;
         aio__timer_remove(l, 0);
-        aio__node_queue(&l->executor, n);
+        if (AIO__UNLIKELY(direct)) n->cls->run(n);
+        else aio__node_queue(&l->executor, n);
     }
 }
 
@@ -547,7 +550,8 @@ AIO_FN aio_result aio_call_at(aio_loop *l, aio_handle *h, int64_t when, int (*fn
     aio__handle_init(h, l, fn, arg);
     aio_result r = aio__reserve(&l->executor);
     if (r < 0) return r;
-    if ((r = aio__timer_arm(l, &h->node, when)) < 0) aio__unreserve(&l->executor);
+    if (when != AIO_FOREVER && (r = aio__timer_arm(l, &h->node, when)) >= 0) return 0;
+    aio__unreserve(&l->executor);
     return r;
 }
 AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*fn)(void *), void *arg)
@@ -558,8 +562,8 @@ AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*f
 // --- the inbox: callbacks from other threads
 AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
 {
-    struct aio__inbox *in = l->inbox;
-    if (!in) return -EBADFD;
+    struct aio__inbox *in = &l->mailbox;
+    if (l->forked) return -EPERM;           // the lock may be held by a thread that is not here
     aio__handle_init(h, l, fn, arg);
     pthread_mutex_lock(&in->lock);
     bool closed = in->closed;
@@ -576,12 +580,15 @@ AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)
     pthread_mutex_unlock(&in->lock);
     return closed ? -EBADFD : 0;
 }
-// Queues what other threads sent. Without a free slot the rest waits for the next turn.
-AIO_COLD void aio__inbox_drain(aio_loop *l)
+// Queues what other threads sent. No memory for a slot: the rest waits for the next turn. `borrow`: one
+// goes in without a slot; for an empty ring into which this turn will put nothing more.
+AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
 {
     struct aio__inbox *in = l->inbox;
     pthread_mutex_lock(&in->lock);
-    while (in->first && aio__reserve(&l->executor) >= 0) {
+    while (in->first && (borrow || aio__reserve(&l->executor) >= 0)) {
+        if (borrow) l->executor.slots++;
+        borrow = false;
         aio_handle *h = in->first;
         in->first = h->next;
         aio__node_queue(&l->executor, &h->node);
@@ -606,11 +613,9 @@ AIO_INLINE bool aio__about_to_sleep(aio_loop *l)
     return false;
 }
 AIO_INLINE void aio__woke_up(aio_loop *l) { __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_RELEASE); }
-AIO_FN aio_result aio__inbox_new(aio_loop *l)
+AIO_FN aio_result aio__inbox_open(aio_loop *l)
 {
-    struct aio__inbox *in = (struct aio__inbox *)aio__chunk_new(&l->executor, sizeof *in);
-    if (!in) return -ENOMEM;
-    memset(in, 0, sizeof *in);
+    struct aio__inbox *in = &l->mailbox;
 #ifdef __linux__
     in->wake_fd = in->wake_write_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (in->wake_fd < 0) return -errno;
@@ -620,7 +625,7 @@ AIO_FN aio_result aio__inbox_new(aio_loop *l)
     in->wake_fd = fds[0];
     in->wake_write_fd = fds[1];
 #endif
-    pthread_mutex_init(&in->lock, 0);
+    in->closed = false;
     l->inbox = in;
     return 0;
 }
@@ -633,7 +638,6 @@ AIO_FN void aio__inbox_close(aio_loop *l)
     pthread_mutex_unlock(&in->lock);
     close(in->wake_fd);
     if (in->wake_write_fd != in->wake_fd) close(in->wake_write_fd);
-    pthread_mutex_destroy(&in->lock);
 }
 AIO_FN void aio__inbox_remove(aio_loop *l, aio_handle *h)
 {
@@ -685,9 +689,8 @@ AIO_FN int64_t aio__patience(aio_loop *l)
     if (!l->timer_count) return aio__deadlocked(l) ? -EDEADLK : AIO_FOREVER;
     int64_t when = l->timers[0].when;
     if (!l->is_virtual) {
-        int64_t left;
-        if (__builtin_sub_overflow(when, aio__clock(), &left)) return AIO_FOREVER;
-        return left > 0 ? left : 0;
+        int64_t now = aio__clock();
+        return when > now ? when - now : 0;
     }
     if (l->in_flight) return AIO_FOREVER;       // J-6: time stands still while the world owes an answer
     if (l->now < when) l->now = when;
@@ -706,8 +709,10 @@ AIO_FN aio_result aio__loop_turn(aio_loop *l)
     int64_t patience = aio__patience(l);
     if (AIO__UNLIKELY(patience < 0)) return aio__deadlock(l);
     if (l->backend || patience) aio__loop_wait(l, patience);
-    if (AIO__UNLIKELY(aio__inbox_full(l))) aio__inbox_drain(l);
+    bool full = AIO__UNLIKELY(aio__inbox_full(l));
+    if (full) aio__inbox_drain(l, false);
     if (l->timer_count) aio__timers_due(l, aio_loop_time(l));
+    if (full && aio__inbox_full(l) && l->executor.head == l->executor.tail) aio__inbox_drain(l, true);
     aio_executor_turn(&l->executor);
     return AIO__UNLIKELY(l->forked) ? -EPERM : 0;
 }
@@ -716,24 +721,43 @@ AIO_FN aio_result aio__loop_turn(aio_loop *l)
 #ifdef __cplusplus
 extern "C" {
 #endif
-__attribute__((weak, visibility("hidden"))) int aio__fork_watched = 0;
+struct aio__loops { pthread_mutex_t lock; aio_loop *first; bool watched; };
+__attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
+    { PTHREAD_MUTEX_INITIALIZER, 0, false };
 #ifdef __cplusplus
 }
 #endif
+AIO_FN void aio__before_fork(void) { pthread_mutex_lock(&aio__loops.lock); }
+AIO_FN void aio__in_parent(void) { pthread_mutex_unlock(&aio__loops.lock); }
 AIO_FN void aio__in_forked_child(void)
 {
-    aio_executor *x = aio__running();
-    if (!x) return;
-    aio_loop *l = AIO__LOOP_OF(x);
-    l->forked = true;
-    x->refusal = -EPERM;
-    x->limit = 0;
-    if (l->backend && l->backend->forked) l->backend->forked(l);
+    for (aio_loop *l = aio__loops.first; l; l = l->next) {
+        l->forked = true;
+        l->executor.refusal = -EPERM;
+        l->executor.limit = 0;
+        l->executor.head = l->executor.tail;        // the rest of the turn is the parent's
+        if (l->backend && l->backend->forked) l->backend->forked(l);
+    }
+    aio__loops.first = 0;
+    pthread_mutex_unlock(&aio__loops.lock);
 }
-AIO_FN void aio__watch_fork(void)
+AIO_FN void aio__loop_link(aio_loop *l)
 {
-    if (!__atomic_exchange_n(&aio__fork_watched, 1, __ATOMIC_RELAXED))
-        pthread_atfork(0, 0, aio__in_forked_child);
+    pthread_mutex_lock(&aio__loops.lock);
+    if (!aio__loops.watched) pthread_atfork(aio__before_fork, aio__in_parent, aio__in_forked_child);
+    aio__loops.watched = true;
+    l->next = aio__loops.first;
+    if (l->next) l->next->prev = l;
+    aio__loops.first = l;
+    pthread_mutex_unlock(&aio__loops.lock);
+}
+AIO_FN void aio__loop_unlink(aio_loop *l)
+{
+    pthread_mutex_lock(&aio__loops.lock);
+    if (l->next) l->next->prev = l->prev;
+    if (l->prev) l->prev->next = l->next;
+    else aio__loops.first = l->next;
+    pthread_mutex_unlock(&aio__loops.lock);
 }
 
 // --- life of a loop
@@ -751,6 +775,9 @@ AIO_FN aio_result aio_loop_init(aio_loop *l, const struct aio_loop_options *opti
 {
     struct aio_executor_options o;
     memset((void *)l, 0, sizeof *l);
+    pthread_mutex_init(&l->mailbox.lock, 0);
+    l->mailbox.closed = true;
+    l->pid = getpid();
     if (options) l->options = *options;
     if (!l->options.shutdown_ns) l->options.shutdown_ns = 5 * AIO_SECOND;
     if (!l->options.allocator.allocate) {
@@ -762,20 +789,24 @@ AIO_FN aio_result aio_loop_init(aio_loop *l, const struct aio_loop_options *opti
     o.report = aio__loop_report;
     l->is_virtual = l->options.clock == AIO_CLOCK_VIRTUAL;
     aio_result r = aio_executor_init(&l->executor, &o);
-    if (r >= 0) r = aio__inbox_new(l);
+    if (r >= 0) r = aio__inbox_open(l);
     if (r < 0) {
         aio_executor_close(&l->executor);
         l->executor.refusal = r;
         l->closed = true;
         return r;
     }
-    aio__watch_fork();
+    aio__loop_link(l);
     return 0;
 }
 AIO_FN bool aio_loop_is_running(const aio_loop *l) { return l->runs != 0; }
 AIO_FN bool aio_loop_is_closed(const aio_loop *l) { return l->closed; }
 AIO_FN void aio_loop_stop(aio_loop *l) { l->stopping = true; }
-AIO_FN aio_loop *aio_running_loop(void) { return AIO__LOOP_OF(aio__running()); }
+AIO_FN aio_loop *aio_running_loop(void)
+{
+    aio_executor *x = aio__running();
+    return x && x->refusal != -EPERM ? AIO__LOOP_OF(x) : 0;     // L-13
+}
 AIO_FN uint64_t aio_loop_turn(const aio_loop *l) { return l->executor.turns; }
 // May this thread run (or close) the loop? The first to do so owns it.
 AIO_FN aio_result aio__loop_own(aio_loop *l)
@@ -784,7 +815,6 @@ AIO_FN aio_result aio__loop_own(aio_loop *l)
     if (!l->owned) {
         l->owned = true;
         l->owner = pthread_self();
-        l->pid = getpid();
     }
     return pthread_equal(l->owner, pthread_self()) && l->pid == getpid() ? 0 : -EPERM;
 }
@@ -796,6 +826,7 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     if (r < 0) return r;
     l->executor.refusal = -EBADFD;
     l->executor.limit = 0;
+    aio__loop_unlink(l);
     if (l->backend) l->backend->drain(l);
     aio__inbox_close(l);
     const aio_backend *backend = l->backend;
@@ -819,49 +850,70 @@ AIO_FN aio_result aio__run_allowed(aio_loop *l)
         return r;
     }
     aio_executor *running = aio__running();
-    if (!running || (running == &l->executor && l->options.allow_nested)) return 0;
+    if (!running || running->refusal == -EPERM || (running == &l->executor && l->options.allow_nested)) return 0;
     aio__loop_say(l, running == &l->executor
         ? "run refused: this loop is running; await instead, or set .allow_nested"
         : "run refused: another loop runs in this thread; await instead, or use a thread", -EBUSY);
     return -EBUSY;
 }
-AIO_FN aio_result aio_loop_run_forever(aio_loop *l)
+// Watches what a run waits for, as a done-callback would. It is in the run's C stack frame, and taken
+// back on every way out (L-8).
+enum aio__until_state { AIO__UNTIL_LISTED, AIO__UNTIL_QUEUED, AIO__UNTIL_OVER };
+struct aio__until {
+    aio_node node;
+    enum aio__until_state state;
+    uint32_t at;                    // queued: its place in the ready ring
+    aio_result result;
+};
+AIO_FN aio_result aio__run_turns(aio_loop *l, const struct aio__until *until)
 {
-    aio_result r = aio__run_allowed(l);
-    if (r < 0) return r;
+    aio_result r;
     aio_executor *outer = aio__running_executor;
     aio__running_executor = &l->executor;
     l->runs++;
     do r = aio__loop_turn(l);
-    while (r >= 0 && !l->stopping);
+    while (r >= 0 && !l->stopping && !(until && until->state == AIO__UNTIL_OVER));
     l->runs--;
     l->stopping = false;
     aio__running_executor = outer;
     return r;
 }
-AIO_FN int aio__stop_on_done(aio_future *f, void *loop)
+AIO_FN aio_result aio_loop_run_forever(aio_loop *l)
 {
-    (void)f;
-    aio_loop_stop((aio_loop *)loop);
-    return 0;
+    aio_result r = aio__run_allowed(l);
+    return r < 0 ? r : aio__run_turns(l, 0);
 }
+AIO_FN void aio__until_notify(aio_node *n, aio_future *f)
+{
+    struct aio__until *u = (struct aio__until *)(void *)n;
+    aio__saw(f);
+    u->result = f->result;
+    u->state = AIO__UNTIL_QUEUED;
+    u->at = aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
+}
+AIO_FN void aio__until_run(aio_node *n) { ((struct aio__until *)(void *)n)->state = AIO__UNTIL_OVER; }
+static const aio_wait_class aio__until_class =
+    { "run", AIO__WAIT_OWN, 0, 0, aio__until_notify, aio__until_run, 0, 0 };
 AIO_FN aio_result aio__run_until_future(aio_loop *l, aio_future *f)
 {
     if (f->flags & AIO__REFUSED) return f->result;
     aio_result r = aio__run_allowed(l);
     if (r < 0) return r;
     if (!aio__future_bind(f, &l->executor)) return -EXDEV;
-    aio_callback *cb = (aio_callback *)aio__alloc(&l->executor, aio__class_of(sizeof *cb), sizeof *cb);
-    if (!cb) return -ENOMEM;
-    r = aio_future_add_done_callback(f, cb, aio__stop_on_done, l);
-    if (r >= 0) {
-        r = aio_loop_run_forever(l);
-        aio_future_remove_done_callback(f, aio__stop_on_done, l);       // L-8
-        if (f->flags & AIO__DONE) r = aio_future_result(f);
-        else if (r >= 0) r = -EINPROGRESS;                              // L-9
+    struct aio__until u;
+    if ((r = aio__reserve(&l->executor)) < 0) return r;
+    u.node.cls = &aio__until_class;
+    u.state = AIO__UNTIL_LISTED;
+    if (f->flags & AIO__DONE) aio__until_notify(&u.node, f);
+    else aio__list_add(f, &u.node);
+    r = aio__run_turns(l, &u);
+    if (u.state == AIO__UNTIL_LISTED) {
+        aio__list_remove(&u.node);
+        aio__unreserve(&l->executor);
+        return r < 0 ? r : -EINPROGRESS;                                // L-9
     }
-    aio__free(&l->executor, cb, aio__class_of(sizeof *cb));
-    return r;
+    if (u.state == AIO__UNTIL_QUEUED) aio__unqueue(&l->executor, u.at);
+    return r == -EPERM ? r : u.result;
 }
 AIO_FN aio_result aio__run_until_task(aio_loop *l, aio_task *t) { return aio__run_until_future(l, &t->waiter.future); }
 #ifdef __cplusplus
@@ -901,10 +953,13 @@ AIO_FN void aio__shutdown(aio_loop *l)
         uint32_t last_id = x->last->id;
         for (aio_task *t = x->first; t; t = t->next) aio_task_cancel(t);
         int64_t end = aio__deadline(l, l->options.shutdown_ns);
-        if (l->is_virtual) end = AIO_FOREVER;       // a deadlock is told at once
-        else r = aio_call_at(l, &limit, end, aio__nothing, 0);
-        while (r >= 0 && x->first && x->first->id <= last_id && aio_loop_time(l) < end) r = aio__loop_turn(l);
-        if (!l->is_virtual) aio_handle_cancel(&limit);
+        // The virtual clock gets there without a timer, and then tells a deadlock at once.
+        if (l->is_virtual || aio_call_at(l, &limit, end, aio__nothing, 0) < 0) limit.loop = 0;
+        while (r >= 0 && x->first && x->first->id <= last_id && aio_loop_time(l) < end) {
+            l->stopping = false;
+            r = aio__loop_turn(l);
+        }
+        aio_handle_cancel(&limit);
         if (r >= 0 && x->first && x->first->id <= last_id) aio__tell_stubborn(l, last_id);
     }
 }
@@ -914,11 +969,12 @@ AIO_FN aio_result aio__run_end(struct aio__run *run, aio_result begun, aio_task 
     if (begun < 0) return begun;
     aio_result r = aio__run_until_task(l, t);
     aio_detach(t);
+    aio_executor *outer = aio__running_executor;
     aio__running_executor = &l->executor;
     l->runs++;
     aio__shutdown(l);
     l->runs--;
-    aio__running_executor = 0;
+    aio__running_executor = outer;
     if (!l->forked) aio_loop_close(l);
     return r;
 }
