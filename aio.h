@@ -894,6 +894,7 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
 #  ifdef __cplusplus
 #    define AIO__REFUSE(frame, why, name, ...) [&]() { \
          struct name AIO__CAT(frame, s); struct name *frame = &AIO__CAT(frame, s); \
+         __asm__("" : "+r"(frame));  /* g++ -O0 would warn of aio__zero's arms for larger frames */ \
          aio__frame_init(&AIO__CO(name), &frame->aio, sizeof(struct name)); \
          AIO__SET(frame, __VA_ARGS__) \
          aio__frame_drop(&frame->aio, why); }();

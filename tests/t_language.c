@@ -143,7 +143,7 @@ static void awaits_in_a_switch_over_a_scoped_enum(void **state)
 
 // A value of the user's that equals a planted case must not be taken for it silently. Only gcc plants
 // cases, so a value is looked for over the range of them.
-#  if defined __GNUC__ && !defined __clang__
+#  if defined __GNUC__ && !defined __clang__ && !defined AIO_NO_LOCALS_CHECK
 struct stray {
     aio_frame aio;
     unsigned value;
@@ -381,8 +381,9 @@ static void calls_100000_deep(void **state)
     struct deep *frames = (struct deep *)calloc(DEPTH + 1, sizeof *frames);
     assert_non_null(frames);
     for (int suspend = 0; suspend < 2; suspend++) {
+        stack_used();
         assert_result(RUN(deep, .depth = DEPTH, .suspend = suspend != 0, .below = frames), DEPTH);
-        assert_in_range(stack_used(), 1, STACK_LIMIT);
+        assert_in_range(stack_used(), 0, STACK_LIMIT);
     }
     free(frames);
 }
@@ -395,8 +396,9 @@ static void calls_in_blocks_100000_deep(void **state)
     options.allocator.release = test_release;
     options.allocator.context = &memory;
     for (int suspend = 0; suspend < 2; suspend++) {
+        stack_used();
         assert_result(aio_run_with(&options, deep_new, .depth = DEPTH, .suspend = suspend != 0), DEPTH);
-        assert_in_range(stack_used(), 1, STACK_LIMIT);
+        assert_in_range(stack_used(), 0, STACK_LIMIT);
         assert_int_equal(memory.blocks, 0);
     }
 }
@@ -478,7 +480,8 @@ aio_async(tasks) {
 static void tasks_start_in_order(void **state)
 {
     (void)state;
-    assert_result(RUN(tasks), 21306);
+    // With next to no C stack the eager one waits for its turn like the others.
+    assert_result(RUN(tasks), AIO_CALL_STACK < 1024 ? 12306 : 21306);
 }
 
 // --- awaitables of one's own, part one: a stopwatch over a callback handle
@@ -523,7 +526,7 @@ static size_t stopwatch_describe(const aio_waiter *w, char *text, size_t size)
     int n = snprintf(text, size, "stopwatch of %lld ns", (long long)s->ns);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }
-AIO_FN AIO_NODISCARD aio_awaitable stopwatch(struct stopwatch *s, int64_t ns)
+AIO_FN AIO_NODISCARD aio_awaitable stopwatch_wait_for(struct stopwatch *s, int64_t ns)
 {
     aio_awaitable a;
     s->ns = ns;
@@ -590,7 +593,7 @@ struct watcher {
 };
 aio_async(watcher) {
     aio_result r;
-    aio_await(r, stopwatch(&self->watch, 25));
+    aio_await(r, stopwatch_wait_for(&self->watch, 25));
     return r;
 } aio_end
 struct receiver {
@@ -694,7 +697,7 @@ static void a_dump_names_the_awaits(void **state)
         ": sleeper: aio_sleep(2 * ",
         ": waits_for_sleeper: aio_call(&self->child, sleeper)",
         "the watcher#3: waits for stopwatch of 25 ns",
-        "watcher: r, stopwatch(&self->watch, 25)",
+        "watcher: r, stopwatch_wait_for(&self->watch, 25)",
         "dumper#1: runs",
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -901,7 +904,7 @@ aio_async(warm) {
         aio_task_cancel(self->t[3]);
         for (self->i = 0; self->i < 8; self->i++) aio_await(aio_join(self->t[self->i]));
         aio_detach(aio_spawn(child_sleep));
-        aio_await(stopwatch(&self->watch, 5));
+        aio_await(stopwatch_wait_for(&self->watch, 5));
         channel_send(&self->channel, 1);
         aio_await(channel_receive(&self->channel));
     }
@@ -955,7 +958,7 @@ int main(void)
 #  ifdef __cplusplus
         cmocka_unit_test(awaits_in_a_switch_over_a_scoped_enum),
 #  endif
-#  if defined __GNUC__ && !defined __clang__
+#  if defined __GNUC__ && !defined __clang__ && !defined AIO_NO_LOCALS_CHECK
         cmocka_unit_test(a_planted_value_in_a_switch_is_a_panic),
 #  endif
 #endif
