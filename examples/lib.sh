@@ -1,0 +1,54 @@
+# lib.sh - what the .check scripts and demo.sh share. POSIX sh; source it.
+# Sets $program (from $1), $dir (a fresh folder, removed at the end) and $name.
+program=$1
+name=$(basename "$program")
+dir=$(mktemp -d) || exit 1
+pids=""
+finish() {
+    status=$?
+    trap - EXIT
+    for p in $pids; do kill "$p" 2>/dev/null && wait "$p" 2>/dev/null; done
+    rm -rf "$dir"
+    exit $status
+}
+trap finish EXIT
+trap 'exit 129' HUP INT TERM
+
+fail() {
+    echo "$name: $*"
+    exit 1
+}
+# io_uring refused here (its sentence is in the file): not our program's failure.
+skip_if_refused() {
+    if grep -q 'io_uring' "$1"; then
+        grep 'io_uring' "$1"
+        exit 77
+    fi
+}
+is_alive() { kill -0 "$1" 2>/dev/null; }
+
+# Starts "$program PORT" on a free port: sets $port and $server. Its messages are in $dir/server.
+start_server() {
+    try=0
+    while [ $try -lt 20 ]; do
+        try=$((try + 1))
+        port=$((20000 + ($$ * 7 + try * 131) % 12000))
+        "$program" "$port" >"$dir/server" 2>&1 </dev/null &
+        server=$!
+        wait_for_server && pids="$pids $server" && return 0
+        skip_if_refused "$dir/server"
+        grep -q 'in use' "$dir/server" || fail "the server ended: $(cat "$dir/server")"
+    done
+    fail "no free port found"
+}
+wait_for_server() {     # true: it answers; false: it ended
+    ticks=0
+    while [ $ticks -lt 100 ]; do
+        is_alive "$server" || return 1
+        python3 -c "import socket; socket.create_connection(('127.0.0.1', $port), 5).close()" \
+            2>/dev/null && is_alive "$server" && return 0
+        sleep 0.05
+        ticks=$((ticks + 1))
+    done
+    fail "the server does not answer on port $port"
+}
