@@ -4,10 +4,8 @@
 #   tools/lint.sh file.c…       CPPFLAGS, GCC and CLANG from the environment
 root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# != 0 ] || { echo "usage: make lint-file FILES=\"a.c b.c\"" >&2; exit 2; }
-flow="-Wuninitialized -Werror=uninitialized -Wno-unused"
 common="-DAIO_LINT -iquote $root -iquote $root/tests -pthread -c -o /dev/null"
-gcc_flow="-O2 -Wmaybe-uninitialized -Werror=maybe-uninitialized -Werror=jump-misses-init"
-clang_flow="-Werror=sometimes-uninitialized -Werror=conditional-uninitialized"
+# The warnings are errors inside coroutines by the headers' own pragmas. gcc finds them at -O2 only.
 used=0 bad=0
 check() {       # name, compiler and options; the file comes last
     local name=$1 file out
@@ -23,12 +21,12 @@ files=("$@")
 # shellcheck disable=SC2086
 if command -v "${GCC:-gcc}" >/dev/null 2>&1; then
     used=1
-    check gcc "${GCC:-gcc}" $CPPFLAGS $common $flow $gcc_flow
+    check gcc "${GCC:-gcc}" $CPPFLAGS $common -O2
 fi
 # shellcheck disable=SC2086
 if command -v "${CLANG:-clang}" >/dev/null 2>&1; then
     used=1
-    check clang "${CLANG:-clang}" $CPPFLAGS $common $flow $clang_flow
+    check clang "${CLANG:-clang}" $CPPFLAGS $common
 fi
 [ $used = 1 ] || { echo "lint needs gcc or clang" >&2; exit 2; }
 exit $bad

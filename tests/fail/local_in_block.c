@@ -1,6 +1,6 @@
 // COMPILERS: gcc clang g++ clang++
 // EXPECT gcc: THIS LOCAL WOULD BE LOST
-// EXPECT clang: variable 'lost' (is|may be) (used )?uninitialized
+// EXPECT clang: variable 'text' (is|may be) (used )?uninitialized
 // EXPECT g++: THIS LOCAL WOULD BE LOST
 // EXPECT clang++: cannot jump from (this indirect goto|switch) statement
 // A local of an inner block, set before an await inside a branch and used behind it.
