@@ -337,7 +337,11 @@ struct aio_executor {
 // ---------------------------------------------------------------------------------------- >>api
 #define AIO_FN static inline
 #define AIO_NODISCARD __attribute__((warn_unused_result))
+// Cold: only where something went wrong. What calls a cold function without a condition counts as
+// cold itself, and so does all that it calls: set-up and slow paths must not carry it.
 #define AIO_COLD static __attribute__((noinline, cold, unused))
+#define AIO_SLOW static __attribute__((noinline, unused))
+#define AIO_HOT static inline __attribute__((hot))
 #define AIO_INLINE static inline __attribute__((always_inline))
 
 // --- coroutines
@@ -1000,7 +1004,7 @@ AIO_FN size_t aio__class_bytes(uint32_t c)
     c -= AIO__SMALL + 1;
     return ((size_t)1024 << c / 4) + ((size_t)256 << c / 4) * (c % 4 + 1);
 }
-AIO_COLD void *aio__chunk_new(aio_executor *x, size_t size)
+AIO_SLOW void *aio__chunk_new(aio_executor *x, size_t size)
 {
     struct aio_allocator *a = &x->options.allocator;
     if (!a->allocate || size > SIZE_MAX / 2) return 0;
@@ -1012,7 +1016,7 @@ AIO_COLD void *aio__chunk_new(aio_executor *x, size_t size)
     x->chunks = c;
     return (char *)c + AIO__GRAIN;
 }
-AIO_COLD void aio__chunk_free(aio_executor *x, void *block)
+AIO_SLOW void aio__chunk_free(aio_executor *x, void *block)
 {
     struct aio__chunk *c = (struct aio__chunk *)(void *)((char *)block - AIO__GRAIN);
     if (c->next) c->next->prev = c->prev;
@@ -1020,7 +1024,7 @@ AIO_COLD void aio__chunk_free(aio_executor *x, void *block)
     else x->chunks = c->next;
     x->options.allocator.release(x->options.allocator.context, c);
 }
-AIO_COLD void *aio__alloc_slow(aio_executor *x, uint32_t c, size_t size)
+AIO_SLOW void *aio__alloc_slow(aio_executor *x, uint32_t c, size_t size)
 {
     if (c == AIO__HUGE) return aio__chunk_new(x, size);
     size = aio__class_bytes(c);
@@ -1101,7 +1105,7 @@ AIO_INLINE uint32_t aio__push(aio_executor *x, uintptr_t entry)
     x->ring[at & x->mask] = entry;
     return at;
 }
-AIO_COLD aio_result aio__reserve_slow(aio_executor *x)
+AIO_SLOW aio_result aio__reserve_slow(aio_executor *x)
 {
     if (x->refusal) return x->refusal;
     uint32_t old = x->ring ? x->mask + 1 : 0, capacity = old ? old * 2 : 16;
@@ -1264,7 +1268,7 @@ AIO_FN void aio_scope_leave(aio_scope *s, aio_task *t)
 }
 // A frame has returned r: its open scopes end, innermost first (contract 6). AIO_PENDING: one of them
 // waits; the frame then stands at its coroutine's `leaving` site and this goes on from there.
-AIO_COLD aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
+AIO_SLOW aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
 {
     while (t->scopes && t->scopes->frame == f) {
         aio_scope *s = t->scopes;
@@ -1290,7 +1294,7 @@ AIO_INLINE bool aio__never_started(const aio_task *t)
     return !t->leaf->parent && t->leaf->site->kind == AIO__SITE_START;
 }
 // The slow half of a wake: a cancel is owed, or the wait looks again. False: the body is not stepped.
-AIO_COLD bool aio__task_wake(aio_task *t)
+AIO_SLOW bool aio__task_wake(aio_task *t)
 {
     aio_waiter *w = &t->waiter;
     bool must_cancel = w->future.flags & AIO__MUST_CANCEL;
@@ -1310,7 +1314,7 @@ AIO_COLD bool aio__task_wake(aio_task *t)
     return true;
 }
 // A step ended without a result. False: the task waits. True: its leaf changed, go on with it.
-AIO_COLD bool aio__task_suspended(aio_task *t)
+AIO_SLOW bool aio__task_suspended(aio_task *t)
 {
     if (t->waiter.future.flags & AIO__AGAIN) {
         t->waiter.future.flags &= ~(uint32_t)AIO__AGAIN;
@@ -1427,7 +1431,7 @@ AIO_INLINE bool aio__stack_low(const aio_executor *x)
 {
     return (char *)__builtin_frame_address(0) < x->stack_floor;
 }
-AIO_COLD void aio__task_begin_eager(aio_task *t)        // EA-1, EA-3
+AIO_SLOW void aio__task_begin_eager(aio_task *t)        // EA-1, EA-3
 {
     aio_executor *x = t->waiter.future.loop;
     aio__task_link(x, t);
@@ -1521,7 +1525,7 @@ AIO_INLINE aio_task *aio__awaited_task(const aio_task *t)
     aio_task *inner = AIO__TASK_OF(t->waiter.node.u.list.target);
     return inner->waiter.future.flags & AIO__DONE ? 0 : inner;
 }
-AIO_COLD void aio__note_cancel(aio_task *t);
+AIO_SLOW void aio__note_cancel(aio_task *t);
 AIO_INLINE bool aio__wait_cancel(aio_waiter *w) { return w->node.cls->cancel && w->node.cls->cancel(w); }
 // Cancels what `t` waits for; if that is another task, what that one waits for, and so on (C-5). A
 // loop, not a recursion: a chain of 100,000 tasks is legal. On a cycle (T-11) the wait that closes it
@@ -1554,7 +1558,7 @@ AIO_FN struct aio__task_extra *aio__task_more(aio_task *t)
     if (t->extra) aio__zero(t->extra, size);
     return t->extra;
 }
-AIO_COLD void aio__note_cancel(aio_task *t)
+AIO_SLOW void aio__note_cancel(aio_task *t)
 {
     struct aio__task_extra *e = aio__task_more(t);
     if (!e) return;
@@ -1984,7 +1988,7 @@ AIO_INLINE uint32_t aio__run_entry(aio_executor *x, uintptr_t e)
     aio__unreserve(x);                      // a tombstone
     return 0;
 }
-AIO_FN uint32_t aio_executor_turn(aio_executor *x)
+AIO_HOT uint32_t aio_executor_turn(aio_executor *x)
 {
     aio_executor *outer = aio__running_executor;
     aio_task *current = x->current;
@@ -2007,7 +2011,7 @@ AIO_FN uint32_t aio_executor_turn(aio_executor *x)
     return ran;
 }
 // A task that will never be resumed: it is told, its frames are dropped leaf to root (contract 11).
-AIO_COLD void aio__task_destroy(aio_executor *x, aio_task *t)
+AIO_SLOW void aio__task_destroy(aio_executor *x, aio_task *t)
 {
     aio__report(x, "task was destroyed but it is pending", 0, &t->waiter.future, t->leaf->site);
     if (t->waiter.node.cls->dispose) t->waiter.node.cls->dispose(&t->waiter);
