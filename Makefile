@@ -14,7 +14,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c)
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
 # Examples that are valid C++17 too, by name; they are built and run in both languages.
-CXX_EXAMPLES ?=
+CXX_EXAMPLES ?= 01_hello 05_echo
 EXAMPLES_CXX := $(patsubst %,$(BUILD)/examples/%-cxx,$(CXX_EXAMPLES))
 # Tests in the shared language of C and C++.
 CXX_TESTS := $(notdir $(basename $(wildcard tests/t_language.c tests/t_lhs.c tests/t_drop.c)))

@@ -1,0 +1,63 @@
+#!/bin/sh
+# demo.sh - the toolkit at work, in about six seconds: tasks and time, then real I/O.
+# `make demo` builds the examples and runs this. It leaves no process and no file behind.
+cd "$(dirname "$0")/.." || exit 1
+bin=${BUILD:-build}/examples
+. examples/lib.sh
+
+title() { printf '\n%s\n' "$*"; }
+show() { sed 's/^/    /'; }
+title "Three tasks sleep for a second each; then the same work as calls, one after another (02_sleep):"
+"$bin/02_sleep" | show
+
+title "A simulated day, on a clock that jumps when everybody waits for it (08_virtual_time):"
+"$bin/08_virtual_time" | show
+
+title "An echo server of 25 lines, and real clients (05_echo):"
+program=$bin/05_echo
+name=05_echo
+start_server
+echo "it listens on 127.0.0.1, port $port" | show
+if command -v nc >/dev/null; then
+    got=$(printf 'hello from nc' | timeout 5 nc -N 127.0.0.1 "$port" 2>/dev/null)
+    echo "nc sends \"hello from nc\" and receives \"$got\"" | show
+fi
+if command -v curl >/dev/null; then
+    got=$(printf 'hello from curl' | curl -s -m 1 "telnet://127.0.0.1:$port")
+    echo "curl sends \"hello from curl\" and receives \"$got\"" | show
+fi
+python3 - "$port" <<'END' 2>&1 | show
+import asyncio, sys, time
+data = b"0123456789" * 10000
+async def client():
+    r, w = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))
+    async def send():
+        w.write(data)
+        await w.drain()
+        w.write_eof()
+    sender = asyncio.ensure_future(send())
+    same = await r.read() == data
+    await sender
+    w.close()
+    return same
+async def main():
+    began = time.monotonic()
+    same = await asyncio.gather(*(client() for _ in range(100)))
+    print(f"100 python clients at once, {len(data) // 1000} kB each: {sum(same)} got their data back, "
+          f"in {(time.monotonic() - began) * 1000:.0f} ms")
+asyncio.run(main())
+END
+
+title "Which ports around it are open (10_scan)?"
+"$bin/10_scan" 127.0.0.1 $((port - 2))-$((port + 2)) 2>&1 | show
+
+title "A file of 64 MB, copied through the ring and compared (06_copy):"
+head -c 64000000 /dev/urandom >"$dir/from"
+"$bin/06_copy" "$dir/from" "$dir/to" 2>&1 | show
+if cmp "$dir/from" "$dir/to"; then echo "the copy is the same, byte for byte" | show; fi
+
+title "And when something goes wrong, it says what (06_copy, 05_echo):"
+"$bin/06_copy" no-such-file "$dir/to" 2>&1 | show
+"$bin/05_echo" "$port" 2>&1 | show
+
+title "The sources are in examples/, in the order of their numbers. README.md explains the rest."
