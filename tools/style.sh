@@ -26,6 +26,12 @@ found=$(for f in "${headers[@]}"; do
 done)
 [ -z "$found" ] || complain "a name of POSIX's <aio.h>" "$found"
 
+# A line marker gives the number of the line after it.
+found=$(for f in "${headers[@]}"; do
+    awk -v f="$f" '/^# [0-9]+ __FILE__/ && $2 != NR + 1 { print f ":" NR ": must be: # " NR + 1 " __FILE__" }' "$f"
+done)
+[ -z "$found" ] || complain "a line marker is out of step" "$found"
+
 # Unfinished work and places of one machine. (The patterns are split, so as not to find themselves.)
 mapfile -t prose < <(printf '%s\n' "${files[@]}" | grep -v '^LICENSE$')
 found=$(grep -nE "TO""DO|FIX""ME|X""XX[^A-Z]|for no""w[^a-z]" "${prose[@]}" /dev/null | grep -vE '\.(png|svg|expect):')
