@@ -146,7 +146,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, s
 // aio_write_all(fd, buf, len [, &done]), aio_pwrite_all(fd, buf, len, offset [, &done])   awaitables
 // Result: len, or an error, never a short count. done (size_t *) always holds what was written.
 #define aio_write_all(fd, ...) \
-    aio__write_all(fd, -1, AIO__FIRST_THREE(__VA_ARGS__, ((size_t *)0), 0))
+    aio__write_all(fd, UINT64_MAX, AIO__FIRST_THREE(__VA_ARGS__, ((size_t *)0), 0))
 #define aio_pwrite_all(fd, buf, len, ...) \
     aio__pwrite_all(fd, buf, len, AIO__FIRST_TWO(__VA_ARGS__, ((size_t *)0), 0))
 
@@ -171,6 +171,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
 // ----------------------------------------------------------------------------------- >>internal
 #define AIO__FIRST_TWO(a, b, ...) a, b
 #define AIO__FIRST_THREE(a, b, c, ...) a, b, c
+#define AIO__ARENA_BYTES 4096u
 #define AIO__LENGTH_MAX 0x7ffff000u             // what one operation can transfer
 
 // Newer than the oldest headers; the numbers are the kernel's.
@@ -178,10 +179,15 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
 #define AIO__ENTER_NO_IOWAIT (1u << 7)
 #define AIO__CQE_NOTIF (1u << 3)
 #define AIO__OP_READ_MULTISHOT 49
+#define AIO__OP_FIXED_FD_INSTALL 54
+#define AIO__OP_RECV_ZC 58
+#define AIO__TIMEOUT_MULTISHOT (1u << 6)
+#define AIO__URING_CMD_MULTISHOT (1 << 1)
 
-// user_data: a pointer to a waiter, aligned to 8 bytes and below 2^48; above it a number that makes each
-// activation unique, so that a late cancel cannot hit the next one; below it one of these.
-enum { AIO__UD_NOBODY, AIO__UD_WAITER, AIO__UD_COMPOUND, AIO__UD_WAKE };
+// user_data: a pointer to a waiter, aligned to 8 bytes and below 2^48; above it the place in
+// the ring, which makes each activation unique, so that a late cancel cannot hit the next one; below
+// it one of these. CLOSING: a cancel for aio_close; above it how many operations it should find.
+enum { AIO__UD_NOBODY, AIO__UD_WAITER, AIO__UD_COMPOUND, AIO__UD_WAKE, AIO__UD_CLOSING };
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
 
 // A waiter on the ring: node.u.w[0] is its user_data, w[1] this, p[2] its compound.
@@ -189,6 +195,7 @@ enum { AIO__UD_NOBODY, AIO__UD_WAITER, AIO__UD_COMPOUND, AIO__UD_WAKE };
 #define AIO__IO_TRACKED (UINT64_C(1) << 40)     // counted in fd_ops
 #define AIO__IO_CANCELLED (UINT64_C(1) << 41)   // the kernel was asked to end it
 #define AIO__IO_GIVES_FD (UINT64_C(1) << 42)    // its result is a descriptor
+#define AIO__IO_CANCEL_OWED (UINT64_C(1) << 44)    // the kernel could not be asked yet
 #define AIO__IO_EARLY (UINT64_C(1) << 43)       // its result is here, its buffer is not free yet
 
 #define AIO__FD_CLOSING 0x80000000u             // in fd_ops: an aio_close waits for the rest
@@ -215,17 +222,18 @@ struct aio_uring {
     uint32_t sq_mask, sq_room;      // room: 0 sends all to the slow path
     uint32_t *fd_ops;               // operations in flight by descriptor
     uint32_t fd_capacity;
-    uint32_t activation;
     // What each turn touches.
     unsigned *sq_khead, *sq_ktail, *sq_kflags, *cq_khead, *cq_ktail;
     struct io_uring_cqe *cqes;
     uint32_t cq_mask, enter_flags;
-    int enter_fd;
+    int enter_fd, enter_error;
     bool wake_armed, disabled, draining;
+    bool cancel_owed;               // a cancel found neither room nor memory
+    bool arena_held;                // the entry of the last copy is not in the ring yet
     bool has_cancel_all;            // 5.19: cancel by descriptor, all, and without an answer
     aio_loop *loop;
     struct aio__backlog *backlog, *backlog_last;
-    struct aio__closing *closing;   // aio_close that wait
+    aio_waiter *closing, *closing_last;     // aio_close that wait, by node.u.p[2]
     // Copies of paths and addresses, until their entries are consumed.
     char *arena;
     size_t arena_used, arena_size;
@@ -261,7 +269,7 @@ static const aio_await_class aio__connect_tcp_await = { aio__connect_tcp_start, 
 
 // ------------------------------------------------------------------------------- >>implementation
 
-// --- awaitables. Their payload is a submission entry without user_data: words 0-3 and 5-6 of the sqe.
+// --- awaitables. Their payload is a submission entry without user_data: words 0-3 and 5-7 of the sqe.
 // Built from whole words, so that it stays in registers from the call to the ring.
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #  define AIO__WORD(low, high) ((uint64_t)(low) << 32 | (uint32_t)(high))
@@ -291,7 +299,7 @@ AIO_INLINE void aio__sqe_fill(struct io_uring_sqe *sqe, const aio_awaitable *a, 
     aio__store(to + 32, user_data);
     aio__store(to + 40, a->u.w[4]);
     aio__store(to + 48, a->u.w[5]);
-    aio__store(to + 56, 0);
+    aio__store(to + 56, a->u.w[6]);
 }
 AIO_INLINE uint32_t aio__length(size_t len) { return len < AIO__LENGTH_MAX ? (uint32_t)len : AIO__LENGTH_MAX; }
 AIO_INLINE aio_awaitable aio__io(const aio_await_class *cls, unsigned opcode, int fd, uint64_t off,
@@ -322,21 +330,23 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_send(int fd, const void *buf, size_t 
 {
     return aio__io(&aio__io_await, IORING_OP_SEND, fd, 0, buf, len, (unsigned)(flags | MSG_NOSIGNAL));
 }
+// -1 means the current position to the kernel, and is a mistake from a caller who gives an offset.
+AIO_INLINE uint64_t aio__offset(int64_t offset) { return offset == -1 ? (uint64_t)INT64_MIN : (uint64_t)offset; }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pread(int fd, void *buf, size_t len, int64_t offset)
 {
-    return aio__io(&aio__io_await, IORING_OP_READ, fd, (uint64_t)offset, buf, len, 0);
+    return aio__io(&aio__io_await, IORING_OP_READ, fd, aio__offset(offset), buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len, int64_t offset)
 {
-    return aio__io(&aio__io_await, IORING_OP_WRITE, fd, (uint64_t)offset, buf, len, 0);
+    return aio__io(&aio__io_await, IORING_OP_WRITE, fd, aio__offset(offset), buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_read_some(int fd, void *buf, size_t len)
 {
-    return aio_pread(fd, buf, len, -1);
+    return aio__io(&aio__io_await, IORING_OP_READ, fd, UINT64_MAX, buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, size_t len)
 {
-    return aio_pwrite(fd, buf, len, -1);
+    return aio__io(&aio__io_await, IORING_OP_WRITE, fd, UINT64_MAX, buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events)
 {
@@ -375,10 +385,10 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio__send_all(int fd, const void *buf, si
     a.u.w[6] = len;
     return a;
 }
-AIO_INLINE AIO_NODISCARD aio_awaitable aio__write_all(int fd, int64_t offset, const void *buf, size_t len,
+AIO_INLINE AIO_NODISCARD aio_awaitable aio__write_all(int fd, uint64_t offset, const void *buf, size_t len,
                                                       size_t *done)
 {
-    aio_awaitable a = aio__io(&aio__transfer_await, IORING_OP_WRITE, fd, (uint64_t)offset, buf, len, 0);
+    aio_awaitable a = aio__io(&aio__transfer_await, IORING_OP_WRITE, fd, offset, buf, len, 0);
     a.u.p[4] = done;
     a.u.w[6] = len;
     return a;
@@ -386,7 +396,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio__write_all(int fd, int64_t offset, co
 AIO_INLINE AIO_NODISCARD aio_awaitable aio__pwrite_all(int fd, const void *buf, size_t len, int64_t offset,
                                                        size_t *done)
 {
-    return aio__write_all(fd, offset, buf, len, done);
+    return aio__write_all(fd, aio__offset(offset), buf, len, done);
 }
 // The others are system calls with up to three arguments.
 AIO_FN aio_awaitable aio__plain(const aio_await_class *cls, int64_t a0, const void *a1, int64_t a2)
@@ -434,10 +444,12 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe)
     bool many = (op == IORING_OP_ACCEPT && (sqe->ioprio & IORING_ACCEPT_MULTISHOT)) ||
                 ((op == IORING_OP_RECV || op == IORING_OP_RECVMSG) && (sqe->ioprio & IORING_RECV_MULTISHOT)) ||
                 (op == IORING_OP_POLL_ADD && (sqe->len & IORING_POLL_ADD_MULTI)) ||
-                op == AIO__OP_READ_MULTISHOT;
+                (op == IORING_OP_TIMEOUT && (sqe->timeout_flags & AIO__TIMEOUT_MULTISHOT)) ||
+                (op == IORING_OP_URING_CMD && (sqe->rw_flags & AIO__URING_CMD_MULTISHOT)) ||
+                op == AIO__OP_READ_MULTISHOT || op == AIO__OP_RECV_ZC;
     a.cls = many || (sqe->flags & refused) ? &aio__invalid_await : &aio__io_await;
     __builtin_memcpy(&a.u.w[0], sqe, 32);
-    __builtin_memcpy(&a.u.w[4], (const char *)sqe + 40, 16);
+    __builtin_memcpy(&a.u.w[4], (const char *)sqe + 40, 24);
     return a;
 }
 AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a)
@@ -469,7 +481,7 @@ AIO_FN const char *aio__opcode_name(unsigned op)
     AIO__BIT(34) | AIO__BIT(41) | AIO__BIT(43) | AIO__BIT(46) | AIO__BIT(47) | AIO__BIT(48) | AIO__BIT(49) | \
     AIO__BIT(55) | AIO__BIT(56) | AIO__BIT(57) | AIO__BIT(59) | AIO__BIT(60) | AIO__BIT(61))
 #define AIO__OPS_GIVE_FD (AIO__BIT(IORING_OP_ACCEPT) | AIO__BIT(IORING_OP_OPENAT) | \
-    AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET))
+    AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET) | AIO__BIT(AIO__OP_FIXED_FD_INSTALL))
 AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
 {
     unsigned opcode = AIO__HEAD_OPCODE(a->u.w[0]);
@@ -508,7 +520,8 @@ AIO_COLD void aio__enter_failed(aio_uring *u, int error)
     struct timespec pause = { 0, 1000000 };
     // A wait that ended is no failure; EAGAIN and EBUSY: entries stay queued, reap first.
     if (error == -ETIME || error == -EINTR || error == -EAGAIN || error == -EBUSY) return;
-    aio__loop_say(u->loop, "io_uring_enter failed", error);
+    if (error != u->enter_error) aio__loop_say(u->loop, "io_uring_enter failed", error);
+    u->enter_error = error;
     nanosleep(&pause, 0);           // it will fail again: do not spin
 }
 // Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not 0.
@@ -534,7 +547,8 @@ AIO_FN void aio__uring_enter(aio_uring *u, int64_t timeout_ns)
                             extra_size);
     if (AIO__UNLIKELY(r < 0)) aio__enter_failed(u, r);
     u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
-    if (AIO__UNLIKELY(u->arena_used) && u->sq_head == u->sq_tail && !u->backlog) aio__arena_reset(u);
+    if (AIO__UNLIKELY(u->arena_used) && u->sq_head == u->sq_tail && !u->backlog && !u->arena_held)
+        aio__arena_reset(u);
 }
 
 // --- submission entries
@@ -586,13 +600,20 @@ AIO_COLD void aio__backlog_flush(aio_uring *u)
 // Takes out the backlog's entries of one waiter, or (w null) of one descriptor, or (fd < 0) all.
 // Their waits end with `why`: the kernel never saw them. Returns how many.
 AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cqe_flags);
+// Does w wait for an operation that can be ended, and (fd >= 0) on that descriptor?
+AIO_FN bool aio__waits_on(const aio_waiter *w, int fd)
+{
+    uint64_t info = w->node.u.w[1];
+    if (w->node.cls->kind != AIO__WAIT_URING) return false;
+    return fd < 0 || ((info & AIO__IO_TRACKED) && (int)(uint32_t)info == fd);
+}
 AIO_COLD uint32_t aio__backlog_end(aio_uring *u, aio_waiter *w, int fd, aio_result why)
 {
     uint32_t ended = 0;
     struct aio__backlog *before = 0, *next;
     for (struct aio__backlog *b = u->backlog; b; b = next) {
         next = b->next;
-        bool match = b->waiter && (w ? b->waiter == w : fd < 0 || b->sqe.fd == fd);
+        bool match = b->waiter && (w ? b->waiter == w : aio__waits_on(b->waiter, fd));
         if (!match) {
             before = b;
             continue;
@@ -624,6 +645,7 @@ AIO_FN void *aio__arena_copy(aio_uring *u, const void *from, size_t size)
         to = (char *)(s + 1) + 8;
     }
     memcpy(to, from, size);
+    u->arena_held = true;       // until its entry is in the ring, which may have to be emptied for it
     return to;
 }
 
@@ -631,6 +653,7 @@ AIO_FN void *aio__arena_copy(aio_uring *u, const void *from, size_t size)
 AIO_COLD aio_result aio__fds_grow(aio_uring *u, uint32_t fd)
 {
     uint32_t capacity = u->fd_capacity ? u->fd_capacity : 64;
+    if (fcntl((int)fd, F_GETFD) < 0) return -EBADF;     // a wild number must not cost gigabytes
     while (capacity <= fd) capacity *= 2;
     uint32_t *ops = (uint32_t *)aio__chunk_new(&u->loop->executor, (size_t)capacity * sizeof *ops);
     if (!ops) return -ENOMEM;
@@ -687,14 +710,25 @@ AIO_FN bool aio__cancel_by_data(aio_uring *u, uint64_t user_data)
     if (sqe) sqe->addr = user_data;
     return sqe != 0;
 }
+// Makes an entry that the kernel has not yet seen do nothing. Without that a task that is cancelled
+// but finds all its operations done at once would never get its -ECANCELED.
+AIO_FN bool aio__withdraw(aio_uring *u, uint64_t user_data)
+{
+    uint32_t back = (uint16_t)(u->sq_tail - (uint32_t)(user_data >> 48));
+    struct io_uring_sqe *sqe = &u->sqes[(u->sq_tail - back - 1) & u->sq_mask];
+    if (back >= aio__sq_pending(u) || sqe->user_data != user_data) return false;
+    memset((void *)sqe, 0, sizeof *sqe);
+    sqe->opcode = IORING_OP_NOP;
+    sqe->fd = -1;
+    sqe->flags = u->has_cancel_all ? IOSQE_CQE_SKIP_SUCCESS : 0;
+    return true;
+}
 // Calls for each task that waits on the ring; fd < 0: on any descriptor.
 AIO_COLD void aio__cancel_one_by_one(aio_uring *u, int fd)
 {
     for (aio_task *t = u->loop->executor.first; t; t = t->next) {
-        aio_node *n = &t->waiter.node;
-        if (n->cls->kind != AIO__WAIT_URING) continue;
-        if (fd < 0 || ((n->u.w[1] & AIO__IO_TRACKED) && (int)(uint32_t)n->u.w[1] == fd))
-            aio__cancel_by_data(u, n->u.w[0]);
+        if (!aio__waits_on(&t->waiter, fd)) continue;
+        if (!aio__cancel_by_data(u, t->waiter.node.u.w[0])) u->cancel_owed = true;
     }
 }
 // Ends all operations on fd, or (fd < 0) all there are.
@@ -707,8 +741,32 @@ AIO_COLD void aio__cancel_all(aio_uring *u, int fd)
         return;
     }
     sqe->fd = fd;
-    sqe->cancel_flags = fd < 0 ? IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL
-                               : IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
+    sqe->cancel_flags |= fd < 0 ? IORING_ASYNC_CANCEL_ANY : IORING_ASYNC_CANCEL_FD;
+    if (fd < 0) return;
+    uint32_t n = u->fd_ops[fd] & ~AIO__FD_CLOSING;
+    sqe->user_data = AIO__UD_CLOSING | (uint64_t)(n < 0xffff ? n : 0xffff) << 48;
+    sqe->flags = 0;
+}
+// The kernel looks for operations on the file that fd is now. It found fewer than there are: some have
+// ended since, or fd was closed behind our back and these are on the file that it was.
+AIO_COLD void aio__cancel_answer(aio_uring *u, uint64_t user_data, aio_result found)
+{
+    if (found >= (aio_result)(user_data >> 48)) return;
+    for (aio_waiter *w = u->closing; w; w = (aio_waiter *)w->node.u.p[2])
+        aio__cancel_one_by_one(u, (int)(uint32_t)w->node.u.w[1]);
+}
+// Cancels for which there was neither room nor memory.
+AIO_COLD void aio__cancel_again(aio_uring *u)
+{
+    u->cancel_owed = false;
+    for (aio_task *t = u->loop->executor.first; t; t = t->next) {
+        aio_node *n = &t->waiter.node;
+        if (n->cls->kind != AIO__WAIT_URING || !(n->u.w[1] & AIO__IO_CANCEL_OWED)) continue;
+        if (aio__cancel_by_data(u, n->u.w[0])) n->u.w[1] &= ~AIO__IO_CANCEL_OWED;
+        else u->cancel_owed = true;
+    }
+    for (aio_waiter *w = u->closing; w; w = (aio_waiter *)w->node.u.p[2])
+        aio__cancel_all(u, (int)(uint32_t)w->node.u.w[1]);
 }
 AIO_FN bool aio__io_cancel(aio_waiter *w)
 {
@@ -716,10 +774,13 @@ AIO_FN bool aio__io_cancel(aio_waiter *w)
     w->future.flags |= AIO__CANCEL_ASKED;
     if (w->node.u.w[1] & AIO__IO_CANCELLED) return true;
     w->node.u.w[1] |= AIO__IO_CANCELLED;
+    if (AIO__UNLIKELY(u->disabled)) return true;            // a forked child: nobody will go on
     if (AIO__UNLIKELY(u->backlog) && aio__backlog_end(u, w, 0, -ECANCELED)) return true;
-    if (!aio__cancel_by_data(u, w->node.u.w[0])) {          // no memory: the next cancel tries again
-        w->node.u.w[1] &= ~AIO__IO_CANCELLED;
-        aio__loop_say(u->loop, "no memory to cancel an operation", -ENOMEM);
+    if (aio__withdraw(u, w->node.u.w[0])) {
+        aio__io_end(u, w, -ECANCELED, 0);
+    } else if (!aio__cancel_by_data(u, w->node.u.w[0])) {   // no room and no memory: a turn later
+        w->node.u.w[1] |= AIO__IO_CANCEL_OWED;
+        u->cancel_owed = true;
     }
     return true;
 }
@@ -754,7 +815,7 @@ static const aio_wait_class aio__io_done_fd =
 AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w, struct io_uring_sqe *sqe,
                                   const aio_awaitable *a, unsigned tag, uint64_t info)
 {
-    uint64_t user_data = (uint64_t)(uintptr_t)w | tag | (uint64_t)u->activation++ << 48;
+    uint64_t user_data = (uint64_t)(uintptr_t)w | tag | (uint64_t)u->sq_tail << 48;
     aio__sqe_fill(sqe, a, user_data);
     w->node.u.w[0] = user_data;
     w->node.u.w[1] = info;
@@ -767,9 +828,11 @@ AIO_COLD aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaita
     uint64_t info = aio__io_info(a);
     if (info & AIO__IO_TRACKED) {
         aio_result r = aio__fd_hold(u, (uint32_t)info);
+        if (r < 0) u->arena_held = false;
         if (r < 0) return r;
     }
     struct io_uring_sqe *sqe = aio__sqe_get(u);
+    u->arena_held = false;
     if (!sqe && !(sqe = aio__backlog_add(u, w))) {
         aio__fd_release(u, info);
         return u->disabled ? -EPERM : -ENOMEM;
@@ -848,10 +911,12 @@ AIO_FN bool aio__address_start(aio_waiter *w, const aio_awaitable *a)
 
 // --- completions
 // The kernel's error as our callers see it: -ECANCELED only for those who were cancelled (contract 3).
-AIO_COLD aio_result aio__io_error(const aio_uring *u, uint64_t info, aio_result res)
+AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, uint64_t info, aio_result res)
 {
     bool ended = res == -ECANCELED || res == -EINTR || (res <= -512 && res >= -516);    // ERESTARTSYS …
     if (!ended) return res;
+    if (w->node.cls->kind != AIO__WAIT_URING)           // an aio_close: it must not be cancelled
+        return res == -EINTR ? res : close((int)(uint32_t)info) < 0 ? -errno : 0;
     if ((info & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
     if (aio__fd_closing(u, info)) return -EBADF;
     return res == -ECANCELED ? -EIO : -EINTR;
@@ -879,7 +944,7 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
         return;
     uint64_t info = w->node.u.w[1];
     if (AIO__UNLIKELY(info & AIO__IO_EARLY)) res = w->future.result;
-    if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, info, res);
+    if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, w, info, res);
     u->loop->in_flight--;
     aio__fd_release(u, info);
     if (AIO__UNLIKELY((w->node.u.w[0] & 7) == AIO__UD_COMPOUND)) {
@@ -909,6 +974,7 @@ AIO_FN void aio__reap(aio_uring *u)
         if (AIO__LIKELY(data & AIO__UD_POINTER))
             aio__io_end(u, (aio_waiter *)(uintptr_t)(data & AIO__UD_POINTER), cqe->res, cqe->flags);
         else if (data == AIO__UD_WAKE) aio__woken(u);
+        else if ((data & 7) == AIO__UD_CLOSING) aio__cancel_answer(u, data, cqe->res);
     }
     __atomic_store_n(u->cq_khead, head, __ATOMIC_RELEASE);
 }
@@ -926,9 +992,11 @@ AIO_COLD void aio__arm_wake(aio_uring *u)
 AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
 {
     aio_uring *u = (aio_uring *)l->backend_state;
+    if (AIO__UNLIKELY(u->disabled)) return;
     if (AIO__UNLIKELY(u->backlog)) aio__backlog_flush(u);
+    if (AIO__UNLIKELY(u->cancel_owed)) aio__cancel_again(u);
     if (timeout_ns && !u->wake_armed) aio__arm_wake(u);
-    if (timeout_ns && (aio__cq_ready(u) || u->backlog || !u->wake_armed)) timeout_ns = 0;
+    if (timeout_ns && (aio__cq_ready(u) || u->backlog || u->cancel_owed || !u->wake_armed)) timeout_ns = 0;
     if (timeout_ns || aio__sq_pending(u) || aio__kernel_has_work(u)) aio__uring_enter(u, timeout_ns);
     aio__reap(u);
 }
@@ -991,67 +1059,69 @@ AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
     t->entry.u.w[4] = t->entry.u.w[5] = 0;
     t->flags = (uint32_t)a->u.w[5];
     t->left = t->total = (size_t)a->u.w[6];
+    t->entry.u.w[6] = 0;
     t->done = done;
     return aio__failed(w, aio__compound_begin(u, w, &t->compound, &t->entry));
 }
 
 // --- close: first ends what is in flight on the descriptor
-struct aio__closing {
-    struct aio__closing *next;
-    aio_waiter *waiter;
-    aio_awaitable entry;
-};
+AIO_COLD void aio__closing_add(aio_uring *u, aio_waiter *w)
+{
+    w->node.u.p[2] = 0;
+    if (u->closing) u->closing_last->node.u.p[2] = w;
+    else u->closing = w;
+    u->closing_last = w;
+}
+AIO_FN bool aio__close_begin(aio_uring *u, aio_waiter *w, uint32_t fd)
+{
+    aio_awaitable a = aio__io(&aio__close_await, IORING_OP_CLOSE, (int)fd, 0, 0, 0, 0);
+    if (u && aio__io_submit(u, w, &a, AIO__UD_WAITER, &aio__close_wait) >= 0) return false;
+    w->future.result = close((int)fd) < 0 ? -errno : 0;     // no ring, or no memory: still released
+    return true;
+}
 // Nothing is in flight on fd any more: the first aio_close of it closes; any other was a mistake.
 AIO_COLD void aio__closing_ready(aio_uring *u, uint32_t fd)
 {
     bool first = true;
-    struct aio__closing **at = &u->closing, *c;
+    aio_waiter *w = u->closing, *next;
+    u->closing = 0;
     u->fd_ops[fd] = 0;
-    while ((c = *at) != 0) {
-        if ((uint32_t)c->waiter->node.u.w[1] != fd) {
-            at = &c->next;
+    for (; w; w = next) {
+        next = (aio_waiter *)w->node.u.p[2];
+        if ((uint32_t)w->node.u.w[1] != fd) {
+            aio__closing_add(u, w);
             continue;
         }
-        *at = c->next;
         u->loop->in_flight--;
-        aio_result r = -EBADF;
-        if (first) r = aio__io_submit(u, c->waiter, &c->entry, AIO__UD_WAITER, &aio__close_wait);
-        if (first && r < 0) r = close((int)fd) < 0 ? -errno : 0;        // no memory: at once
-        else if (first) r = AIO_PENDING;
+        if (!first) aio__io_finish(w, -EBADF, false);
+        else if (aio__close_begin(u, w, fd)) aio__io_finish(w, w->future.result, false);
         first = false;
-        if (r != AIO_PENDING) aio__io_finish(c->waiter, r, false);
-        aio__free(&u->loop->executor, c, aio__class_of(sizeof *c));
     }
 }
 AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
 {
-    aio_uring *u = (aio_uring *)AIO__LOOP_OF(w->future.loop)->backend_state;
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    aio_uring *u = (aio_uring *)l->backend_state;
     uint32_t fd = AIO__HEAD_FD(a->u.w[0]);
+    if (AIO__UNLIKELY(l->forked)) return aio__failed(w, -EPERM);
     if ((int32_t)fd < 0) return aio__failed(w, -EBADF);
-    if (u && fd < u->fd_capacity && u->fd_ops[fd]) {
-        struct aio__closing *c =
-            (struct aio__closing *)aio__alloc(&u->loop->executor, aio__class_of(sizeof *c), sizeof *c);
-        if (c) {
-            c->next = u->closing;
-            c->waiter = w;
-            c->entry = *a;
-            u->closing = c;
-            w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
-            u->loop->in_flight++;
-            aio_waiter_begin(w, &aio__close_wait);
-            if (!(u->fd_ops[fd] & AIO__FD_CLOSING)) {
-                u->fd_ops[fd] |= AIO__FD_CLOSING;
-                aio__cancel_all(u, (int)fd);
-            }
-            return false;
-        }
+    if (!u || fd >= u->fd_capacity || !u->fd_ops[fd]) return aio__close_begin(u, w, fd);
+    w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
+    aio__closing_add(u, w);
+    u->loop->in_flight++;
+    aio_waiter_begin(w, &aio__close_wait);
+    if (!(u->fd_ops[fd] & AIO__FD_CLOSING)) {
+        u->fd_ops[fd] |= AIO__FD_CLOSING;
+        aio__cancel_all(u, (int)fd);
     }
-    if (u && aio__io_submit(u, w, a, AIO__UD_WAITER, &aio__close_wait) >= 0) return false;
-    w->future.result = close((int)fd) < 0 ? -errno : 0;     // no ring, or no memory: still released
-    return true;
+    return false;
 }
 
 // --- system calls that cannot block
+AIO_FN bool aio__in_child(aio_waiter *w)
+{
+    return aio__failed(w, AIO__LOOP_OF(w->future.loop)->forked ? -EPERM : 0);
+}
 AIO_FN bool aio__syscall_done(aio_waiter *w, long r)
 {
     w->future.result = r < 0 ? -errno : r;
@@ -1059,18 +1129,22 @@ AIO_FN bool aio__syscall_done(aio_waiter *w, long r)
 }
 AIO_FN bool aio__socket_start(aio_waiter *w, const aio_awaitable *a)
 {
+    if (aio__in_child(w)) return true;
     return aio__syscall_done(w, socket((int)a->u.i[0], (int)a->u.i[2] | SOCK_CLOEXEC, (int)a->u.i[3]));
 }
 AIO_FN bool aio__bind_start(aio_waiter *w, const aio_awaitable *a)
 {
+    if (aio__in_child(w)) return true;
     return aio__syscall_done(w, bind((int)a->u.i[0], (const struct sockaddr *)a->u.cp[1], (socklen_t)a->u.i[2]));
 }
 AIO_FN bool aio__listen_start(aio_waiter *w, const aio_awaitable *a)
 {
+    if (aio__in_child(w)) return true;
     return aio__syscall_done(w, listen((int)a->u.i[0], (int)a->u.i[2]));
 }
 AIO_FN bool aio__shutdown_start(aio_waiter *w, const aio_awaitable *a)
 {
+    if (aio__in_child(w)) return true;
     return aio__syscall_done(w, shutdown((int)a->u.i[0], (int)a->u.i[2]));
 }
 
@@ -1091,10 +1165,17 @@ AIO_FN aio_result aio__tcp_address(const char *host, int64_t port, struct sockad
     six->sin6_port = htons((uint16_t)port);
     return sizeof *six;
 }
-AIO_FN aio_result aio__tcp_socket(const struct sockaddr_storage *address)
+// A socket for *address; a machine without IPv6 has other addresses for "all".
+AIO_FN aio_result aio__tcp_socket(const char *host, int64_t port, struct sockaddr_storage *address,
+                                  aio_result *length)
 {
     int one = 1;
+    if ((*length = aio__tcp_address(host, port, address)) < 0) return *length;
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 && errno == EAFNOSUPPORT && (!host || !*host)) {
+        *length = aio__tcp_address("0.0.0.0", port, address);
+        fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    }
     if (fd < 0) return -errno;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);         // accepted sockets inherit it
     return fd;
@@ -1103,8 +1184,10 @@ AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a)
 {
     struct sockaddr_storage address;
     int one = 1, zero = 0;
-    aio_result length = aio__tcp_address((const char *)a->u.cp[1], a->u.i[0], &address), fd;
-    if (aio__failed(w, length) || aio__failed(w, fd = aio__tcp_socket(&address))) return true;
+    aio_result length, fd;
+    if (aio__in_child(w)) return true;
+    fd = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
+    if (aio__failed(w, fd)) return true;
     setsockopt((int)fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (address.ss_family == AF_INET6) setsockopt((int)fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
     w->future.result = fd;
@@ -1127,11 +1210,12 @@ AIO_FN aio_result aio__connect_next(aio_uring *u, aio_waiter *w, struct aio__com
 AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
 {
     struct sockaddr_storage address;
-    aio_result r = 0, length = aio__tcp_address((const char *)a->u.cp[1], a->u.i[0], &address), fd;
-    if (aio__failed(w, length)) return true;
+    aio_result r = 0, length, fd;
+    if (aio__in_child(w)) return true;
     aio_uring *u = aio__uring_of(w, &r);
     if (!u) return aio__failed(w, r);
-    if (aio__failed(w, fd = aio__tcp_socket(&address))) return true;
+    fd = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
+    if (aio__failed(w, fd)) return true;
     struct aio__connect *k =
         (struct aio__connect *)aio__compound_new(u, sizeof *k, aio__connect_next, true);
     void *copy = aio__arena_copy(u, &address, (size_t)length);
@@ -1143,6 +1227,7 @@ AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
     } else if (k) {
         aio__free(&u->loop->executor, k, k->compound.block_class);
     }
+    u->arena_held = false;
     if (r < 0) close((int)fd);
     return aio__failed(w, r);
 }
@@ -1285,9 +1370,7 @@ AIO_COLD void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *opt
     unsigned workers[2] = { 0, options && options->workers ? options->workers : 64 };
     io_uring_register_iowq_max_workers(ring, workers);      // else one per blocked operation
     io_uring_ring_dontfork(ring);
-    struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
-    u->has_cancel_all = probe && io_uring_opcode_supported(probe, IORING_OP_SOCKET);    // came with it
-    if (probe) io_uring_free_probe(probe);
+    u->has_cancel_all = ring->flags & IORING_SETUP_COOP_TASKRUN;        // came with it
 }
 AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *options)
 {
@@ -1296,19 +1379,18 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
     if (l->backend_state) return -EALREADY;
     aio_result r = aio__loop_own(l);
     if (r < 0) return r;
-    aio_uring *u = (aio_uring *)aio__chunk_new(&l->executor, sizeof *u);
+    aio_uring *u = (aio_uring *)aio__chunk_new(&l->executor, sizeof *u + AIO__ARENA_BYTES);
     if (!u) return -ENOMEM;
     memset((void *)u, 0, sizeof *u);
     u->loop = l;
-    u->arena_size = 4096;
-    u->arena = (char *)aio__chunk_new(&l->executor, u->arena_size);
-    r = u->arena ? aio__uring_open(u, options) : -ENOMEM;
+    u->arena = (char *)(u + 1);
+    u->arena_size = AIO__ARENA_BYTES;
+    r = aio__uring_open(u, options);
     if (r >= 0 && (u->ring.features & needed) != needed) {
         io_uring_queue_exit(&u->ring);
         r = -ENOSYS;
     }
     if (r < 0) {
-        if (u->arena) aio__chunk_free(&l->executor, u->arena);
         aio__chunk_free(&l->executor, u);
         if (l->backend_refusal != r) aio__tell_refusal(l, r);       // once, not for each operation
         l->backend_refusal = r;

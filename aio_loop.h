@@ -948,7 +948,7 @@ AIO_FN void aio__shutdown(aio_loop *l)
 {
     aio_executor *x = &l->executor;
     aio_result r = 0;
-    while (x->first && r >= 0) {
+    while (x->first && r >= 0 && !l->forked) {
         aio_handle limit;
         uint32_t last_id = x->last->id;
         for (aio_task *t = x->first; t; t = t->next) aio_task_cancel(t);

@@ -1,0 +1,252 @@
+// uring.h - what the tests of aio_io_uring.h share: a run that must leave nothing behind, hooks in the
+// system calls of the ring, descriptors to play with.
+// SPDX-License-Identifier: MIT
+#ifndef TEST_URING_H
+#define TEST_URING_H
+
+#include "test.h"
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+// --- hooks: what the header calls goes through these
+static struct {
+    long enters;        // calls of io_uring_enter so far
+    long waits;         // those that may sleep
+    unsigned flags;     // of the last
+    long spilled;       // completions that did not fit into the ring
+    int (*enter)(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size);
+    int (*init)(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
+    int (*socket)(int domain, int type, int protocol);
+} uring_hook;
+
+TEST_FN int uring_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                        size_t size)
+{
+    uring_hook.enters++;
+    uring_hook.waits += wait != 0;
+    uring_hook.flags = flags;
+    if (uring_hook.enter) return uring_hook.enter(fd, submit, wait, flags, extra, size);
+    return io_uring_enter2(fd, submit, wait, flags, extra, size);
+}
+TEST_FN int uring_init(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
+{
+    if (uring_hook.init) return uring_hook.init(entries, ring, p);
+    return io_uring_queue_init_params(entries, ring, p);
+}
+TEST_FN int uring_socket(int domain, int type, int protocol)
+{
+    if (uring_hook.socket) return uring_hook.socket(domain, type, protocol);
+    return socket(domain, type, protocol);
+}
+#define io_uring_enter2 uring_enter
+#define io_uring_queue_init_params uring_init
+#define socket uring_socket
+#include "aio_io_uring.h"
+#undef io_uring_enter2
+#undef io_uring_queue_init_params
+#undef socket
+
+// --- a run that must leave nothing behind: no descriptor, no memory, no report
+static struct test_memory uring_memory;
+static char uring_told[4096];       // what went to on_error, a line each
+static int uring_reports;
+static int uring_fds_before;
+static struct uring_expect { bool reports; } uring_expect;
+
+TEST_FN void uring_on_error(aio_loop *l, const struct aio_report *r, void *context)
+{
+    size_t at = strlen(uring_told);
+    (void)l;
+    (void)context;
+    uring_reports++;
+    if (!strcmp(r->message, "task was destroyed but it is pending")) uring_reports--;
+    snprintf(uring_told + at, sizeof uring_told - at, "%s: %s\n", r->message, aio_strerror(r->error));
+}
+TEST_FN int uring_count_fds(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d)) n++;
+    closedir(d);
+    return n - 3;
+}
+TEST_FN struct aio_loop_options uring_options(void)
+{
+    struct aio_loop_options o;
+    memset(&o, 0, sizeof o);
+    o.on_error = uring_on_error;
+    o.allocator.allocate = test_allocate;
+    o.allocator.release = test_release;
+    o.allocator.context = &uring_memory;
+    return o;
+}
+TEST_FN void uring_begin(void)
+{
+    aio__running_executor = 0;      // a test that failed inside a run has left it
+    memset(&uring_memory, 0, sizeof uring_memory);
+    uring_told[0] = 0;
+    uring_reports = 0;
+    uring_fds_before = uring_count_fds();
+}
+TEST_FN void uring_check(const char *file, int line)
+{
+    int fds = uring_count_fds();
+    if (uring_reports && !uring_expect.reports) print_error("reported: %s", uring_told);
+    if (fds != uring_fds_before)
+        print_error("%d descriptors before, %d after\n", uring_fds_before, fds);
+    if (uring_memory.blocks) print_error("%ld blocks are left\n", uring_memory.blocks);
+    bool bad = fds != uring_fds_before || uring_memory.blocks || (uring_reports && !uring_expect.reports);
+    uring_expect.reports = false;
+    if (bad) _fail(file, line);
+}
+// run(name, .argument = …): aio_run with all that watched.
+#define run(...) __extension__({ \
+    struct aio_loop_options run_options = uring_options(); \
+    uring_begin(); \
+    aio_result run_result = aio_run_with(&run_options, __VA_ARGS__); \
+    uring_check(__FILE__, __LINE__); \
+    run_result; })
+// The next run may report something: read uring_told.
+TEST_FN void expect_reports(void) { uring_expect.reports = true; }
+
+// The running loop's ring; null while it closes.
+TEST_FN aio_uring *uring_of_loop(void)
+{
+    aio_loop *l = aio_running_loop();
+    return l ? (aio_uring *)l->backend_state : 0;
+}
+// Inside a coroutine: lets the loop take completions without running a task.
+TEST_FN void uring_reap_now(void)
+{
+    aio_loop *l = aio_running_loop();
+    l->backend->wait(l, 0);
+}
+// Inside a coroutine: the same, until that task's wait is over.
+TEST_FN void uring_reap_until_ready(const aio_task *t)
+{
+    for (int i = 0; i < 2000 && t->waiter.node.cls->kind != AIO__WAIT_READY; i++) {
+        uring_reap_now();
+        if (t->waiter.node.cls->kind != AIO__WAIT_READY) usleep(1000);
+    }
+    assert_int_equal(t->waiter.node.cls->kind, AIO__WAIT_READY);
+}
+// Inside a coroutine: the kernel posts what it has, nobody takes it.
+TEST_FN void uring_post_now(void)
+{
+    aio__uring_enter(uring_of_loop(), 0);
+}
+
+// --- coroutines that many tests use
+// Awaits one thing.
+typedef aio_awaitable (*make_fn)(void *arg);
+struct one { aio_frame aio; make_fn make; void *arg; };
+aio_async(one) {
+    aio_result r;
+    aio_await(r, self->make(self->arg));
+    return r;
+} aio_end
+#define run_one(make_, arg_) run(one, .make = make_, .arg = arg_)
+// Awaits one thing, then another turn; keeps both results.
+struct two { aio_frame aio; make_fn make; void *arg; aio_result first, second; bool uncancel; };
+aio_async(two) {
+    self->second = 77;
+    aio_await(self->first, self->make(self->arg));
+    if (self->uncancel) aio_task_uncancel(aio_current_task());
+    aio_await(self->second, aio_sleep(0));
+    return 0;
+} aio_end
+#define MAKE(name, type, expression) \
+    static aio_awaitable name(void *arg) { type *a = (type *)arg; (void)a; return expression; }
+
+// --- descriptors
+TEST_FN int pair_of(int fds[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds); }
+TEST_FN struct sockaddr_in loopback(int port)
+{
+    struct sockaddr_in a;
+    memset(&a, 0, sizeof a);
+    a.sin_family = AF_INET;
+    a.sin_port = htons((uint16_t)port);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return a;
+}
+TEST_FN int port_of(int fd)
+{
+    struct sockaddr_storage a;
+    socklen_t n = sizeof a;
+    if (getsockname(fd, (struct sockaddr *)&a, &n) < 0) return -1;
+    return ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);
+}
+TEST_FN int tcp_listener(int backlog)
+{
+    struct sockaddr_in a = loopback(0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, backlog) < 0) return -1;
+    return fd;
+}
+TEST_FN int tcp_client(int port)
+{
+    struct sockaddr_in a = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
+        close(fd);
+        return -errno;
+    }
+    return fd;
+}
+// Can somebody listen on that port (without SO_REUSEADDR)?
+TEST_FN bool port_is_free(int port)
+{
+    struct sockaddr_in a = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = !bind(fd, (struct sockaddr *)&a, sizeof a) && !listen(fd, 1);
+    close(fd);
+    return ok;
+}
+TEST_FN bool has_data(int fd)
+{
+    struct pollfd p = { fd, POLLIN, 0 };
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
+}
+TEST_FN size_t fill(int fd)             // until nothing more goes in
+{
+    char block[4096] = { 0 };
+    size_t total = 0;
+    ssize_t n;
+    int flags = fcntl(fd, F_GETFL);
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    while ((n = write(fd, block, sizeof block)) > 0) total += (size_t)n;
+    while ((n = write(fd, block, 1)) > 0) total += (size_t)n;
+    fcntl(fd, F_SETFL, flags);
+    return total;
+}
+TEST_FN size_t empty(int fd)
+{
+    char block[4096];
+    size_t total = 0;
+    ssize_t n;
+    int flags = fcntl(fd, F_GETFL);
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    while ((n = read(fd, block, sizeof block)) > 0) total += (size_t)n;
+    fcntl(fd, F_SETFL, flags);
+    return total;
+}
+// A file with this content, without a name.
+TEST_FN int temp_file(const char *content)
+{
+    char path[] = "/tmp/aio-test-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+    unlink(path);
+    if (*content && write(fd, content, strlen(content)) < 0) return -1;
+    lseek(fd, 0, SEEK_SET);
+    return fd;
+}
+#endif
