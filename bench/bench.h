@@ -126,11 +126,11 @@ static inline int64_t bench_calibrate(const struct bench_case *c, int64_t window
         w.ops = ops * 2;
     }
 }
-// Runs the cases whose question or variant contains argv[1] (all, without one).
-// BENCH_ROUNDS, BENCH_WINDOW_MS; BENCH_OPS=n: one window of n operations, for instruction counts.
+// Runs the cases whose question contains argv[1] (all, without one), and in BENCH_ONLY only the variant
+// "=name". BENCH_ROUNDS, BENCH_WINDOW_MS; BENCH_OPS=n: one window of n operations, for instruction counts.
 static inline int bench_main(int argc, char **argv, const struct bench_case *cases, size_t count)
 {
-    const char *only = argc > 1 ? argv[1] : "";
+    const char *question = argc > 1 ? argv[1] : "", *only = getenv("BENCH_ONLY");
     int64_t rounds = bench_env("BENCH_ROUNDS", 5);
     int64_t window = bench_env("BENCH_WINDOW_MS", 20) * 1000000;
     int64_t fixed = bench_env("BENCH_OPS", 0);
@@ -141,7 +141,7 @@ static inline int bench_main(int argc, char **argv, const struct bench_case *cas
     for (int64_t round = 0; round < (fixed ? 1 : rounds); round++) {
         for (size_t i = 0; i < count; i++) {
             const struct bench_case *c = &cases[i];
-            if (!strstr(c->question, only) && !strstr(c->variant, only)) continue;
+            if (!strstr(c->question, question) || (only && strcmp(c->variant, only + 1))) continue;
             if (fixed) ops[i] = fixed;
             if (!ops[i]) ops[i] = c->ops ? c->ops : bench_calibrate(c, window);
             struct bench_window w = { ops[i], 0, 0 };

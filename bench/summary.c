@@ -3,6 +3,7 @@
 //
 //     summary                          a text table: median, min..max, ratio to the first variant
 //     summary results.md results.svg   appends the table to the one, draws the other; text too
+//     summary --lost                   how much of the cores' time other programs take now
 #include "bench.h"
 
 enum { SERIES_MAX = 512, VALUES_MAX = 4096 };
@@ -122,9 +123,22 @@ static void draw(FILE *f)
             left + unit, y);
 }
 
+// How busy the machine is, as a spin loop on each of two cores sees it.
+static int print_lost(void)
+{
+    bench_realtime();
+    for (int core = 0; core < 2; core++) {
+        bench_pin(core);
+        printf("%score %d %.1f %%", core ? ", " : "", core, 100 * bench_lost(200000000));
+    }
+    printf("\n");
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     char line[512];
+    if (argc > 1 && !strcmp(argv[1], "--lost")) return print_lost();
     while (fgets(line, sizeof line, stdin)) {
         char question[96], variant[64], unit[16];
         double value;
