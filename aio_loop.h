@@ -59,8 +59,11 @@
 #ifndef AIO__SINGLE_THREADED
 #  define AIO__SINGLE_THREADED 0
 #endif
-#if !defined CLOCK_MONOTONIC || !defined SIG_BLOCK
+#if !defined CLOCK_MONOTONIC || !defined SIG_BLOCK || (defined __GLIBC__ && !defined __USE_XOPEN2K8)
 #  error "aio_loop.h: POSIX is hidden. Include it first, or compile with -D_GNU_SOURCE or -std=gnu11."
+#elif defined __GLIBC__ && !defined __USE_GNU   // after another header, which came without _GNU_SOURCE
+extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+extern const char *strerrorname_np(int);
 #endif
 
 // -------------------------------------------------------------------------------------- >>types
