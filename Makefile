@@ -73,9 +73,9 @@ test: $(TESTS) $(TESTS_CXX) $(EXAMPLES) $(EXAMPLES_CXX) ## run the tests; T=name
 .PHONY: check
 check: ## everything: packages, tests, compile matrix, lint, sanitizers (under 10 minutes)
 	@tools/deps.sh check
-	@$(MAKE) --no-print-directory lint-lite
-	@$(MAKE) --no-print-directory test T=
-	@$(MAKE) --no-print-directory asan T=
+	@failed=; for step in lint-lite test asan; do \
+	    $(MAKE) --no-print-directory $$step T= || failed="$$failed $$step"; done; \
+	    [ -z "$$failed" ] || { echo "check failed:$$failed"; exit 1; }
 
 # The programs alone, for checkers that watch them run.
 .PHONY: test-programs
