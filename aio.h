@@ -31,6 +31,13 @@
 //   futures      aio_future_wait aio_future_set_result aio_future_set_error aio_future_cancel
 //                aio_future_done aio_future_cancelled aio_future_result aio_future_destroy
 //                aio_future_add_done_callback aio_future_remove_done_callback
+//   together     aio_gather aio_gather_all aio_wait aio_shield
+//   groups       aio_group_enter aio_group_spawn aio_group_cancel aio_group_exit aio_group_error
+//   locks        aio_lock_acquire _release _locked, aio_event_wait _set _clear _is_set,
+//                aio_condition_init _wait _notify _notify_all,
+//                aio_semaphore_init _acquire _release _locked, aio_barrier_init _wait _reset _abort
+//   queues       aio_queue_init _put _get _put_nowait _get_nowait _task_done _join _shutdown _count
+//   generators   aio_yield aio_gen_init aio_next aio_gen_value aio_gen_close
 //   waiting      aio_awaitable aio_await_class aio_waiter aio_wait_class aio_waiter_begin
 //                aio_complete aio_wake (to write awaitables of one's own)
 //   scopes       aio_scope aio_scope_class aio_scope_enter aio_scope_leave
@@ -108,6 +115,9 @@
 #ifndef EPERM
 #  define EPERM 1
 #endif
+#ifndef EAGAIN
+#  define EAGAIN 11
+#endif
 #ifndef EBUSY
 #  define EBUSY 16
 #endif
@@ -123,11 +133,17 @@
 #ifndef EDEADLK
 #  define EDEADLK 35
 #endif
+#ifndef ENODATA
+#  define ENODATA 61
+#endif
 #ifndef EBADFD
 #  define EBADFD 77
 #endif
 #ifndef EOPNOTSUPP
 #  define EOPNOTSUPP 95
+#endif
+#ifndef ESHUTDOWN
+#  define ESHUTDOWN 108
 #endif
 #ifndef ETIMEDOUT
 #  define ETIMEDOUT 110
@@ -140,6 +156,9 @@
 #endif
 #ifndef ECANCELED
 #  define ECANCELED 125
+#endif
+#ifndef ENOTRECOVERABLE
+#  define ENOTRECOVERABLE 131
 #endif
 
 // -------------------------------------------------------------------------------------- >>types
@@ -189,7 +208,7 @@ struct aio__drop { aio_result (*hook)(aio_frame *, aio_result dropped); };
 struct aio__scratch { uint32_t from; };
 struct aio_coroutine {
     struct aio__body body, leaving_body;
-    aio_site start, leaving;
+    aio_site start, leaving, over;
     const struct aio__drop *drop;
     const struct aio__scratch *scratch;
     const char *name, *file;
@@ -248,10 +267,11 @@ struct aio_await_class {
     uint32_t kind;          // AIO__AWAIT_…; 0 for a class of one's own
 };
 
-// A wait that has not begun: does nothing until it is awaited. 64 bytes, passed by value.
+// A wait that has not begun: does nothing until it is awaited. 80 bytes, passed by value. The last two
+// words are aio_wait_for's.
 struct aio_awaitable {
     const aio_await_class *cls;
-    union { void *p[7]; const void *cp[7]; uint64_t w[7]; int64_t i[7]; } u;
+    union { void *p[9]; const void *cp[9]; uint64_t w[9]; int64_t i[9]; } u;
 };
 
 // A task: a future, a waiter and a stack of frames. 112 bytes, then its outermost frame.
@@ -282,6 +302,7 @@ struct aio_callback {
 struct aio_scope_class {
     const char *name;
     aio_result (*exit)(aio_scope *s, aio_task *t, aio_result r);
+    uint32_t kind;          // AIO__SCOPE_…; 0 for a class of one's own
 };
 struct aio_scope {
     const aio_scope_class *cls;
@@ -289,6 +310,64 @@ struct aio_scope {
     aio_frame *frame;               // whose return ends it
     aio_result result;              // that return's value, while the scope ends
 };
+
+// A lock, an event, a condition, a semaphore, a barrier: all zero is a valid start for lock and event,
+// the others have an _init. They live in the caller's storage and bind to the loop of who waits.
+typedef struct aio_lock {
+    aio_node *waiters;          // private: also those that were woken and have not run yet
+    uint32_t live;              // private: of these, not cancelled
+    bool locked;
+} aio_lock;
+typedef struct aio_event {
+    aio_node *waiters;
+    bool is_set;
+} aio_event;
+typedef struct aio_condition {
+    aio_lock *lock;
+    aio_node *waiters;
+} aio_condition;
+typedef struct aio_semaphore {
+    aio_node *waiters;
+    uint32_t value, limit;      // limit 0: not bounded
+    uint32_t woken;             // units that were handed over and not yet taken
+} aio_semaphore;
+typedef struct aio_barrier {
+    aio_lock lock;
+    aio_condition changed;
+    uint32_t parties, count, state;
+} aio_barrier;
+
+// A queue of items of any size in the caller's storage.
+enum { AIO_QUEUE_LIFO = 1 };    // a stack
+typedef struct aio_queue {
+    unsigned char *storage;
+    size_t item_bytes;
+    uint32_t capacity, count, head;
+    uint32_t flags, unfinished;
+    bool is_shutdown;
+    int (*compare)(const void *a, const void *b, void *context);
+    void *context;
+    aio_node *getters, *putters;
+    aio_event finished;
+} aio_queue;
+
+// A group of tasks that end with the frame that opened it.
+enum { AIO_GROUP_ERRORS = 8 };  // errors that are kept in detail; more are counted
+typedef struct aio_group_failure {
+    uint32_t id;                // of the task; 0: the body
+    const char *name;
+    aio_result error;
+} aio_group_failure;
+typedef struct aio_group {
+    aio_scope scope;
+    aio_task *parent;           // null: not open
+    struct aio__child *children, *last_child;
+    aio_waiter *waiting;        // the parent, in the exit
+    aio_result out;             // how the body ended
+    uint32_t live, error_count;
+    bool exiting, returning, aborting, parent_cancelled, propagate;
+    aio_group_failure errors[AIO_GROUP_ERRORS];
+} aio_group;
 
 // Where blocks come from. Null `allocate`: every spawn is refused with -ENOMEM once memory is needed.
 struct aio_allocator {
@@ -339,6 +418,7 @@ struct aio_executor {
     char *slab, *slab_end;
     size_t slab_bytes;
     struct aio__chunk *chunks;
+    struct aio__watched *to_cancel;       // what a cancel that goes on has still to reach
     struct aio_executor_options options;
 };
 
@@ -515,6 +595,116 @@ AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
 AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_future *, void *),
                                                 void *arg);
 
+// --- generators: coroutines that give values. Their frame has a member `value`.
+
+// aio_yield([lvalue,] v);  in a generator: hands v out and waits for the next aio_next. lvalue: 0, or
+// -ESHUTDOWN when it was closed: clean up (awaits work) and return. Without lvalue it then returns.
+#define aio_yield(...) AIO__OVERLOAD(AIO__YIELD_, __VA_ARGS__)(#__VA_ARGS__, __VA_ARGS__)
+// aio_gen_init(&self->gen, name, .argument = value, …)  prepares one in storage of the frame's, which
+// closes it when it returns. Nothing runs yet. Result: 0 or -ENOMEM (it is then at its end).
+#define aio_gen_init(storage, ...) AIO__GEN_INIT(__COUNTER__, storage, __VA_ARGS__, )
+// Awaitable: runs to the next value. Result: 1: a value; 0: the end; an error; -EBUSY: it is running.
+// A generator ends with 0 or an error.
+#define aio_next(storage) aio__next(&(storage)->aio)
+#define aio_gen_value(storage) ((storage)->value)
+// Awaitable: closes it where it stands; one that never ran is dropped. Result: 0, its error, -EBUSY,
+// -EINVAL: it yields again.
+#define aio_gen_close(storage) aio__gen_end(&(storage)->aio)
+
+// --- several at once. `tasks` and `futures` are arrays that stay until the await ends; where it says
+// futures, an array of tasks will do too. They take a block of the loop's (-ENOMEM).
+
+// Awaitable: waits for n tasks. results (or null): in the order of the tasks. The first error ends it
+// (the others run on); cancelling the awaiter cancels them all.
+// Result: 0 or that error. Handles of those that ended are given up and tasks[i] set to null; those
+// that still run stay the caller's.
+#define aio_gather(tasks, results, n) aio__gather(tasks, results, n, false)
+// Awaitable: the same, but waits for all: errors are results.
+#define aio_gather_all(tasks, results, n) aio__gather(tasks, results, n, true)
+
+// Awaitable: waits until all, the first, or the first failed of n futures has ended. Cancels nothing,
+// takes no handle and no error. Result: how many have ended; -EINVAL: n is 0.
+enum { AIO_ALL_COMPLETED, AIO_FIRST_COMPLETED, AIO_FIRST_ERROR };
+#define aio_wait(futures, n, mode) aio__wait(AIO__FUTURES(futures), n, mode)
+
+// Awaitable: waits for a task that goes on when the awaiter is cancelled. Keeps the handle.
+AIO_FN AIO_NODISCARD aio_awaitable aio_shield(aio_task *t);
+
+// --- groups: tasks that cannot outlive their block
+
+// Opens a group in the running frame. Result: 0; -EINVAL: it is open, or no task runs.
+AIO_FN aio_result aio_group_enter(aio_group *g);
+// aio_group_spawn(&self->g, name, …): a task of the group; the handle is borrowed until its exit. When
+// one fails, the others and the frame that opened the group are cancelled. Refused with -EINVAL when
+// the group is not open or is shutting down.
+#define aio_group_spawn(group, ...) AIO__GROUP_SPAWN(__COUNTER__, group, __VA_ARGS__, )
+// Cancels all of it, the body included; the exit then gives 0. Result: 0 or -EINVAL.
+AIO_FN aio_result aio_group_cancel(aio_group *g);
+// Awaitable: aio_await(r, aio_group_exit(&self->g, r)); waits for all its tasks. r in: how the body
+// ended; out: the group's error (a task's first, then the body's), or r.
+AIO_FN AIO_NODISCARD aio_awaitable aio_group_exit(aio_group *g, aio_result r);
+// The i-th error, in the order in which they came; error 0 beyond the last. Until the next enter.
+AIO_FN aio_group_failure aio_group_error(const aio_group *g, uint32_t i);
+
+// --- locks and the like. First come, first served; no allocation.
+
+// Awaitable: takes the lock. Result: 0.
+AIO_FN AIO_NODISCARD aio_awaitable aio_lock_acquire(aio_lock *lock);
+// Result: 0; -EPERM: it is free. Any task may release.
+AIO_FN aio_result aio_lock_release(aio_lock *lock);
+AIO_FN bool aio_lock_locked(const aio_lock *lock);
+
+// Awaitable: waits until the event is set. Result: 0.
+AIO_FN AIO_NODISCARD aio_awaitable aio_event_wait(aio_event *event);
+AIO_FN void aio_event_set(aio_event *event);
+AIO_FN void aio_event_clear(aio_event *event);
+AIO_FN bool aio_event_is_set(const aio_event *event);
+
+AIO_FN void aio_condition_init(aio_condition *condition, aio_lock *lock);
+// Awaitable: releases the lock, waits to be notified, takes the lock again; it is held afterwards
+// whatever the result. Spurious wakes are legal: check again. Result: 0; -EPERM: the lock is free.
+AIO_FN AIO_NODISCARD aio_awaitable aio_condition_wait(aio_condition *condition);
+// Wakes n of those that wait, or all. Result: 0; -EPERM: the lock is free.
+AIO_FN aio_result aio_condition_notify(aio_condition *condition, uint32_t n);
+AIO_FN aio_result aio_condition_notify_all(aio_condition *condition);
+
+// limit: what aio_semaphore_release may not exceed; 0: nothing. Result: 0; -EINVAL: value > limit.
+AIO_FN aio_result aio_semaphore_init(aio_semaphore *semaphore, uint32_t value, uint32_t limit);
+// Awaitable: takes a unit. Result: 0.
+AIO_FN AIO_NODISCARD aio_awaitable aio_semaphore_acquire(aio_semaphore *semaphore);
+// Result: 0; -ERANGE: above the limit.
+AIO_FN aio_result aio_semaphore_release(aio_semaphore *semaphore);
+AIO_FN bool aio_semaphore_locked(const aio_semaphore *semaphore);
+
+// Result: 0; -EINVAL: no parties.
+AIO_FN aio_result aio_barrier_init(aio_barrier *barrier, uint32_t parties);
+// Awaitable: waits until all parties wait. Result: 0 … parties - 1, in order of arrival;
+// -ENOTRECOVERABLE: it was reset or is broken.
+AIO_FN AIO_NODISCARD aio_awaitable aio_barrier_wait(aio_barrier *barrier);
+// Sends away who waits; the barrier is usable again when they have left. abort: broken until reset.
+AIO_FN void aio_barrier_reset(aio_barrier *barrier);
+AIO_FN void aio_barrier_abort(aio_barrier *barrier);
+
+// storage: capacity * item_bytes, the caller's. compare (or null): a priority queue, the smallest
+// leaves first, equal ones in order of entry. flags: 0 or AIO_QUEUE_LIFO.
+AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes, uint32_t capacity,
+                                 uint32_t flags, int (*compare)(const void *, const void *, void *),
+                                 void *context);
+// Awaitables: copy an item in, when there is room, or out, when there is one. Lifetime: the item until
+// the await ends. Result: 0; -ESHUTDOWN: puts at once, gets when it is empty.
+AIO_FN AIO_NODISCARD aio_awaitable aio_queue_put(aio_queue *q, const void *item);
+AIO_FN AIO_NODISCARD aio_awaitable aio_queue_get(aio_queue *q, void *item);
+// The same at once, or -EAGAIN.
+AIO_FN aio_result aio_queue_put_nowait(aio_queue *q, const void *item);
+AIO_FN aio_result aio_queue_get_nowait(aio_queue *q, void *item);
+// One item that was taken is done. Result: 0; -ERANGE: more than were put.
+AIO_FN aio_result aio_queue_task_done(aio_queue *q);
+// Awaitable: waits until all that were put are done. Result: 0.
+AIO_FN AIO_NODISCARD aio_awaitable aio_queue_join(aio_queue *q);
+// No more puts; immediate: what is in it is dropped.
+AIO_FN void aio_queue_shutdown(aio_queue *q, bool immediate);
+AIO_FN uint32_t aio_queue_count(const aio_queue *q);
+
 // --- waiting: to write awaitables of one's own
 
 // In a start function: the wait has begun; from now on `cls` answers for it. Uses w->node.u freely.
@@ -577,14 +767,19 @@ enum {                          // aio_future.flags
     AIO__IN_SLOT = 1u << 8,     // the block is the user's
     AIO__MARK = 1u << 9,        // seen on a walk
     AIO__CANCEL_ASKED = 1u << 10,   // an operation was asked to end and will end by itself
+    AIO__NOTED = 1u << 11,      // a cancel that a wait tells at its end
     AIO__CLASS_SHIFT = 16,
 };
-enum { AIO__SITE_START, AIO__SITE_AWAIT, AIO__SITE_LEAVING, AIO__SITE_GUARD };
+enum { AIO__SITE_START, AIO__SITE_AWAIT, AIO__SITE_YIELD, AIO__SITE_LEAVING, AIO__SITE_OVER, AIO__SITE_GUARD };
+enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR };
 enum {                          // aio_wait_class.kind
     AIO__WAIT_OWN, AIO__WAIT_READY, AIO__WAIT_FUTURE, AIO__WAIT_TASK, AIO__WAIT_JOIN,
     AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING,
 };
-enum { AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_CALL, AIO__AWAIT_SLEEP };
+enum {                          // aio_await_class.kind
+    AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW,
+    AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN, AIO__AWAIT_WAIT_FOR,
+};
 enum { AIO__RUN_TASK, AIO__RUN_NODE, AIO__RUN_NOTHING };    // tags in the ready ring
 
 struct aio__task_extra {
@@ -593,6 +788,16 @@ struct aio__task_extra {
     const aio_site *cancel_site;
     uint32_t cancels;
 };
+enum { AIO__WATCH_IDLE, AIO__WATCH_DONE, AIO__WATCH_LISTED, AIO__WATCH_QUEUED };
+struct aio__watched {
+    aio_node node;
+    struct aio__many *many;
+    struct aio__watched *next_cancel;     // in the executor's list of what a cancel still has to reach
+    uint32_t state, place;              // place: in the ready ring
+    bool twice;                         // its future stands before it in the array
+};
+// In timer.index: 0 idle; place in the heap + 1; this | place in the ready ring.
+#define AIO__QUEUED 0x80000000u
 struct aio__chunk { struct aio__chunk *next, *prev; };      // before each piece from the allocator
 AIO_COLD void aio__too_narrow(aio_task *t);
 
@@ -706,6 +911,7 @@ struct aio__scope_check { char at_file_scope[1]; };     // shadowed inside a bod
     { step, &AIO__CO(name) }, { aio__leaving_step, &AIO__CO(name) }, \
     { 0, &AIO__CO(name).body, "start", __LINE__, AIO__SITE_START }, \
     { 0, &AIO__CO(name).leaving_body, "return (scopes are ending)", __LINE__, AIO__SITE_LEAVING }, \
+    { 0, &AIO__CO(name).body, "over", __LINE__, AIO__SITE_OVER }, \
     &AIO__DROP(name), &AIO__SCRATCH(name), #name, __FILE__, (uint32_t)sizeof(struct name) }
 
 #ifdef __cplusplus
@@ -825,6 +1031,21 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
     AIO__AWAIT(__COUNTER__, text, (__VA_ARGS__), AIO__OR_RETURN AIO__ASSIGN(lhs))
 #define AIO__OR_RETURN if (AIO__RESULT < 0) return AIO__RESULT;
 
+#define AIO__YIELD_1(text, v) AIO__YIELD(__COUNTER__, text, v, if (AIO__RESULT < 0) return 0;)
+#define AIO__YIELD_2(text, lhs, v) AIO__YIELD(__COUNTER__, text, v, AIO__ASSIGN(lhs))
+#define AIO__YIELD(n, text, v, then) AIO__YIELD_(n, text, v, then)
+#define AIO__YIELD_(n, text, v, then) \
+    do { \
+        static const aio_site AIO__CAT(aio__site_, n) = \
+            { AIO__LABEL(n), &aio__body, text, __LINE__, AIO__SITE_YIELD }; \
+        self->aio.site = &AIO__CAT(aio__site_, n); \
+        self->value = (v); \
+        return 1; \
+        AIO__CASE(n) \
+        AIO__ENTRY(n) self->aio.site = &aio__body.coroutine->over; \
+        then \
+    } while (0)
+
 #define AIO__RESULT (AIO__TASK->waiter.future.result)
 #define AIO__NOT_SIGNED "aio_await(lvalue, …): the lvalue must be a signed integer, results can be negative"
 #ifdef __cplusplus
@@ -886,6 +1107,8 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
        (1 ? (storage) : (struct name *)0), AIO__INIT(name, __VA_ARGS__), sizeof(struct name)))
 #  define AIO__CALL_NEW(n, name, ...) \
        aio__call_new_from(AIO__TASK, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
+#  define AIO__GEN_INIT(n, storage, name, ...) aio__gen_open(AIO__TASK, &((struct name *)__builtin_memcpy( \
+       (1 ? (storage) : (struct name *)0), AIO__INIT(name, __VA_ARGS__), sizeof(struct name)))->aio)
 #else
 #  define AIO__SPAWN(n, begin, x, name, ...) \
        AIO__MAKE(n, begin, aio__task_new(x, &AIO__CO(name), sizeof(struct name)), name, __VA_ARGS__)
@@ -931,6 +1154,13 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
        aio__frame_init(&AIO__CO(name), &AIO__V(frame_, n)->aio, sizeof(struct name)); \
        AIO__SET(AIO__V(frame_, n), __VA_ARGS__) \
        AIO__V(frame_, n); }))
+#  define AIO__GEN_INIT(n, storage, name, ...) AIO__GEN_INIT_(n, storage, name, __VA_ARGS__)
+#  define AIO__GEN_INIT_(n, storage, name, ...) __extension__({ \
+       AIO__SAME_TYPE(storage, name) \
+       struct name *AIO__V(frame_, n) = (storage); \
+       aio__frame_init(&AIO__CO(name), &AIO__V(frame_, n)->aio, sizeof(struct name)); \
+       AIO__SET(AIO__V(frame_, n), __VA_ARGS__) \
+       aio__gen_open(AIO__TASK, &AIO__V(frame_, n)->aio); })
 #  define AIO__CALL_NEW(n, name, ...) AIO__CALL_NEW_(n, name, __VA_ARGS__)
 #  define AIO__CALL_NEW_(n, name, ...) aio__call_new(&AIO__CO(name), __extension__({ \
        struct name *AIO__V(frame_, n) = \
@@ -1160,14 +1390,13 @@ AIO_FN size_t aio__one(void)            // 1, as the compiler cannot know
     return one;
 }
 
-// --- lists of futures
-AIO_FN void aio__list_add(aio_future *f, aio_node *n)
+// --- lists: circular, first come first
+AIO_FN void aio__ring_add(aio_node **first, aio_node *n)
 {
-    aio_node *head = f->watchers;
-    n->u.list.target = f;
+    aio_node *head = *first;
     if (!head) {
         n->u.list.next = n->u.list.prev = n;
-        f->watchers = n;
+        *first = n;
         return;
     }
     aio_node *tail = head->u.list.prev;
@@ -1176,17 +1405,22 @@ AIO_FN void aio__list_add(aio_future *f, aio_node *n)
     n->u.list.next = head;
     head->u.list.prev = n;
 }
-AIO_FN void aio__list_remove(aio_node *n)
+AIO_FN void aio__ring_remove(aio_node **first, aio_node *n)
 {
-    aio_future *f = n->u.list.target;
     if (n->u.list.next == n) {
-        f->watchers = 0;
+        *first = 0;
         return;
     }
     n->u.list.prev->u.list.next = n->u.list.next;
     n->u.list.next->u.list.prev = n->u.list.prev;
-    if (f->watchers == n) f->watchers = n->u.list.next;
+    if (*first == n) *first = n->u.list.next;
 }
+AIO_FN void aio__list_add(aio_future *f, aio_node *n)
+{
+    n->u.list.target = f;
+    aio__ring_add(&f->watchers, n);
+}
+AIO_FN void aio__list_remove(aio_node *n) { aio__ring_remove(&n->u.list.target->watchers, n); }
 // A future ends: all who watch it are told, in the order in which they came (F-3, T-4).
 AIO_FN void aio__future_finish(aio_future *f, aio_result r)
 {
@@ -1276,22 +1510,32 @@ AIO_FN void aio_scope_leave(aio_scope *s, aio_task *t)
 }
 // A frame has returned r: its open scopes end, innermost first (contract 6). AIO_PENDING: one of them
 // waits; the frame then stands at its coroutine's `leaving` site and this goes on from there.
+AIO_FN aio_scope *aio__scope_of(const aio_task *t, const aio_frame *f)     // its innermost
+{
+    aio_scope *s = t->scopes;
+    while (s && s->frame != f) s = s->outer;        // a generator's stand before its owner's
+    return s;
+}
 AIO_SLOW aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
 {
-    while (t->scopes && t->scopes->frame == f) {
-        aio_scope *s = t->scopes;
+    aio_scope *s;
+    if (f->site->kind == AIO__SITE_YIELD) return r;             // it has not returned
+    while ((s = aio__scope_of(t, f)) != 0) {
         aio_result end = s->cls->exit(s, t, r);
         if (end == AIO_PENDING) {
             s->result = r;
             f->site = &f->site->body->coroutine->leaving;
             return AIO_PENDING;
         }
-        if (t->scopes == s) aio_scope_leave(s, t);
+        if (aio__scope_of(t, f) == s) aio_scope_leave(s, t);
         r = end;
     }
     return r;
 }
-static inline aio_result aio__leaving_step(aio_frame *f, aio_task *t) { return aio__leave(t, f, t->scopes->result); }
+static inline aio_result aio__leaving_step(aio_frame *f, aio_task *t)
+{
+    return aio__leave(t, f, aio__scope_of(t, f)->result);
+}
 
 // --- tasks: steps
 AIO_FN void aio__task_finish(aio_task *t, aio_result r);
@@ -1351,6 +1595,7 @@ AIO_INLINE void aio__task_run(aio_task *t)
             return;
         }
         t->waiter.future.result = r;
+        f->parent = 0;                  // it does not run: generators look at this
         t->leaf = f = parent;
     }
 }
@@ -1534,11 +1779,12 @@ AIO_INLINE aio_task *aio__awaited_task(const aio_task *t)
     return inner->waiter.future.flags & AIO__DONE ? 0 : inner;
 }
 AIO_SLOW void aio__note_cancel(aio_task *t);
+AIO_FN void aio__gather_passed(struct aio__watched *v);
 AIO_INLINE bool aio__wait_cancel(aio_waiter *w) { return w->node.cls->cancel && w->node.cls->cancel(w); }
 // Cancels what `t` waits for; if that is another task, what that one waits for, and so on (C-5). A
 // loop, not a recursion: a chain of 100,000 tasks is legal. On a cycle (T-11) the wait that closes it
 // is ended.
-AIO_FN void aio__cancel_wait(aio_task *t)
+AIO_FN void aio__cancel_chain(aio_task *t)
 {
     aio_task *from = t, *inner;
     while ((inner = aio__awaited_task(t)) != 0) {
@@ -1557,6 +1803,24 @@ AIO_FN void aio__cancel_wait(aio_task *t)
     if (!inner && !aio__wait_cancel(&t->waiter)) t->waiter.future.flags |= AIO__MUST_CANCEL;
     for (; from->waiter.future.flags & AIO__MARK; from = AIO__TASK_OF(from->waiter.node.u.list.target))
         from->waiter.future.flags &= ~(uint32_t)AIO__MARK;
+}
+// The same, and all that gathers on the way wait for, each with what hangs on it before the next.
+AIO_FN void aio__cancel_wait(aio_task *t)
+{
+    aio_executor *x = t->waiter.future.loop;
+    struct aio__watched *v;
+    aio__cancel_chain(t);
+    while ((v = x->to_cancel) != 0) {
+        aio_task *inner = AIO__TASK_OF(v->node.u.list.target);
+        x->to_cancel = v->next_cancel;
+        if (!inner) {
+            aio__gather_passed(v);
+        } else if (!(inner->waiter.future.flags & AIO__DONE)) {
+            inner->cancelling++;
+            aio__note_cancel(inner);
+            aio__cancel_chain(inner);
+        }
+    }
 }
 AIO_FN struct aio__task_extra *aio__task_more(aio_task *t)
 {
@@ -1833,8 +2097,8 @@ AIO_FN bool aio__join_start(aio_waiter *w, const aio_awaitable *a)
     aio__task_release(t);
     return true;
 }
-static const aio_await_class aio__future_await = { aio__future_start, "future", AIO__AWAIT_OWN };
-static const aio_await_class aio__join_await = { aio__join_start, "join", AIO__AWAIT_OWN };
+static const aio_await_class aio__future_await = { aio__future_start, "future", AIO__AWAIT_FUTURE };
+static const aio_await_class aio__join_await = { aio__join_start, "join", AIO__AWAIT_JOIN };
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_future_wait(aio_future *f)
 {
     aio_awaitable a;
@@ -1879,6 +2143,7 @@ AIO_INLINE bool aio__run_child(aio_task *t, aio_frame *f, const aio_coroutine *c
     if (r == AIO_PENDING) return false;
     if (AIO__UNLIKELY(t->scopes) && (r = aio__leave(t, f, r)) == AIO_PENDING) return false;
     t->leaf = f->parent;
+    f->parent = 0;
     t->waiter.future.result = r;
     return true;
 }
@@ -1923,6 +2188,7 @@ static const aio_coroutine aio__guard_co = {
     { aio__guard_step, &aio__guard_co }, { aio__guard_step, &aio__guard_co },
     { 0, &aio__guard_co.body, "call_new", 0, AIO__SITE_GUARD },
     { 0, &aio__guard_co.body, "call_new", 0, AIO__SITE_GUARD },
+    { 0, &aio__guard_co.body, "call_new", 0, AIO__SITE_GUARD },
     &aio__no_drop, &aio__no_scratch, "call_new", "aio.h", 0 };
 AIO_FN void *aio__call_block(aio_task *t, const aio_coroutine *co, size_t size)
 {
@@ -1953,7 +2219,7 @@ AIO_FN bool aio__call_new_start(aio_waiter *w, const aio_awaitable *a)
     aio__guard_free(w->future.loop, g);
     return true;
 }
-static const aio_await_class aio__call_new_await = { aio__call_new_start, "call", AIO__AWAIT_CALL };
+static const aio_await_class aio__call_new_await = { aio__call_new_start, "call", AIO__AWAIT_CALL_NEW };
 AIO_FN AIO_NODISCARD aio_awaitable aio__call_new(const aio_coroutine *co, void *frame)
 {
     aio_awaitable a;
@@ -1971,6 +2237,1176 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__call_new_from(aio_task *t, const aio_cor
     return aio__call_new(co, f);
 }
 #endif
+
+// --- several at once: what gather, wait and as_completed have in common
+// One block: the head, and for each future a node that stands on its list. When the future ends, the
+// node takes its own turn in the ready ring, as asyncio's done-callbacks do.
+struct aio__many {
+    aio_waiter *owner;
+    aio_task **tasks;                   // one of the two is null
+    aio_future **futures;
+    aio_result *results;
+    void (*ended)(struct aio__watched *v, aio_future *f); // one of them has ended, in its own turn
+    struct aio__watched cancel_end;       // behind them in that list
+    uint32_t n, pending, mode, block_class;
+    bool cancel_asked, over;
+    bool cancelling;                    // a cancel is on its way through it
+    void (*stop_timer)(struct aio__many *m);            // or null
+    void *timer;
+};
+enum { AIO__KEEP_ERRORS = 16 };         // mode of gather_all
+AIO_INLINE aio_future *aio__many_at(const struct aio__many *m, uint32_t i)
+{
+    return m->tasks ? &m->tasks[i]->waiter.future : m->futures[i];
+}
+AIO_INLINE struct aio__watched *aio__watches(struct aio__many *m) { return (struct aio__watched *)(void *)(m + 1); }
+AIO_FN void aio__watch_queue(aio_executor *x, struct aio__watched *v)
+{
+    v->state = AIO__WATCH_QUEUED;
+    v->place = aio__push(x, (uintptr_t)&v->node | AIO__RUN_NODE);
+}
+AIO_FN void aio__watch_notify(aio_node *n, aio_future *f) { aio__watch_queue(f->loop, (struct aio__watched *)(void *)n); }
+AIO_FN void aio__watch_run(aio_node *n)
+{
+    struct aio__watched *v = (struct aio__watched *)(void *)n;
+    v->state = AIO__WATCH_IDLE;
+    v->many->ended(v, n->u.list.target);
+}
+static const aio_wait_class aio__watch_class =
+    { "watch", AIO__WAIT_OWN, 0, 0, aio__watch_notify, aio__watch_run, 0, 0 };
+
+// Leaves every future that is still watched.
+AIO_FN void aio__many_leave(aio_executor *x, struct aio__many *m)
+{
+    struct aio__watched *v = aio__watches(m);
+    for (uint32_t i = 0; i < m->n; i++, v++) {
+        if (v->state == AIO__WATCH_LISTED) {
+            aio__list_remove(&v->node);
+            aio__unreserve(x);
+        } else if (v->state == AIO__WATCH_QUEUED) {
+            aio__unqueue(x, v->place);
+        }
+        v->state = AIO__WATCH_IDLE;
+    }
+}
+AIO_FN void aio__many_free(aio_executor *x, struct aio__many *m)
+{
+    aio__many_leave(x, m);
+    aio__free(x, m, m->block_class);
+}
+// Watches each future once; also (`done_too`) those that have ended: they are told in the next turn.
+AIO_FN aio_result aio__many_watch(aio_executor *x, struct aio__many *m, bool done_too)
+{
+    aio_result r = 0;
+    uint32_t i;
+    for (i = 0; i < m->n && r >= 0; i++) {
+        aio_future *f = aio__many_at(m, i);
+        struct aio__watched *v = &aio__watches(m)[i];
+        v->state = AIO__WATCH_IDLE;
+        v->many = m;
+        v->node.cls = &aio__watch_class;
+        v->twice = f->flags & AIO__MARK;
+        if (v->twice) continue;
+        m->pending++;
+        if (!(f->flags & AIO__REFUSED)) f->flags |= AIO__MARK;          // that one is a constant
+        if ((f->flags & AIO__DONE) && !done_too) v->state = AIO__WATCH_DONE;
+        else if (!(f->flags & AIO__DONE) && !aio__future_bind(f, x)) r = -EXDEV;
+        else r = aio__reserve(x);
+        if (r < 0 || v->state == AIO__WATCH_DONE) continue;
+        v->node.u.list.target = f;
+        if (f->flags & AIO__DONE) {
+            aio__watch_queue(x, v);
+        } else {
+            aio__list_add(f, &v->node);
+            v->state = AIO__WATCH_LISTED;
+        }
+    }
+    for (uint32_t k = i; k < m->n; k++) aio__watches(m)[k].state = AIO__WATCH_IDLE;
+    while (i--) {
+        aio_future *f = aio__many_at(m, i);
+        if (f->flags & AIO__MARK) f->flags &= ~(uint32_t)AIO__MARK;
+    }
+    return r;
+}
+// A block that watches n futures for w. Null: w->future.result says why not.
+AIO_FN struct aio__many *aio__many_new(aio_waiter *w, const aio_awaitable *a, bool done_too,
+                                       void (*ended)(struct aio__watched *, aio_future *))
+{
+    aio_executor *x = w->future.loop;
+    size_t n = (size_t)a->u.w[3], size = sizeof(struct aio__many) + n * sizeof(struct aio__watched);
+    uint32_t c = aio__class_of(size);
+    struct aio__many *m = n < UINT32_MAX / 64 ? (struct aio__many *)aio__alloc(x, c, size) : 0;
+    w->future.result = -ENOMEM;
+    if (!m) return 0;
+    aio__zero(m, sizeof *m);
+    m->owner = w;
+    m->tasks = (aio_task **)a->u.p[0];
+    m->futures = (aio_future **)a->u.p[1];
+    m->results = (aio_result *)a->u.p[2];
+    m->n = (uint32_t)n;
+    m->mode = (uint32_t)a->u.w[4];
+    m->block_class = c;
+    m->ended = ended;
+    aio_result r = aio__many_watch(x, m, done_too);
+    if (r >= 0) return m;
+    w->future.result = r;
+    aio__many_free(x, m);
+    return 0;
+}
+AIO_FN void aio__many_dispose(aio_waiter *w)
+{
+    aio__many_leave(w->future.loop, (struct aio__many *)w->node.u.p[0]);
+}
+AIO_FN size_t aio__many_describe(const aio_waiter *w, char *text, size_t size)
+{
+    const struct aio__many *m = (const struct aio__many *)w->node.u.p[0];
+    size_t at = aio__append(text, size, aio__append(text, size, 0, w->node.cls->name), ": ");
+    at = aio__append_number(text, size, at, m->pending);
+    return aio__append(text, size, aio__append_number(text, size, aio__append(text, size, at, " of "), m->n),
+                       " have not ended");
+}
+
+AIO_FN void aio__gather_passed(struct aio__watched *v) { v->many->cancelling = false; }
+
+// --- gather
+AIO_FN aio_result aio__gather_end(struct aio__many *m, aio_result r)
+{
+    aio_executor *x = m->owner->future.loop;
+    for (uint32_t i = 0; i < m->n; i++) {
+        aio_task *t = m->tasks[i];
+        bool done = t->waiter.future.flags & AIO__DONE;
+        if (m->results) m->results[i] = done ? t->waiter.future.result : -EINPROGRESS;
+    }
+    aio__many_leave(x, m);
+    for (uint32_t i = 0; i < m->n; i++) {
+        aio_task *t = m->tasks[i];
+        if (t->waiter.future.flags & AIO__DONE) m->tasks[i] = 0;
+        if (!m->tasks[i]) aio__task_release(t);
+        else aio__saw(&t->waiter.future);               // G-3
+    }
+    aio__free(x, m, m->block_class);
+    return r;
+}
+// One of them has ended. AIO_PENDING while the gather goes on.
+AIO_FN aio_result aio__gather_count(struct aio__many *m, aio_future *f)
+{
+    if (m->results || f->result < 0) aio__saw(f);
+    m->pending--;
+    if (m->mode != AIO__KEEP_ERRORS && f->result < 0) return aio__gather_end(m, f->result);    // G-3, G-4
+    if (m->pending) return AIO_PENDING;
+    return aio__gather_end(m, m->cancel_asked ? -ECANCELED : 0);                               // G-6
+}
+AIO_FN void aio__gather_ended(struct aio__watched *v, aio_future *f)
+{
+    aio_waiter *w = v->many->owner;
+    aio_result r = v->many->over ? AIO_PENDING : aio__gather_count(v->many, f);
+    if (r != AIO_PENDING) aio_complete(w, r);
+}
+AIO_FN aio_result aio__gather_cut(aio_waiter *w, bool must_cancel)
+{
+    (void)must_cancel;
+    return aio__gather_end((struct aio__many *)w->node.u.p[0], -ECANCELED);
+}
+static const aio_wait_class aio__gather_over =
+    { "ready", AIO__WAIT_READY, 0, aio__gather_cut, 0, 0, 0, aio__many_dispose };
+// G-6, G-7: all are cancelled, one after the other, by whoever goes on with the cancel. One that waits
+// for itself in the end (T-11) is ended.
+AIO_FN bool aio__gather_cancel(aio_waiter *w)
+{
+    struct aio__many *m = (struct aio__many *)w->node.u.p[0];
+    aio_executor *x = w->future.loop;
+    struct aio__watched **at = &x->to_cancel, *rest = x->to_cancel;
+    if (m->cancelling) {
+        m->over = true;
+        aio_wake(w, &aio__gather_over);
+        return true;
+    }
+    for (uint32_t i = 0; i < m->n; i++) {
+        struct aio__watched *v = &aio__watches(m)[i];
+        if (aio__many_at(m, i)->flags & AIO__DONE) continue;
+        v->node.u.list.target = aio__many_at(m, i);
+        *at = v;
+        at = &v->next_cancel;
+        m->cancelling = true;
+    }
+    if (!m->cancelling) return false;
+    *at = &m->cancel_end;
+    m->cancel_end.many = m;
+    m->cancel_end.node.u.list.target = 0;
+    m->cancel_end.next_cancel = rest;
+    return m->cancel_asked = true;
+}
+static const aio_wait_class aio__gather_wait = { "gather", AIO__WAIT_OWN, aio__gather_cancel, 0, 0, 0,
+                                                 aio__many_describe, aio__many_dispose };
+AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
+{
+    struct aio__many *m = aio__many_new(w, a, false, aio__gather_ended);
+    if (!m) return true;
+    struct aio__watched *v = aio__watches(m);
+    for (uint32_t i = 0; i < m->n; i++)                 // G-1: one that stands twice is held twice
+        if (v[i].twice) aio_task_retain(m->tasks[i]);
+    aio_result r = m->n ? AIO_PENDING : aio__gather_end(m, 0);      // G-2
+    for (uint32_t i = 0, n = m->n; i < n && r == AIO_PENDING; i++)
+        if (v[i].state == AIO__WATCH_DONE) r = aio__gather_count(m, aio__many_at(m, i));
+    if (r == AIO_PENDING) {
+        w->node.u.p[0] = m;
+        aio_waiter_begin(w, &aio__gather_wait);
+        return false;
+    }
+    w->future.result = r;
+    return true;
+}
+static const aio_await_class aio__gather_await = { aio__gather_start, "gather", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio__gather(aio_task **tasks, aio_result *results, size_t n, bool all)
+{
+    aio_awaitable a;
+    a.cls = &aio__gather_await;
+    a.u.p[0] = tasks;
+    a.u.p[1] = 0;
+    a.u.p[2] = results;
+    a.u.w[3] = n;
+    a.u.w[4] = all ? AIO__KEEP_ERRORS : 0;
+    return a;
+}
+
+// --- wait
+// It is over: what has ended is counted when the awaiter goes on (W-3).
+AIO_FN aio_result aio__wait_resume(aio_waiter *w, bool must_cancel)
+{
+    struct aio__many *m = (struct aio__many *)w->node.u.p[0];
+    aio_result done = 0;
+    for (uint32_t i = 0; i < m->n; i++)
+        if (!aio__watches(m)[i].twice && (aio__many_at(m, i)->flags & AIO__DONE)) done++;
+    if (must_cancel || m->cancel_asked) done = -ECANCELED;
+    aio__many_free(w->future.loop, m);
+    return done;
+}
+static const aio_wait_class aio__wait_over =
+    { "ready", AIO__WAIT_READY, 0, aio__wait_resume, 0, 0, 0, aio__many_dispose };
+AIO_FN void aio__wait_release(struct aio__many *m)
+{
+    if (m->over) return;
+    m->over = true;
+    if (m->stop_timer) m->stop_timer(m);
+    aio_wake(m->owner, &aio__wait_over);
+}
+AIO_FN bool aio__waiting_cancel(aio_waiter *w)
+{
+    struct aio__many *m = (struct aio__many *)w->node.u.p[0];
+    m->cancel_asked = true;
+    aio__wait_release(m);
+    return true;
+}
+AIO_FN void aio__wait_ended(struct aio__watched *v, aio_future *f)
+{
+    struct aio__many *m = v->many;
+    bool failed = f->result < 0 && !(f->flags & AIO__CANCELLED);        // W-4
+    if (!--m->pending || m->mode == AIO_FIRST_COMPLETED || (m->mode == AIO_FIRST_ERROR && failed))
+        aio__wait_release(m);
+}
+static const aio_wait_class aio__wait_wait =
+    { "wait", AIO__WAIT_OWN, aio__waiting_cancel, 0, 0, 0, aio__many_describe, aio__many_dispose };
+AIO_FN struct aio__many *aio__wait_begin(aio_waiter *w, const aio_awaitable *a)
+{
+    w->future.result = -EINVAL;
+    struct aio__many *m = a->u.w[3] ? aio__many_new(w, a, true, aio__wait_ended) : 0;      // W-1
+    if (!m) return 0;
+    w->node.u.p[0] = m;
+    aio_waiter_begin(w, &aio__wait_wait);
+    return m;
+}
+AIO_FN bool aio__wait_start(aio_waiter *w, const aio_awaitable *a) { return !aio__wait_begin(w, a); }
+static const aio_await_class aio__wait_await = { aio__wait_start, "wait", AIO__AWAIT_OWN };
+// An array of tasks or of futures.
+struct aio__futures { aio_task **tasks; aio_future **futures; };
+AIO_FN struct aio__futures aio__of_tasks(aio_task **tasks)
+{
+    struct aio__futures f = { tasks, 0 };
+    return f;
+}
+AIO_FN struct aio__futures aio__of_futures(aio_future **futures)
+{
+    struct aio__futures f = { 0, futures };
+    return f;
+}
+#ifdef __cplusplus
+AIO_FN struct aio__futures aio__futures_of(aio_task **tasks) { return aio__of_tasks(tasks); }
+AIO_FN struct aio__futures aio__futures_of(aio_future **futures) { return aio__of_futures(futures); }
+#  define AIO__FUTURES(array) aio__futures_of(array)
+#else
+#  define AIO__FUTURES(array) \
+       _Generic(&(array)[0], aio_task **: aio__of_tasks, aio_future **: aio__of_futures)(array)
+#endif
+AIO_FN AIO_NODISCARD aio_awaitable aio__wait(struct aio__futures f, size_t n, int mode)
+{
+    aio_awaitable a;
+    a.cls = &aio__wait_await;
+    a.u.p[0] = f.tasks;
+    a.u.p[1] = f.futures;
+    a.u.p[2] = 0;
+    a.u.w[3] = n;
+    a.u.w[4] = (uint64_t)mode;
+    return a;
+}
+
+// --- shield: the task's end takes a turn of its own, then the awaiter goes on
+AIO_FN void aio__shield_notify(aio_node *n, aio_future *f)
+{
+    n->u.timer.index = AIO__QUEUED | aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
+}
+AIO_FN bool aio__shield_queued_cancel(aio_waiter *w)
+{
+    aio__unqueue(w->future.loop, w->node.u.timer.index);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_FN bool aio__shield_cancel(aio_waiter *w)
+{
+    if (w->node.u.list.target->flags & AIO__DONE) return aio__shield_queued_cancel(w);
+    aio__list_remove(&w->node);
+    aio__unreserve(w->future.loop);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_FN void aio__shield_run(aio_node *n)
+{
+    aio_future *f = n->u.list.target;
+    aio__saw(f);
+    aio_complete(AIO__CONTAINER(n, aio_waiter, node), f->result);
+}
+AIO_FN void aio__shield_dispose(aio_waiter *w)
+{
+    if (!(w->node.u.list.target->flags & AIO__DONE)) aio__list_remove(&w->node);
+}
+static const aio_wait_class aio__shield_wait = { "shielded task", AIO__WAIT_OWN, aio__shield_cancel, 0,
+    aio__shield_notify, aio__shield_run, aio__task_describe, aio__shield_dispose };
+AIO_FN bool aio__shield_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_future *f = (aio_future *)a->u.p[0];
+    aio_result r = f->flags & AIO__DONE ? 0 : aio__reserve(w->future.loop);
+    if (r >= 0 && !aio__watch(w, f, &aio__shield_wait)) {
+        if (f == &w->future) aio__unreserve(w->future.loop);
+        return false;
+    }
+    if (r >= 0 && !(f->flags & AIO__DONE)) aio__unreserve(w->future.loop);      // another loop's
+    if (r < 0) w->future.result = r;
+    return true;
+}
+static const aio_await_class aio__shield_await = { aio__shield_start, "shield", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio_shield(aio_task *t)
+{
+    aio_awaitable a;
+    a.cls = &aio__shield_await;
+    a.u.p[0] = &t->waiter.future;
+    return a;
+}
+
+// --- groups
+struct aio__child {
+    aio_node node;                  // on the task's list
+    struct aio__child *next, *prev; // in order of creation
+    aio_group *group;
+    aio_task *task;                 // the group's handle
+    bool ended;
+};
+AIO_FN void aio__group_abort(aio_group *g)
+{
+    g->aborting = true;
+    for (struct aio__child *c = g->children; c; c = c->next)
+        if (!c->ended) aio_task_cancel(c->task);
+}
+AIO_FN void aio__group_failed(aio_group *g, uint32_t id, const char *name, aio_result error)
+{
+    if (g->error_count < AIO_GROUP_ERRORS) {
+        aio_group_failure *e = &g->errors[g->error_count];
+        e->id = id;
+        e->name = name;
+        e->error = error;
+    }
+    g->error_count++;
+}
+AIO_FN void aio__group_wake(aio_group *g, aio_result r);
+// TG-2: a child has ended; an error cancels its siblings, then the parent, once.
+AIO_FN void aio__group_child_run(aio_node *n)
+{
+    struct aio__child *c = (struct aio__child *)(void *)n;
+    aio_group *g = c->group;
+    aio_future *f = &c->task->waiter.future;
+    c->ended = true;
+    if (f->result < 0) aio__saw(f);
+    if (!--g->live && g->waiting) aio__group_wake(g, 0);
+    if (f->result >= 0 || (f->flags & AIO__CANCELLED)) return;              // TG-4
+    aio__group_failed(g, c->task->id, aio_task_name(c->task), f->result);
+    if (g->aborting || g->parent_cancelled) return;
+    aio__group_abort(g);
+    g->parent_cancelled = true;
+    aio_task_cancel(g->parent);
+}
+AIO_FN void aio__group_child_notify(aio_node *n, aio_future *f) { aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE); }
+static const aio_wait_class aio__child_class =
+    { "group", AIO__WAIT_OWN, 0, 0, aio__group_child_notify, aio__group_child_run, 0, 0 };
+AIO_FN aio_task *aio__group_task_new(aio_group *g, const aio_coroutine *co, size_t size)
+{
+    if (!g->parent || g->aborting || (g->exiting && !g->live)) return aio__refused(-EINVAL);   // TG-1
+    aio_executor *x = g->parent->waiter.future.loop;
+    uint32_t k = aio__class_of(sizeof(struct aio__child));
+    aio_result r = aio__reserve(x);
+    if (r < 0) return aio__refused(r);
+    struct aio__child *c = (struct aio__child *)aio__alloc(x, k, sizeof *c);
+    aio_task *t = c ? aio__task_new(x, co, size) : aio__refused(-ENOMEM);
+    if (t->waiter.future.flags & AIO__REFUSED) {
+        if (c) aio__free(x, c, k);
+        aio__unreserve(x);
+        return t;
+    }
+    c->node.cls = &aio__child_class;
+    c->group = g;
+    c->task = t;
+    c->ended = false;
+    c->next = 0;
+    c->prev = g->last_child;
+    if (c->prev) c->prev->next = c;
+    else g->children = c;
+    g->last_child = c;
+    g->live++;
+    aio__list_add(&t->waiter.future, &c->node);
+    return t;
+}
+#ifdef AIO_STRICT
+#  define AIO__GROUP_SPAWN(n, group, name, ...) aio__task_begin_from( \
+       aio__group_task_new(group, &AIO__CO(name), sizeof(struct name)), &AIO__CO(name), \
+       &AIO__INIT(name, __VA_ARGS__)->aio)
+#else
+#  define AIO__GROUP_SPAWN(n, group, name, ...) aio__borrowed(AIO__MAKE(n, aio__task_begin, \
+       aio__group_task_new(group, &AIO__CO(name), sizeof(struct name)), name, __VA_ARGS__))
+#endif
+AIO_INLINE aio_task *aio__borrowed(aio_task *t) { return t; }       // may be dropped
+
+// All children have ended: what comes out (asyncio's __aexit__, from the end of its wait).
+AIO_FN aio_result aio__group_end(aio_group *g)
+{
+    aio_executor *x = g->parent->waiter.future.loop;
+    aio_task *parent = g->parent;
+    bool own = g->parent_cancelled && aio_task_uncancel(parent) == 0;       // TG-8
+    for (struct aio__child *c = g->children, *next; c; c = next) {
+        next = c->next;
+        aio__task_release(c->task);
+        aio__free(x, c, aio__class_of(sizeof *c));
+    }
+    g->children = g->last_child = 0;
+    g->parent = 0;
+    if (!g->returning) aio_scope_leave(&g->scope, parent);      // else the frame's return does it
+    if (g->propagate && !own && !g->error_count) return -ECANCELED;         // TG-6
+    if (g->out < 0 && g->out != -ECANCELED) aio__group_failed(g, 0, "body", g->out);
+    if (!g->error_count) return g->out == -ECANCELED ? 0 : g->out;
+    if (parent->cancelling) {                                               // TG-9
+        aio_task_uncancel(parent);
+        aio_task_cancel(parent);
+    }
+    return g->errors[0].error;
+}
+// The parent waits for its children, again and again (TG-7).
+AIO_FN aio_result aio__group_resume(aio_waiter *w, bool must_cancel);
+AIO_FN bool aio__group_cancel_wait(aio_waiter *w)
+{
+    aio__group_wake((aio_group *)w->node.u.p[0], -ECANCELED);
+    return true;
+}
+AIO_FN size_t aio__group_describe(const aio_waiter *w, char *text, size_t size)
+{
+    const aio_group *g = (const aio_group *)w->node.u.p[0];
+    size_t at = aio__append(text, size, 0, "group: ");
+    return aio__append(text, size, aio__append_number(text, size, at, g->live), " tasks");
+}
+static const aio_wait_class aio__group_wait =
+    { "group", AIO__WAIT_OWN, aio__group_cancel_wait, 0, 0, 0, aio__group_describe, 0 };
+static const aio_wait_class aio__group_woken =
+    { "ready", AIO__WAIT_READY, 0, aio__group_resume, 0, 0, 0, 0 };
+AIO_FN void aio__group_wake(aio_group *g, aio_result r)
+{
+    aio_waiter *w = g->waiting;
+    g->waiting = 0;
+    w->future.result = r;
+    aio_wake(w, &aio__group_woken);
+}
+AIO_FN aio_result aio__group_resume(aio_waiter *w, bool must_cancel)
+{
+    aio_group *g = (aio_group *)w->node.u.p[0];
+    if (must_cancel || w->future.result == -ECANCELED) {
+        w->future.flags &= ~(uint32_t)AIO__MUST_CANCEL;
+        if (!g->aborting) {
+            g->propagate = true;
+            aio__group_abort(g);
+        }
+    }
+    if (!g->live) return aio__group_end(g);
+    g->waiting = w;
+    aio_waiter_begin(w, &aio__group_wait);
+    return AIO_PENDING;
+}
+// The body has ended with r. AIO_PENDING: w waits for the children.
+AIO_FN aio_result aio__group_leave(aio_group *g, aio_waiter *w, aio_result r)
+{
+    g->exiting = true;
+    g->out = r;
+    g->propagate = r == -ECANCELED;
+    if (r < 0 && !g->aborting) aio__group_abort(g);                         // TG-5
+    if (!g->live) return aio__group_end(g);
+    g->waiting = w;
+    w->node.u.p[0] = g;
+    aio_waiter_begin(w, &aio__group_wait);
+    return AIO_PENDING;
+}
+AIO_FN bool aio__group_exit_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_group *g = (aio_group *)a->u.p[0];
+    aio_result r = -EINVAL;
+    if (g->parent && !g->exiting && &g->parent->waiter == w) r = aio__group_leave(g, w, a->u.i[1]);
+    if (r == AIO_PENDING) return false;
+    w->future.result = r;
+    return true;
+}
+static const aio_await_class aio__group_exit_await = { aio__group_exit_start, "group", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio_group_exit(aio_group *g, aio_result r)
+{
+    aio_awaitable a;
+    a.cls = &aio__group_exit_await;
+    a.u.p[0] = g;
+    a.u.i[1] = r;
+    return a;
+}
+// The frame returns over the group: first r, then what its wait gave.
+AIO_FN aio_result aio__group_scope_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    aio_group *g = AIO__CONTAINER(s, aio_group, scope);
+    if (!g->parent) return t->waiter.future.result;     // the wait's end was the group's
+    g->returning = true;
+    return aio__group_leave(g, &t->waiter, r);
+}
+static const aio_scope_class aio__group_scope = { "group", aio__group_scope_exit, AIO__SCOPE_OWN };
+AIO_FN aio_result aio_group_enter(aio_group *g)
+{
+    aio_task *t = aio_current_task();
+    if (!t || g->parent) return -EINVAL;
+    bool cancelled = g->aborting && !g->exiting;        // aio_group_cancel came first (TG-16)
+    g->parent = t;
+    g->children = g->last_child = 0;
+    g->waiting = 0;
+    g->live = g->error_count = 0;
+    g->exiting = g->returning = g->aborting = g->parent_cancelled = g->propagate = false;
+    aio_scope_enter(&g->scope, t, &aio__group_scope);
+    return cancelled ? aio_group_cancel(g) : 0;
+}
+AIO_FN aio_result aio_group_cancel(aio_group *g)
+{
+    if (!g->parent) {
+        if (!g->exiting) g->aborting = true;
+        return 0;
+    }
+    if (g->aborting || (g->exiting && !g->live)) return 0;
+    aio__group_abort(g);
+    if (g->parent_cancelled) return 0;
+    g->parent_cancelled = true;
+    aio_task_cancel(g->parent);
+    return 0;
+}
+AIO_FN aio_group_failure aio_group_error(const aio_group *g, uint32_t i)
+{
+    aio_group_failure none = { 0, 0, 0 };
+    return i < g->error_count && i < AIO_GROUP_ERRORS ? g->errors[i] : none;
+}
+
+// --- locks and the like: what they have in common
+// A waiter stands on the object's list; the object's address is in node.u.p[2], and in its low bits
+// whether it was woken or cancelled and has not run yet.
+#define AIO__WOKEN ((uintptr_t)1)
+#define AIO__GONE ((uintptr_t)2)
+AIO_INLINE uintptr_t aio__sync_state(const aio_waiter *w) { return (uintptr_t)w->node.u.p[2] & 3; }
+AIO_INLINE void *aio__sync_object(const aio_waiter *w) { return (void *)((uintptr_t)w->node.u.p[2] & ~(uintptr_t)3); }
+AIO_FN void aio__sync_wait(aio_waiter *w, aio_node **list, void *object, const aio_wait_class *cls)
+{
+    aio__ring_add(list, &w->node);
+    w->node.u.p[2] = object;
+    aio_waiter_begin(w, cls);
+}
+AIO_FN void aio__sync_wake(aio_waiter *w, uintptr_t how)
+{
+    w->node.u.p[2] = (void *)((uintptr_t)w->node.u.p[2] | how);
+    aio_wake(w, w->node.cls);
+}
+AIO_INLINE aio_waiter *aio__waiter_of(aio_node *n) { return AIO__CONTAINER(n, aio_waiter, node); }
+// The first on a list, taken off it; null: nobody.
+AIO_FN aio_waiter *aio__sync_first(aio_node **list)
+{
+    aio_node *n = *list;
+    if (!n) return 0;
+    aio__ring_remove(list, n);
+    return aio__waiter_of(n);
+}
+AIO_FN aio_awaitable aio__sync_await(const aio_await_class *cls, void *object)
+{
+    aio_awaitable a;
+    a.cls = cls;
+    a.u.p[0] = object;
+    return a;
+}
+AIO_INLINE bool aio__done_with(aio_waiter *w, aio_result r)
+{
+    w->future.result = r;
+    return true;
+}
+// A cancel takes a waiter off a list on which only those stand who have not been woken.
+AIO_FN bool aio__sync_leave(aio_waiter *w, aio_node **list)
+{
+    if (aio__sync_state(w)) return false;
+    aio__ring_remove(list, &w->node);
+    aio__sync_wake(w, AIO__GONE);
+    return true;
+}
+// Was this step woken by a cancel, or cancelled after its wake?
+AIO_INLINE bool aio__sync_cancelled(const aio_waiter *w, bool must_cancel)
+{
+    return must_cancel || (aio__sync_state(w) & AIO__GONE);
+}
+
+// --- lock. A waiter stays on the list until it runs: the order of wakes depends on it (LK-2, LK-3).
+AIO_FN bool aio__lock_try(aio_lock *k)
+{
+    if (k->locked || k->live) return false;         // LK-1
+    k->locked = true;
+    return true;
+}
+AIO_FN void aio__lock_wake(aio_lock *k)
+{
+    if (k->waiters && !aio__sync_state(aio__waiter_of(k->waiters)))
+        aio__sync_wake(aio__waiter_of(k->waiters), AIO__WOKEN);
+}
+AIO_FN void aio__lock_join(aio_lock *k, aio_waiter *w, const aio_wait_class *cls, void *object)
+{
+    k->live++;
+    aio__sync_wait(w, &k->waiters, object, cls);
+}
+AIO_FN bool aio__lock_wait_cancel(aio_lock *k, aio_waiter *w)
+{
+    if (aio__sync_state(w)) return false;
+    k->live--;
+    aio__sync_wake(w, AIO__GONE);
+    return true;
+}
+// The waiter runs: it has the lock, or leaves it to the next. True: it has it.
+AIO_FN bool aio__lock_resume(aio_lock *k, aio_waiter *w, bool must_cancel)
+{
+    bool cancelled = aio__sync_cancelled(w, must_cancel);
+    if (!(aio__sync_state(w) & AIO__GONE)) k->live--;
+    aio__ring_remove(&k->waiters, &w->node);
+    if (!cancelled) k->locked = true;
+    else if (!k->locked) aio__lock_wake(k);
+    return !cancelled;
+}
+AIO_FN bool aio__lock_cancel(aio_waiter *w) { return aio__lock_wait_cancel((aio_lock *)aio__sync_object(w), w); }
+AIO_FN aio_result aio__lock_woken(aio_waiter *w, bool must_cancel)
+{
+    return aio__lock_resume((aio_lock *)aio__sync_object(w), w, must_cancel) ? 0 : -ECANCELED;
+}
+static const aio_wait_class aio__lock_wait = { "lock", AIO__WAIT_OWN, aio__lock_cancel, aio__lock_woken, 0, 0, 0, 0 };
+AIO_FN bool aio__lock_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_lock *k = (aio_lock *)a->u.p[0];
+    if (aio__lock_try(k)) return aio__done_with(w, 0);
+    aio__lock_join(k, w, &aio__lock_wait, k);
+    return false;
+}
+static const aio_await_class aio__lock_await = { aio__lock_start, "lock", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio_lock_acquire(aio_lock *k) { return aio__sync_await(&aio__lock_await, k); }
+AIO_FN aio_result aio_lock_release(aio_lock *k)
+{
+    if (!k->locked) return -EPERM;                  // LK-4
+    k->locked = false;
+    aio__lock_wake(k);
+    return 0;
+}
+AIO_FN bool aio_lock_locked(const aio_lock *k) { return k->locked; }
+
+// --- event
+AIO_FN bool aio__event_cancel(aio_waiter *w) { return aio__sync_leave(w, &((aio_event *)aio__sync_object(w))->waiters); }
+AIO_FN aio_result aio__event_woken(aio_waiter *w, bool must_cancel)
+{
+    return aio__sync_cancelled(w, must_cancel) ? -ECANCELED : 0;    // EV-1, EV-2
+}
+static const aio_wait_class aio__event_wait_class =
+    { "event", AIO__WAIT_OWN, aio__event_cancel, aio__event_woken, 0, 0, 0, 0 };
+AIO_FN bool aio__event_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_event *e = (aio_event *)a->u.p[0];
+    if (e->is_set) return aio__done_with(w, 0);
+    aio__sync_wait(w, &e->waiters, e, &aio__event_wait_class);
+    return false;
+}
+static const aio_await_class aio__event_await = { aio__event_start, "event", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio_event_wait(aio_event *e) { return aio__sync_await(&aio__event_await, e); }
+AIO_FN void aio_event_set(aio_event *e)
+{
+    aio_waiter *w;
+    e->is_set = true;
+    while ((w = aio__sync_first(&e->waiters)) != 0) aio__sync_wake(w, AIO__WOKEN);
+}
+AIO_FN void aio_event_clear(aio_event *e) { e->is_set = false; }
+AIO_FN bool aio_event_is_set(const aio_event *e) { return e->is_set; }
+
+// --- condition. First on the condition's list, then (CV-3: whatever happened) on the lock's.
+AIO_FN void aio__condition_wake(aio_condition *c, uint32_t n)
+{
+    aio_waiter *w;
+    while (n-- && (w = aio__sync_first(&c->waiters)) != 0) aio__sync_wake(w, AIO__WOKEN);   // CV-2
+}
+// The lock is held again. CV-4: a wake that a cancelled waiter got goes on to another.
+AIO_FN aio_result aio__condition_end(aio_condition *c, aio_waiter *w)
+{
+    bool cancelled = w->future.flags & AIO__NOTED;
+    w->future.flags &= ~(uint32_t)AIO__NOTED;
+    if (!cancelled) return 0;
+    aio__condition_wake(c, 1);
+    return -ECANCELED;
+}
+AIO_FN void aio__condition_note(aio_waiter *w)          // a cancel to be told when the lock is held
+{
+    w->future.flags = (w->future.flags | AIO__NOTED) & ~(uint32_t)AIO__MUST_CANCEL;
+}
+AIO_FN bool aio__relock_cancel(aio_waiter *w)
+{
+    return aio__lock_wait_cancel(((aio_condition *)aio__sync_object(w))->lock, w);
+}
+AIO_FN aio_result aio__relock_woken(aio_waiter *w, bool must_cancel);
+static const aio_wait_class aio__relock_wait =
+    { "lock of a condition", AIO__WAIT_OWN, aio__relock_cancel, aio__relock_woken, 0, 0, 0, 0 };
+AIO_FN aio_result aio__relock(aio_condition *c, aio_waiter *w)
+{
+    if (aio__lock_try(c->lock)) return aio__condition_end(c, w);
+    aio__lock_join(c->lock, w, &aio__relock_wait, c);
+    return AIO_PENDING;
+}
+AIO_FN aio_result aio__relock_woken(aio_waiter *w, bool must_cancel)
+{
+    aio_condition *c = (aio_condition *)aio__sync_object(w);
+    if (aio__lock_resume(c->lock, w, must_cancel)) return aio__condition_end(c, w);
+    aio__condition_note(w);
+    return aio__relock(c, w);
+}
+AIO_FN bool aio__condition_cancel(aio_waiter *w)
+{
+    return aio__sync_leave(w, &((aio_condition *)aio__sync_object(w))->waiters);
+}
+AIO_FN aio_result aio__condition_woken(aio_waiter *w, bool must_cancel)
+{
+    aio_condition *c = (aio_condition *)aio__sync_object(w);
+    if (aio__sync_cancelled(w, must_cancel)) aio__condition_note(w);
+    return aio__relock(c, w);
+}
+static const aio_wait_class aio__condition_wait_class =
+    { "condition", AIO__WAIT_OWN, aio__condition_cancel, aio__condition_woken, 0, 0, 0, 0 };
+AIO_FN bool aio__condition_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_condition *c = (aio_condition *)a->u.p[0];
+    aio_result r = aio_lock_release(c->lock);
+    if (r < 0) return aio__done_with(w, r);         // CV-1
+    aio__sync_wait(w, &c->waiters, c, &aio__condition_wait_class);
+    return false;
+}
+static const aio_await_class aio__condition_await = { aio__condition_start, "condition", AIO__AWAIT_OWN };
+AIO_FN void aio_condition_init(aio_condition *c, aio_lock *lock)
+{
+    c->lock = lock;
+    c->waiters = 0;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_condition_wait(aio_condition *c)
+{
+    return aio__sync_await(&aio__condition_await, c);
+}
+AIO_FN aio_result aio_condition_notify(aio_condition *c, uint32_t n)
+{
+    if (!c->lock->locked) return -EPERM;
+    aio__condition_wake(c, n);
+    return 0;
+}
+AIO_FN aio_result aio_condition_notify_all(aio_condition *c) { return aio_condition_notify(c, UINT32_MAX); }
+
+// --- semaphore
+AIO_FN bool aio__semaphore_wake(aio_semaphore *s)       // SM-2: hands a unit over
+{
+    aio_waiter *w = aio__sync_first(&s->waiters);
+    if (!w) return false;
+    s->value--;
+    s->woken++;
+    aio__sync_wake(w, AIO__WOKEN);
+    return true;
+}
+AIO_FN bool aio__semaphore_cancel(aio_waiter *w)
+{
+    return aio__sync_leave(w, &((aio_semaphore *)aio__sync_object(w))->waiters);
+}
+AIO_FN aio_result aio__semaphore_woken(aio_waiter *w, bool must_cancel)
+{
+    aio_semaphore *s = (aio_semaphore *)aio__sync_object(w);
+    bool cancelled = aio__sync_cancelled(w, must_cancel);
+    if (!(aio__sync_state(w) & AIO__GONE)) {
+        s->woken--;
+        if (cancelled) s->value++;                      // SM-3
+    }
+    while (s->value && aio__semaphore_wake(s)) {}
+    return cancelled ? -ECANCELED : 0;
+}
+static const aio_wait_class aio__semaphore_wait =
+    { "semaphore", AIO__WAIT_OWN, aio__semaphore_cancel, aio__semaphore_woken, 0, 0, 0, 0 };
+AIO_FN bool aio_semaphore_locked(const aio_semaphore *s) { return !s->value || s->waiters || s->woken; }   // SM-1
+AIO_FN bool aio__semaphore_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_semaphore *s = (aio_semaphore *)a->u.p[0];
+    if (!aio_semaphore_locked(s)) {
+        s->value--;
+        return aio__done_with(w, 0);
+    }
+    aio__sync_wait(w, &s->waiters, s, &aio__semaphore_wait);
+    return false;
+}
+static const aio_await_class aio__semaphore_await = { aio__semaphore_start, "semaphore", AIO__AWAIT_OWN };
+AIO_FN aio_result aio_semaphore_init(aio_semaphore *s, uint32_t value, uint32_t limit)
+{
+    if (limit && value > limit) return -EINVAL;
+    aio__zero(s, sizeof *s);
+    s->value = value;
+    s->limit = limit;
+    return 0;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_semaphore_acquire(aio_semaphore *s)
+{
+    return aio__sync_await(&aio__semaphore_await, s);
+}
+AIO_FN aio_result aio_semaphore_release(aio_semaphore *s)
+{
+    if (s->value == UINT32_MAX || (s->limit && s->value >= s->limit)) return -ERANGE;      // SM-4
+    s->value++;
+    aio__semaphore_wake(s);
+    return 0;
+}
+
+// --- barrier: asyncio's, on a lock and a condition of its own
+enum { AIO__FILLING, AIO__DRAINING, AIO__RESETTING, AIO__BROKEN };
+struct aio__barrier_wait { aio_frame aio; aio_barrier *b; aio_result r; };
+AIO_FN void aio__barrier_exit(aio_barrier *b)
+{
+    if (--b->count == 0) {
+        if (b->state == AIO__RESETTING || b->state == AIO__DRAINING) b->state = AIO__FILLING;
+        aio__condition_wake(&b->changed, UINT32_MAX);
+    }
+    aio_lock_release(&b->lock);
+}
+aio_async(aio__barrier_wait) {
+    aio_try(aio_lock_acquire(&self->b->lock));
+    while (self->b->state == AIO__DRAINING || self->b->state == AIO__RESETTING) {           // BR-2
+        aio_await(self->r, aio_condition_wait(&self->b->changed));
+        if (self->r < 0) {
+            aio_lock_release(&self->b->lock);
+            return self->r;
+        }
+    }
+    if (self->b->state == AIO__BROKEN) {
+        aio_lock_release(&self->b->lock);
+        return -ENOTRECOVERABLE;
+    }
+    self->r = self->b->count++;
+    if (self->b->count == self->b->parties) {                                               // BR-1
+        self->b->state = AIO__DRAINING;
+        aio__condition_wake(&self->b->changed, UINT32_MAX);
+        aio__barrier_exit(self->b);
+        return self->r;
+    }
+    while (self->b->state == AIO__FILLING) {
+        aio_result r;
+        aio_await(r, aio_condition_wait(&self->b->changed));
+        if (r < 0) {                                                                        // BR-3, BR-5
+            aio__barrier_exit(self->b);
+            return r;
+        }
+    }
+    if (self->b->state == AIO__BROKEN || self->b->state == AIO__RESETTING) self->r = -ENOTRECOVERABLE;
+    aio__barrier_exit(self->b);
+    return self->r;
+} aio_end
+AIO_FN bool aio__barrier_start(aio_waiter *w, const aio_awaitable *a)
+{
+    if (aio__needs_task(w)) return true;
+    struct aio__barrier_wait *f = (struct aio__barrier_wait *)aio__call_block(
+        AIO__TASK_OF(w), &AIO__CO(aio__barrier_wait), sizeof *f);
+    if (f) f->b = (aio_barrier *)a->u.p[0];
+    aio_awaitable call = aio__call_new(&AIO__CO(aio__barrier_wait), f);
+    return aio__call_new_start(w, &call);
+}
+static const aio_await_class aio__barrier_await = { aio__barrier_start, "barrier", AIO__AWAIT_OWN };
+AIO_FN aio_result aio_barrier_init(aio_barrier *b, uint32_t parties)
+{
+    if (!parties) return -EINVAL;
+    aio__zero(b, sizeof *b);
+    b->parties = parties;
+    aio_condition_init(&b->changed, &b->lock);
+    return 0;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_barrier_wait(aio_barrier *b)
+{
+    return aio__sync_await(&aio__barrier_await, b);
+}
+AIO_FN void aio_barrier_reset(aio_barrier *b)
+{
+    b->state = b->count ? AIO__RESETTING : AIO__FILLING;
+    aio__condition_wake(&b->changed, UINT32_MAX);       // BR-4
+}
+AIO_FN void aio_barrier_abort(aio_barrier *b)
+{
+    b->state = AIO__BROKEN;
+    aio__condition_wake(&b->changed, UINT32_MAX);
+}
+
+// --- queue
+AIO_FN unsigned char *aio__queue_at(const aio_queue *q, uint32_t i)
+{
+    return q->storage + (size_t)((q->head + i) % q->capacity) * q->item_bytes;
+}
+// Where an item goes: last, or behind the last that is not greater.
+AIO_FN uint32_t aio__queue_place(const aio_queue *q, const void *item)
+{
+    uint32_t low = 0, high = q->count;
+    if (!q->compare) return high;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (q->compare(aio__queue_at(q, middle), item, q->context) <= 0) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+AIO_FN void aio__queue_wake(aio_node **list)
+{
+    aio_waiter *w = aio__sync_first(list);
+    if (w) aio__sync_wake(w, AIO__WOKEN);
+}
+AIO_FN aio_result aio_queue_put_nowait(aio_queue *q, const void *item)
+{
+    if (q->is_shutdown) return -ESHUTDOWN;
+    if (q->count == q->capacity) return -EAGAIN;
+    uint32_t place = aio__queue_place(q, item);
+    for (uint32_t i = q->count; i > place; i--)
+        __builtin_memcpy(aio__queue_at(q, i), aio__queue_at(q, i - 1), q->item_bytes);
+    __builtin_memcpy(aio__queue_at(q, place), item, q->item_bytes);
+    q->count++;
+    q->unfinished++;
+    aio_event_clear(&q->finished);
+    aio__queue_wake(&q->getters);
+    return 0;
+}
+AIO_FN aio_result aio_queue_get_nowait(aio_queue *q, void *item)
+{
+    if (!q->count) return q->is_shutdown ? -ESHUTDOWN : -EAGAIN;
+    bool last = (q->flags & AIO_QUEUE_LIFO) && !q->compare;
+    __builtin_memcpy(item, aio__queue_at(q, last ? q->count - 1 : 0), q->item_bytes);
+    if (!last) q->head = (q->head + 1) % q->capacity;
+    q->count--;
+    aio__queue_wake(&q->putters);
+    return 0;
+}
+AIO_FN aio_result aio__queue_put_now(aio_queue *q, aio_waiter *w);
+AIO_FN aio_result aio__queue_get_now(aio_queue *q, aio_waiter *w);
+AIO_FN bool aio__putter_cancel(aio_waiter *w) { return aio__sync_leave(w, &((aio_queue *)aio__sync_object(w))->putters); }
+AIO_FN bool aio__getter_cancel(aio_waiter *w) { return aio__sync_leave(w, &((aio_queue *)aio__sync_object(w))->getters); }
+// a wake that a cancelled waiter got goes on to the next, if it is still worth something.
+AIO_FN aio_result aio__putter_woken(aio_waiter *w, bool must_cancel)
+{
+    aio_queue *q = (aio_queue *)aio__sync_object(w);
+    if (!aio__sync_cancelled(w, must_cancel)) return aio__queue_put_now(q, w);
+    if (q->count < q->capacity && !(aio__sync_state(w) & AIO__GONE)) aio__queue_wake(&q->putters);
+    return -ECANCELED;
+}
+AIO_FN aio_result aio__getter_woken(aio_waiter *w, bool must_cancel)
+{
+    aio_queue *q = (aio_queue *)aio__sync_object(w);
+    if (!aio__sync_cancelled(w, must_cancel)) return aio__queue_get_now(q, w);
+    if (q->count && !(aio__sync_state(w) & AIO__GONE)) aio__queue_wake(&q->getters);
+    return -ECANCELED;
+}
+static const aio_wait_class aio__putter_wait =
+    { "queue put", AIO__WAIT_OWN, aio__putter_cancel, aio__putter_woken, 0, 0, 0, 0 };
+static const aio_wait_class aio__getter_wait =
+    { "queue get", AIO__WAIT_OWN, aio__getter_cancel, aio__getter_woken, 0, 0, 0, 0 };
+// While it waits, the waiter's result is the item's address. Q-2: a wake is a hint.
+AIO_FN aio_result aio__queue_put_now(aio_queue *q, aio_waiter *w)
+{
+    const void *item = (const void *)(intptr_t)w->future.result;
+    if (q->count < q->capacity || q->is_shutdown) return aio_queue_put_nowait(q, item);
+    aio__sync_wait(w, &q->putters, q, &aio__putter_wait);
+    return AIO_PENDING;
+}
+AIO_FN aio_result aio__queue_get_now(aio_queue *q, aio_waiter *w)
+{
+    if (q->count || q->is_shutdown) return aio_queue_get_nowait(q, (void *)(intptr_t)w->future.result);
+    aio__sync_wait(w, &q->getters, q, &aio__getter_wait);
+    return AIO_PENDING;
+}
+AIO_FN bool aio__put_start(aio_waiter *w, const aio_awaitable *a)
+{
+    w->future.result = (aio_result)(intptr_t)a->u.cp[1];
+    aio_result r = aio__queue_put_now((aio_queue *)a->u.p[0], w);
+    return r != AIO_PENDING && aio__done_with(w, r);
+}
+AIO_FN bool aio__get_start(aio_waiter *w, const aio_awaitable *a)
+{
+    w->future.result = (aio_result)(intptr_t)a->u.p[1];
+    aio_result r = aio__queue_get_now((aio_queue *)a->u.p[0], w);
+    return r != AIO_PENDING && aio__done_with(w, r);
+}
+static const aio_await_class aio__put_await = { aio__put_start, "queue put", AIO__AWAIT_OWN };
+static const aio_await_class aio__get_await = { aio__get_start, "queue get", AIO__AWAIT_OWN };
+AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes, uint32_t capacity,
+                                 uint32_t flags, int (*compare)(const void *, const void *, void *),
+                                 void *context)
+{
+    if (!storage || !capacity || !item_bytes) return -EINVAL;
+    aio__zero(q, sizeof *q);
+    q->storage = (unsigned char *)storage;
+    q->item_bytes = item_bytes;
+    q->capacity = capacity;
+    q->flags = flags;
+    q->compare = compare;
+    q->context = context;
+    aio_event_set(&q->finished);
+    return 0;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_queue_put(aio_queue *q, const void *item)
+{
+    aio_awaitable a = aio__sync_await(&aio__put_await, q);
+    a.u.cp[1] = item;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_queue_get(aio_queue *q, void *item)
+{
+    aio_awaitable a = aio__sync_await(&aio__get_await, q);
+    a.u.p[1] = item;
+    return a;
+}
+AIO_FN aio_result aio_queue_task_done(aio_queue *q)
+{
+    if (!q->unfinished) return -ERANGE;
+    if (!--q->unfinished) aio_event_set(&q->finished);
+    return 0;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_queue_join(aio_queue *q) { return aio_event_wait(&q->finished); }
+AIO_FN void aio_queue_shutdown(aio_queue *q, bool immediate)
+{
+    q->is_shutdown = true;
+    if (immediate) {
+        q->unfinished -= q->count < q->unfinished ? q->count : q->unfinished;
+        q->count = 0;
+        if (!q->unfinished) aio_event_set(&q->finished);
+    }
+    while (q->getters) aio__queue_wake(&q->getters);
+    while (q->putters) aio__queue_wake(&q->putters);
+}
+AIO_FN uint32_t aio_queue_count(const aio_queue *q) { return q->count; }
+
+// --- generators
+// An open one stands in a block on its task's scopes: a frame that returns over it closes it.
+struct aio__generator { aio_scope scope; aio_frame *frame; bool closing; };
+AIO_INLINE bool aio__at_yield(const aio_frame *f) { return f->site->kind == AIO__SITE_YIELD && !f->parent; }
+AIO_FN void aio__gen_over(aio_frame *f) { f->site = &f->site->body->coroutine->over; }
+// Goes on inside the generator: with 0 at the yield where it stands, or -ESHUTDOWN.
+AIO_FN bool aio__gen_resume(aio_waiter *w, aio_frame *f, aio_result r)
+{
+    const aio_coroutine *co = f->site->body->coroutine;
+    if (f->site->kind == AIO__SITE_START) aio__gen_over(f);     // what it is if it does not yield
+    w->future.result = r;
+    return aio__run_child(AIO__TASK_OF(w), f, co);
+}
+AIO_FN aio_result aio__generator_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    struct aio__generator *g = AIO__CONTAINER(s, struct aio__generator, scope);
+    aio_frame *f = g->frame;
+    if (aio__at_yield(f) && !g->closing) {
+        g->closing = true;
+        f->parent = t->leaf;
+        t->leaf = f;
+        t->waiter.future.result = -ESHUTDOWN;
+        t->waiter.future.flags |= AIO__AGAIN;
+        return AIO_PENDING;
+    }
+    if (f->site->kind == AIO__SITE_START || aio__at_yield(f)) aio__frame_drop(f, -ECANCELED);
+    aio__gen_over(f);
+    aio_scope_leave(s, t);
+    aio__free(t->waiter.future.loop, g, aio__class_of(sizeof *g));
+    return r;
+}
+static const aio_scope_class aio__generator_scope = { "generator", aio__generator_exit, AIO__SCOPE_GENERATOR };
+AIO_FN struct aio__generator *aio__gen_find(const aio_task *t, const aio_frame *f)
+{
+    for (aio_scope *s = t->scopes; s; s = s->outer) {
+        if (s->cls->kind != AIO__SCOPE_GENERATOR) continue;
+        struct aio__generator *g = AIO__CONTAINER(s, struct aio__generator, scope);
+        if (g->frame == f) return g;
+    }
+    return 0;
+}
+AIO_COLD aio_result aio__gen_open(aio_task *t, aio_frame *f)
+{
+    uint32_t c = aio__class_of(sizeof(struct aio__generator));
+    struct aio__generator *g = aio__gen_find(t, f);             // its storage is used again
+    if (!g) g = (struct aio__generator *)aio__alloc(t->waiter.future.loop, c, sizeof *g);
+    else aio_scope_leave(&g->scope, t);
+    if (!g) {
+        aio__frame_drop(f, -ENOMEM);
+        aio__gen_over(f);
+        return -ENOMEM;
+    }
+    g->frame = f;
+    g->closing = false;
+    aio_scope_enter(&g->scope, t, &aio__generator_scope);
+    return 0;
+}
+AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_frame *f = (aio_frame *)a->u.p[0];
+    if (aio__needs_task(w)) return true;
+    if (f->parent) return aio__done_with(w, -EBUSY);            // AG-1
+    if (f->site->kind != AIO__SITE_START && f->site->kind != AIO__SITE_YIELD) return aio__done_with(w, 0);
+    return aio__gen_resume(w, f, 0);
+}
+static const aio_await_class aio__next_await = { aio__next_start, "next", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio__next(aio_frame *f) { return aio__sync_await(&aio__next_await, f); }
+
+struct aio__gen_close { aio_frame aio; aio_frame *f; aio_result r; };
+AIO_FN bool aio__shut_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return aio__gen_resume(w, (aio_frame *)a->u.p[0], -ESHUTDOWN);
+}
+static const aio_await_class aio__shut_await = { aio__shut_start, "close", AIO__AWAIT_OWN };
+aio_async(aio__gen_close) {                                     // AG-2
+    if (self->f->parent) return -EBUSY;
+    if (self->f->site->kind == AIO__SITE_START) aio__frame_drop(self->f, -ECANCELED);
+    if (aio__at_yield(self->f)) {
+        aio_await(self->r, aio__sync_await(&aio__shut_await, self->f));
+        if (aio__at_yield(self->f)) return -EINVAL;             // it yields although it was closed
+    }
+    aio__gen_over(self->f);
+    struct aio__generator *g;
+    g = aio__gen_find(AIO__TASK, self->f);
+    if (g) (void)aio__generator_exit(&g->scope, AIO__TASK, 0);
+    return self->r < 0 ? self->r : 0;
+} aio_end
+AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
+{
+    if (aio__needs_task(w)) return true;
+    struct aio__gen_close *f = (struct aio__gen_close *)aio__call_block(
+        AIO__TASK_OF(w), &AIO__CO(aio__gen_close), sizeof *f);
+    if (f) f->f = (aio_frame *)a->u.p[0];
+    aio_awaitable call = aio__call_new(&AIO__CO(aio__gen_close), f);
+    return aio__call_new_start(w, &call);
+}
+static const aio_await_class aio__gen_close_await = { aio__gen_close_start, "close", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio__gen_end(aio_frame *f) { return aio__sync_await(&aio__gen_close_await, f); }
 
 // --- executor
 AIO_FN aio_result aio_executor_init(aio_executor *x, const struct aio_executor_options *options)
@@ -2026,6 +3462,11 @@ AIO_SLOW void aio__task_destroy(aio_executor *x, aio_task *t)
     for (aio_frame *f = t->leaf, *parent; f; f = parent) {
         parent = f->parent;
         if (f->site->kind != AIO__SITE_LEAVING) aio__frame_drop(f, -ECANCELED);
+    }
+    for (aio_scope *s = t->scopes; s; s = s->outer) {           // generators that stand at a yield
+        if (s->cls->kind != AIO__SCOPE_GENERATOR) continue;
+        aio_frame *f = AIO__CONTAINER(s, struct aio__generator, scope)->frame;
+        if (f->site->kind == AIO__SITE_START || aio__at_yield(f)) aio__frame_drop(f, -ECANCELED);
     }
     aio__task_unlink(x, t);
     t->waiter.future.result = -ECANCELED;       // what drop hooks of other tasks find

@@ -19,6 +19,9 @@
 //   loop         aio_loop_init aio_loop_run_until_complete aio_loop_run_forever aio_loop_stop
 //                aio_loop_is_running aio_loop_is_closed aio_loop_close aio_running_loop
 //   time         AIO_USEC AIO_MSEC AIO_SECOND AIO_FOREVER aio_loop_time aio_sleep aio_sleep_until
+//   limits       aio_timeout_enter aio_timeout_enter_at aio_timeout_reschedule aio_timeout_expired
+//                aio_timeout_exit aio_wait_for aio_wait_timeout
+//                aio_completed_init aio_completed_next aio_completed_close
 //   callbacks    aio_call_soon aio_call_later aio_call_at aio_call_soon_threadsafe aio_handle_cancel
 //   looking in   aio_loop_turn aio_loop_dump aio_task_dump aio_strerror
 //   backend      aio_backend (for headers like aio_io_uring.h)
@@ -99,6 +102,25 @@ struct aio_handle {
     aio_loop *loop;
     aio_handle *next;               // private: in the inbox
 };
+
+// A limit in time on what a frame does. All zero: not open.
+typedef struct aio_timeout {
+    aio_scope scope;
+    aio_handle handle;
+    aio_task *task;
+    uint32_t base;          // cancels asked of the task before it was opened
+    uint32_t state;
+} aio_timeout;
+
+// An iteration over futures in the order in which they end. All zero: not open.
+typedef struct aio_completed {
+    aio_scope scope;
+    struct aio__many *many;     // null: closed
+    aio_task *owner;
+    uint32_t left;              // items not yet asked for
+    uint32_t block_class;
+    aio_queue ended;            // indexes; -1: the time is over
+} aio_completed;
 
 // What waits for the outside world. Called by the owner thread, but for wake.
 struct aio_backend {
@@ -205,6 +227,37 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep(int64_t ns);
 // Awaitable: the same, until a moment of the loop's clock.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when);
 
+// --- limits
+
+// Opens a scope in the running frame: after ns (or at a moment of the loop's clock) the task is
+// cancelled, and the exit makes of that cancel -ETIMEDOUT. <= 0: at the next await that waits;
+// AIO_FOREVER: no limit. May be opened again after its exit. Result: 0; -EINVAL: it is open, or no task
+// runs; -ENOMEM.
+AIO_FN aio_result aio_timeout_enter(aio_timeout *t, int64_t ns);
+AIO_FN aio_result aio_timeout_enter_at(aio_timeout *t, int64_t when);
+// Another moment of the loop's clock. Result: 0; -EINVAL: not open, or expired; -ENOMEM.
+AIO_FN aio_result aio_timeout_reschedule(aio_timeout *t, int64_t when);
+AIO_FN bool aio_timeout_expired(const aio_timeout *t);
+// r = aio_timeout_exit(&self->t, r); r in: how the body ended; out: -ETIMEDOUT if the scope's own cancel
+// (and no other) ended it, else r. A frame that returns over an open scope exits it with its result.
+AIO_FN aio_result aio_timeout_exit(aio_timeout *t, aio_result r);
+
+// Awaitable: any other awaitable, with a limit. When it is over, what is awaited is cancelled and waited
+// for; if it still gives a value, that is the result. Result: -ETIMEDOUT, else that of what is awaited.
+// <= 0: what has not begun does not begin. Takes a block of the loop's (-ENOMEM).
+AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a);
+
+// Awaitable: aio_wait with a limit, which is no error: fewer have ended then.
+#define aio_wait_timeout(futures, n, mode, ns) aio__wait_timeout(AIO__FUTURES(futures), n, mode, ns)
+
+// Iterates over n futures in the order in which they end, within ns in all. Result: 0, -ENOMEM, -EINVAL.
+#define aio_completed_init(it, futures, n, ns) aio__completed_init(it, AIO__FUTURES(futures), n, ns)
+// Awaitable: the next one. Result: its index; -ETIMEDOUT for each one left when the time is over;
+// -ENODATA: no more.
+AIO_FN AIO_NODISCARD aio_awaitable aio_completed_next(aio_completed *it);
+// Stops iterating; cancels nothing. The frame's return does it too.
+AIO_FN void aio_completed_close(aio_completed *it);
+
 // --- callbacks
 
 // Calls fn(arg) in the next turn, after what is ready already. A negative return goes to on_error.
@@ -238,8 +291,6 @@ AIO_FN const char *aio_strerror(aio_result r);
 
 // ----------------------------------------------------------------------------------- >>internal
 #define AIO__LOOP_OF(executor) ((aio_loop *)(void *)(executor))
-#define AIO__QUEUED 0x80000000u         // timer.index: a place in the ready ring, not in the heap
-// timer.index: 0 idle; place in the heap + 1; AIO__QUEUED | place in the ring
 
 struct aio__run { aio_loop loop; };
 
@@ -663,6 +714,323 @@ AIO_FN void aio_handle_cancel(aio_handle *h)
     else if (aio__inbox_full(h->loop)) aio__inbox_remove(h->loop, h);
 }
 
+// --- timeout scopes
+enum { AIO__TIMEOUT_CREATED, AIO__TIMEOUT_ENTERED, AIO__TIMEOUT_EXPIRING, AIO__TIMEOUT_EXPIRED, AIO__TIMEOUT_EXITED };
+AIO_FN int aio__timeout_fired(void *arg)
+{
+    aio_timeout *s = (aio_timeout *)arg;
+    s->state = AIO__TIMEOUT_EXPIRING;
+    aio_task_cancel(s->task);               // TO-3
+    return 0;
+}
+// TO-2: what is due already takes its place among the callbacks.
+AIO_FN aio_result aio__timeout_arm(aio_timeout *s, int64_t when)
+{
+    aio_loop *l = AIO__LOOP_OF(s->task->waiter.future.loop);
+    s->handle.loop = 0;
+    if (when == AIO_FOREVER) return 0;
+    if (when <= aio_loop_time(l)) return aio_call_soon(l, &s->handle, aio__timeout_fired, s);
+    return aio_call_at(l, &s->handle, when, aio__timeout_fired, s);
+}
+AIO_FN aio_result aio__timeout_scope_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    (void)t;
+    return aio_timeout_exit(AIO__CONTAINER(s, aio_timeout, scope), r);
+}
+static const aio_scope_class aio__timeout_scope = { "timeout", aio__timeout_scope_exit, AIO__SCOPE_OWN };
+AIO_FN bool aio__timeout_open(const aio_timeout *s)
+{
+    return s->state == AIO__TIMEOUT_ENTERED || s->state == AIO__TIMEOUT_EXPIRING;
+}
+AIO_FN aio_result aio__timeout_begin(aio_timeout *s, aio_task *t, int64_t when)
+{
+    if (!t || aio__timeout_open(s)) return -EINVAL;     // TO-1
+    s->task = t;
+    s->base = t->cancelling;
+    aio_result r = aio__timeout_arm(s, when);
+    if (r < 0) return r;
+    s->state = AIO__TIMEOUT_ENTERED;
+    aio_scope_enter(&s->scope, t, &aio__timeout_scope);
+    return 0;
+}
+AIO_FN aio_result aio_timeout_enter_at(aio_timeout *s, int64_t when)
+{
+    return aio__timeout_begin(s, aio_current_task(), when);
+}
+AIO_FN aio_result aio_timeout_enter(aio_timeout *s, int64_t ns)
+{
+    aio_task *t = aio_current_task();
+    if (!t) return -EINVAL;
+    return aio__timeout_begin(s, t, aio__deadline(AIO__LOOP_OF(t->waiter.future.loop), ns));
+}
+AIO_FN aio_result aio_timeout_reschedule(aio_timeout *s, int64_t when)
+{
+    if (s->state != AIO__TIMEOUT_ENTERED) return -EINVAL;
+    aio_handle_cancel(&s->handle);
+    return aio__timeout_arm(s, when);
+}
+AIO_FN bool aio_timeout_expired(const aio_timeout *s)
+{
+    return s->state == AIO__TIMEOUT_EXPIRING || s->state == AIO__TIMEOUT_EXPIRED;
+}
+AIO_FN aio_result aio_timeout_exit(aio_timeout *s, aio_result r)
+{
+    if (!aio__timeout_open(s)) return r;
+    aio_handle_cancel(&s->handle);
+    aio_scope_leave(&s->scope, s->task);
+    if (s->state == AIO__TIMEOUT_ENTERED) {
+        s->state = AIO__TIMEOUT_EXITED;
+        return r;
+    }
+    s->state = AIO__TIMEOUT_EXPIRED;
+    return aio_task_uncancel(s->task) <= s->base && r == -ECANCELED ? -ETIMEDOUT : r;   // TO-3, TO-6
+}
+
+// --- wait_for: a frame of its own between the awaiter and what it awaits, so that anything can be
+// wrapped, also itself.
+struct aio__wait_for {
+    aio_frame aio;
+    int64_t ns;
+    aio_awaitable inner;
+    aio_timeout scope;
+    aio_future *future;         // what is awaited, if that is a future
+    aio_result r;
+    int turns;
+};
+// An awaitable that will never be awaited gives up what it holds.
+AIO_FN void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
+{
+    aio_frame *f = (aio_frame *)a->u.p[0];
+    switch (a->cls->kind) {
+    case AIO__AWAIT_JOIN: aio__task_release((aio_task *)a->u.p[0]); break;
+    case AIO__AWAIT_CALL: aio__frame_drop(f, -ECANCELED); break;
+    case AIO__AWAIT_CALL_NEW:
+        if (!f) break;
+        aio__frame_drop(f, -ECANCELED);
+        aio__guard_free(t->waiter.future.loop, (struct aio__guard *)(void *)f - 1);
+        break;
+    default: break;
+    }
+}
+AIO_FN aio_future *aio__awaited_future(const aio_awaitable *a)
+{
+    if (a->cls->kind == AIO__AWAIT_FUTURE) return (aio_future *)a->u.p[0];
+    if (a->cls->kind == AIO__AWAIT_JOIN) return &((aio_task *)a->u.p[0])->waiter.future;
+    return 0;
+}
+// Cancels a future and waits for its end: 0; cancellable itself.
+AIO_FN void aio__ended_run(aio_node *n) { aio_complete(AIO__CONTAINER(n, aio_waiter, node), 0); }
+static const aio_wait_class aio__ended_wait = { "end of a cancelled task", AIO__WAIT_OWN, aio__shield_cancel, 0,
+    aio__shield_notify, aio__ended_run, 0, aio__shield_dispose };
+AIO_FN bool aio__end_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_future *f = (aio_future *)a->u.p[0];
+    aio_result r = aio__reserve(w->future.loop);
+    if (r >= 0 && !aio__future_bind(f, w->future.loop)) {
+        aio__unreserve(w->future.loop);
+        r = -EXDEV;
+    }
+    if (r < 0) return aio__done_with(w, r);
+    aio__list_add(f, &w->node);
+    aio_waiter_begin(w, &aio__ended_wait);
+    aio_future_cancel(f);
+    return false;
+}
+static const aio_await_class aio__end_await = { aio__end_start, "end", AIO__AWAIT_OWN };
+aio_async(aio__wait_for) {
+    if (self->ns > 0) {                                                 // WF-1
+        self->r = aio_timeout_enter(&self->scope, self->ns);
+        if (self->r < 0) aio__awaitable_drop(AIO__TASK, &self->inner);
+        else aio_await(self->r, self->inner);
+        return aio_timeout_exit(&self->scope, self->r);
+    }
+    self->future = aio__awaited_future(&self->inner);                   // WF-4
+    if (!self->future) {
+        aio__awaitable_drop(AIO__TASK, &self->inner);
+        for (self->turns = 0; self->turns < 3; self->turns++) aio_try(aio_next_turn());
+        return -ETIMEDOUT;
+    }
+    if (!aio_future_done(self->future)) {
+        aio_await(self->r, aio__sync_await(&aio__end_await, self->future));
+        if (self->r >= 0) {
+            self->r = aio_future_result(self->future);
+            if (aio_future_cancelled(self->future)) self->r = -ETIMEDOUT;
+        }
+        aio__awaitable_drop(AIO__TASK, &self->inner);
+        return self->r;
+    }
+    aio_await(self->r, self->inner);
+    return self->r;
+} aio_end
+AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_awaitable inner = *a;
+    inner.cls = (const aio_await_class *)a->u.cp[7];
+    if (aio__needs_task(w)) return true;
+    struct aio__wait_for *f = (struct aio__wait_for *)aio__call_block(
+        AIO__TASK_OF(w), &AIO__CO(aio__wait_for), sizeof *f);
+    if (!f) {
+        aio__awaitable_drop(AIO__TASK_OF(w), &inner);
+        return aio__done_with(w, -ENOMEM);
+    }
+    f->ns = a->u.i[8];
+    f->inner = inner;
+    aio_awaitable call = aio__call_new(&AIO__CO(aio__wait_for), f);
+    return aio__call_new_start(w, &call);
+}
+static const aio_await_class aio__wait_for_await = { aio__wait_for_start, "wait_for", AIO__AWAIT_WAIT_FOR };
+AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a)
+{
+    if (ns == AIO_FOREVER) return a;
+    if (a.cls->kind == AIO__AWAIT_WAIT_FOR) {           // of two limits the shorter one
+        if (ns < a.u.i[8]) a.u.i[8] = ns;
+        return a;
+    }
+    a.u.cp[7] = a.cls;
+    a.u.i[8] = ns;
+    a.cls = &aio__wait_for_await;
+    return a;
+}
+
+// --- wait with a limit
+AIO_FN void aio__wait_stop_timer(struct aio__many *m)
+{
+    aio_handle *h = (aio_handle *)m->timer;
+    aio_executor *x = &h->loop->executor;
+    aio_handle_cancel(h);
+    aio__free(x, h, aio__class_of(sizeof *h));
+    m->stop_timer = 0;
+}
+AIO_FN int aio__wait_expired(void *arg)
+{
+    aio__wait_release((struct aio__many *)arg);
+    return 0;
+}
+AIO_FN bool aio__wait_timeout_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    aio_handle *h = (aio_handle *)aio__alloc(&l->executor, aio__class_of(sizeof *h), sizeof *h);
+    struct aio__many *m = h ? aio__wait_begin(w, a) : 0;
+    if (m) {
+        aio_result r = aio_call_later(l, h, a->u.i[5], aio__wait_expired, m);
+        if (r >= 0) {
+            m->timer = h;
+            m->stop_timer = aio__wait_stop_timer;
+            return false;
+        }
+        aio__many_free(&l->executor, m);
+        w->node.cls = &aio__ready;
+        w->future.result = r;
+    } else if (!h) {
+        w->future.result = -ENOMEM;
+    }
+    if (h) aio__free(&l->executor, h, aio__class_of(sizeof *h));
+    return true;
+}
+static const aio_await_class aio__wait_timeout_await = { aio__wait_timeout_start, "wait", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio__wait_timeout(struct aio__futures f, size_t n, int mode, int64_t ns)
+{
+    aio_awaitable a = aio__wait(f, n, mode);
+    if (ns != AIO_FOREVER) a.cls = &aio__wait_timeout_await;
+    a.u.i[5] = ns;
+    return a;
+}
+
+// --- as_completed: what has ended goes into a queue of indexes
+AIO_FN void aio__completed_ended(struct aio__watched *v, aio_future *f)
+{
+    struct aio__many *m = v->many;
+    aio_completed *it = (aio_completed *)(void *)m->results;
+    int32_t index = (int32_t)(v - aio__watches(m));
+    (void)f;
+    aio_queue_put_nowait(&it->ended, &index);
+    if (!--m->pending && m->stop_timer) m->stop_timer(m);
+}
+AIO_FN void aio__completed_stop_timer(struct aio__many *m)
+{
+    aio_handle_cancel((aio_handle *)m->timer);
+    m->stop_timer = 0;
+}
+AIO_FN int aio__completed_expired(void *arg)            // AC-2
+{
+    struct aio__many *m = (struct aio__many *)arg;
+    aio_completed *it = (aio_completed *)(void *)m->results;
+    const int32_t none = -1;
+    aio__many_leave(it->owner->waiter.future.loop, m);
+    for (; m->pending; m->pending--) aio_queue_put_nowait(&it->ended, &none);
+    m->stop_timer(m);
+    return 0;
+}
+AIO_FN aio_result aio__completed_scope_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    (void)t;
+    aio_completed_close(AIO__CONTAINER(s, aio_completed, scope));
+    return r;
+}
+static const aio_scope_class aio__completed_scope = { "as_completed", aio__completed_scope_exit, AIO__SCOPE_OWN };
+AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, size_t n, int64_t ns)
+{
+    aio_task *t = aio_current_task();
+    if (!t || it->many) return -EINVAL;
+    aio_loop *l = AIO__LOOP_OF(t->waiter.future.loop);
+    aio_awaitable a = aio__wait(f, n, AIO_ALL_COMPLETED);
+    aio_result kept = t->waiter.future.result, r = 0;
+    uint32_t c = aio__class_of(n * sizeof(int32_t) + sizeof(aio_handle));
+    aio_handle *h = (aio_handle *)aio__alloc(&l->executor, c, n * sizeof(int32_t) + sizeof *h);
+    if (!h) return -ENOMEM;
+    a.u.p[2] = it;
+    aio_queue_init(&it->ended, h + 1, sizeof(int32_t), n ? (uint32_t)n : 1, 0, 0, 0);
+    it->owner = t;
+    it->many = aio__many_new(&t->waiter, &a, true, aio__completed_ended);
+    if (!it->many) r = t->waiter.future.result;
+    t->waiter.future.result = kept;
+    if (r >= 0 && ns != AIO_FOREVER) r = aio_call_later(l, h, ns, aio__completed_expired, it->many);
+    if (r < 0) {
+        if (it->many) aio__many_free(&l->executor, it->many);
+        it->many = 0;
+        aio__free(&l->executor, h, c);
+        return r;
+    }
+    it->block_class = c;
+    it->many->timer = h;
+    if (ns != AIO_FOREVER) it->many->stop_timer = aio__completed_stop_timer;
+    it->left = it->many->pending;
+    aio_scope_enter(&it->scope, t, &aio__completed_scope);
+    return 0;
+}
+AIO_FN void aio_completed_close(aio_completed *it)
+{
+    if (!it->many) return;
+    aio_executor *x = it->owner->waiter.future.loop;
+    struct aio__many *m = it->many;
+    if (m->stop_timer) m->stop_timer(m);
+    aio__free(x, m->timer, it->block_class);
+    aio__many_free(x, m);
+    aio_scope_leave(&it->scope, it->owner);
+    it->many = 0;
+}
+struct aio__completed_next { aio_frame aio; aio_completed *it; int32_t index; };
+aio_async(aio__completed_next) {
+    if (!self->it->many || !self->it->left) return -ENODATA;
+    self->it->left--;
+    aio_try(aio_queue_get(&self->it->ended, &self->index));
+    return self->index < 0 ? -ETIMEDOUT : self->index;
+} aio_end
+AIO_FN bool aio__completed_start(aio_waiter *w, const aio_awaitable *a)
+{
+    if (aio__needs_task(w)) return true;
+    struct aio__completed_next *f = (struct aio__completed_next *)aio__call_block(
+        AIO__TASK_OF(w), &AIO__CO(aio__completed_next), sizeof *f);
+    if (f) f->it = (aio_completed *)a->u.p[0];
+    aio_awaitable call = aio__call_new(&AIO__CO(aio__completed_next), f);
+    return aio__call_new_start(w, &call);
+}
+static const aio_await_class aio__completed_await = { aio__completed_start, "as_completed", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio_completed_next(aio_completed *it)
+{
+    return aio__sync_await(&aio__completed_await, it);
+}
+
 // --- waiting without a backend: time and other threads only
 AIO_COLD void aio__plain_wait(aio_loop *l, int64_t timeout_ns)
 {
@@ -702,6 +1070,10 @@ AIO_FN int64_t aio__patience(aio_loop *l)
 AIO_FN void aio__loop_wait(aio_loop *l, int64_t timeout_ns)
 {
     if (timeout_ns && !aio__about_to_sleep(l)) timeout_ns = 0;
+#ifdef AIO__BACKEND_WAIT            // this file's own backend, by name
+    if (AIO__LIKELY(l->backend && l->backend->wait == AIO__BACKEND_WAIT)) AIO__BACKEND_WAIT(l, timeout_ns);
+    else
+#endif
     if (l->backend) l->backend->wait(l, timeout_ns);
     else if (timeout_ns) aio__plain_wait(l, timeout_ns);
     if (timeout_ns) aio__woke_up(l);

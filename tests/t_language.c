@@ -929,7 +929,7 @@ static void sizes(void **state)
     (void)state;
     assert_int_equal(sizeof(aio_frame), 2 * sizeof(void *));
     if (sizeof(void *) == 8) {
-        assert_int_equal(sizeof(aio_awaitable), 64);
+        assert_int_equal(sizeof(aio_awaitable), 80);
         assert_int_equal(sizeof(aio_waiter), 64);
         assert_in_range(sizeof(aio_task) + sizeof(aio_frame) + 16, 1, 160);
     }
