@@ -60,7 +60,7 @@
 // -Wpedantic quiet about the marker's form.
 #if defined __GNUC__ && !defined __clang__
 #  pragma GCC system_header
-# 57 __FILE__
+# 64 __FILE__
 #endif
 
 // ------------------------------------------------------------------------------------- >>config
