@@ -1922,9 +1922,15 @@ AIO_FN aio_result aio_future_set_error(aio_future *f, aio_result error)
 {
     return error < 0 ? aio_future_set_result(f, error) : -EINVAL;
 }
+// The task that f is. gcc would warn where it sees that f is none, behind the test that says so.
+AIO_INLINE aio_task *aio__future_task(aio_future *f)
+{
+    __asm__("" : "+r"(f));
+    return AIO__TASK_OF(f);
+}
 AIO_FN bool aio_future_cancel(aio_future *f)
 {
-    if (f->flags & AIO__IS_TASK) return aio_task_cancel(AIO__TASK_OF(f));
+    if (f->flags & AIO__IS_TASK) return aio_task_cancel(aio__future_task(f));
     if (f->flags & AIO__DONE) {
         aio__saw(f);
         return false;
@@ -1954,7 +1960,7 @@ AIO_FN void aio__callback_run(aio_node *n)
 }
 AIO_FN void aio__callback_queue(aio_executor *x, aio_node *n, aio_future *f)
 {
-    n->u.p[0] = f->flags & AIO__IS_TASK ? aio_task_retain(AIO__TASK_OF(f)) : 0;
+    n->u.p[0] = f->flags & AIO__IS_TASK ? aio_task_retain(aio__future_task(f)) : 0;
     if (AIO__LIKELY(x->ring != 0)) aio__push(x, (uintptr_t)n | AIO__RUN_NODE);      // else it is closed
 }
 AIO_FN void aio__callback_notify(aio_node *n, aio_future *f) { aio__callback_queue(f->loop, n, f); }

@@ -109,7 +109,7 @@ static void L_3_ready_then_io_then_timers(void **state)
 {
     (void)state;
     struct act a = { .word = "ready" }, t = { .word = "timer" };
-    aio_future f = { 0 };
+    static aio_future f;
     aio_detach(core_spawn(waits, .f = &f, .name = "io"));
     core_turn();
     core.loop.backend = &fake;
