@@ -1,0 +1,411 @@
+// Faults: io_uring_enter refuses, takes only a part, completions carry every error there is, memory and
+// descriptors run out.
+#include "uring.h"
+
+// --- a conversation with all that a server does
+struct echo { aio_frame aio; int fd; char buf[64]; };
+aio_async(echo) {
+    aio_result n;
+    for (;;) {
+        aio_await(n, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
+        if (n <= 0) break;
+        aio_await(n, aio_send_all(self->fd, self->buf, (size_t)n, 0));
+        if (n < 0) break;
+    }
+    aio_await(aio_close(self->fd));
+    return 0;
+} aio_end
+aio_drop(echo) {
+    close(self->fd);
+    return 0;
+} aio_end
+struct conversation {
+    aio_frame aio;
+    int listener, client, accepted, file, i;
+    aio_task *server;
+    char buf[64];
+    aio_result error;
+};
+struct talk { aio_frame aio; struct conversation *c; };
+aio_async(talk) {
+    aio_result n;
+    aio_try(self->c->client, aio_connect_tcp("127.0.0.1", port_of(self->c->listener)));
+    aio_try(self->c->accepted, aio_accept(self->c->listener));
+    self->c->server = aio_spawn(echo, .fd = self->c->accepted);
+    self->c->accepted = -1;                         // it is the server's now, refused or not
+    for (; self->c->i < 5; self->c->i++) {
+        aio_try(aio_send_all(self->c->client, "hello", 5, 0));
+        aio_try(n, aio_recv(self->c->client, self->c->buf, sizeof self->c->buf, 0));
+        if (n != 5 || memcmp(self->c->buf, "hello", 5)) return -EBADMSG;
+        aio_try(aio_sleep(10 * AIO_USEC));
+    }
+    aio_try(self->c->file, aio_openat(AT_FDCWD, "/dev/null", O_WRONLY, 0));
+    aio_try(aio_write_all(self->c->file, "x", 1));
+    return 0;
+} aio_end
+struct converse { aio_frame aio; struct conversation c; struct talk talk; };
+aio_async(converse) {
+    aio_result r;
+    self->c.listener = self->c.client = self->c.accepted = self->c.file = -1;
+    aio_await(self->c.error, aio_listen_tcp("127.0.0.1", 0));
+    self->c.listener = (int)self->c.error;
+    if (self->c.error >= 0)
+        aio_await(self->c.error, aio_call(&self->talk, talk, .c = &self->c));
+    if (self->c.client >= 0) aio_await(aio_close(self->c.client));
+    if (self->c.accepted >= 0) aio_await(aio_close(self->c.accepted));
+    if (self->c.file >= 0) aio_await(aio_close(self->c.file));
+    if (self->c.listener >= 0) aio_await(aio_close(self->c.listener));
+    if (self->c.server) {
+        aio_await(r, aio_join(self->c.server));
+        if (self->c.error == 0) return r;
+    }
+    return self->c.error;
+} aio_end
+
+// --- io_uring_enter refuses
+static long fail_at, fail_count, call;
+static int fail_error;
+static unsigned at_most;
+static int failing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+{
+    call++;
+    if (fail_at && call >= fail_at && call < fail_at + fail_count) return fail_error;
+    if (at_most && submit > at_most) return io_uring_enter2(fd, at_most, 0, flags, 0, _NSIG / 8);
+    return io_uring_enter2(fd, submit, wait, flags, extra, size);
+}
+static void hazard_10_enter_fails_at_the_nth_call(void **state)
+{
+    (void)state;
+    const int errors[] = { EAGAIN, EBUSY, EINTR, ETIME, EBADR, ENXIO, ENOMEM, EEXIST, EFAULT, EINVAL, EBADFD,
+                           EOWNERDEAD };
+    uring_hook.enter = failing_enter;
+    for (size_t k = 0; k < sizeof errors / sizeof *errors; k++) {
+        for (long at = 1; at <= 12; at++) {
+            fail_at = at;
+            fail_count = 1 + (at & 3);
+            fail_error = -errors[k];
+            call = 0;
+            expect_reports();
+            aio_result r = run(converse);
+            if (r) print_error("errno %d at call %ld: %s\n", errors[k], at, aio_strerror(r));
+            assert_result(r, 0);
+            bool silent = errors[k] == EAGAIN || errors[k] == EBUSY || errors[k] == EINTR || errors[k] == ETIME;
+            assert_int_equal(uring_reports, silent || call < at ? 0 : 1);      // told once
+            if (uring_reports) assert_non_null(strstr(uring_told, "io_uring_enter failed: E"));
+        }
+    }
+    uring_hook.enter = 0;
+    fail_at = 0;
+}
+static void enter_takes_only_a_part(void **state)
+{
+    (void)state;
+    uring_hook.enter = failing_enter;
+    at_most = 1;
+    for (int i = 0; i < 5; i++) assert_result(run(converse), 0);
+    uring_hook.enter = 0;
+    at_most = 0;
+}
+
+// --- completions with every error there is: the operation is made a no-op, its result is put in
+static int fake_opcode, fake_result, faked, fake_skip;
+static int faking_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+{
+    aio_uring *u = uring_of_loop();
+    uint64_t target = 0;
+    for (uint32_t i = 0; u && i < submit; i++) {
+        struct io_uring_sqe *sqe = &u->sqes[(u->sq_tail - submit + i) & u->sq_mask];
+        if (target || faked || sqe->opcode != fake_opcode || !(sqe->user_data & AIO__UD_POINTER)) continue;
+        if (fake_skip-- > 0) continue;
+        target = sqe->user_data;
+        memset((void *)sqe, 0, sizeof *sqe);
+        sqe->opcode = IORING_OP_NOP;
+        sqe->user_data = target;
+    }
+    uint32_t tail = u ? *u->cq_ktail : 0;
+    int r = io_uring_enter2(fd, submit, wait, flags, extra, size);
+    for (; target && tail != *u->cq_ktail; tail++) {
+        struct io_uring_cqe *cqe = &u->cqes[tail & u->cq_mask];
+        if (cqe->user_data != target) continue;
+        cqe->res = fake_result;
+        faked++;
+    }
+    return r;
+}
+struct w { int a, b; char buf[64]; size_t done; struct sockaddr_in to; struct statx stx; int port; };
+MAKE(m_recv, struct w, aio_recv(a->a, a->buf, 8, 0))
+MAKE(m_send, struct w, aio_send(a->a, "hello", 5, 0))
+MAKE(m_send_all, struct w, aio_send_all(a->a, "hello", 5, 0, &a->done))
+MAKE(m_write_all, struct w, aio_write_all(a->a, "hello", 5, &a->done))
+MAKE(m_accept, struct w, aio_accept(a->a))
+MAKE(m_connect, struct w, aio_connect(a->a, (struct sockaddr *)&a->to, sizeof a->to))
+MAKE(m_connect_tcp, struct w, aio_connect_tcp("127.0.0.1", a->port))
+MAKE(m_read, struct w, aio_read_some(a->a, a->buf, 8))
+MAKE(m_open, struct w, aio_openat(AT_FDCWD, "/dev/null", O_RDONLY, 0))
+MAKE(m_statx, struct w, aio_statx(AT_FDCWD, "/", 0, 0, &a->stx))
+MAKE(m_poll, struct w, aio_poll(a->a, POLLIN))
+MAKE(m_sync, struct w, aio_sync_file(a->a, 0))
+MAKE(m_close, struct w, aio_close(a->a))
+MAKE(m_nop, void, aio_nop())
+static const struct { int opcode; make_fn make; } all[] = {
+    { IORING_OP_RECV, m_recv }, { IORING_OP_SEND, m_send }, { IORING_OP_SEND, m_send_all },
+    { IORING_OP_WRITE, m_write_all }, { IORING_OP_ACCEPT, m_accept }, { IORING_OP_CONNECT, m_connect },
+    { IORING_OP_CONNECT, m_connect_tcp }, { IORING_OP_READ, m_read }, { IORING_OP_OPENAT, m_open },
+    { IORING_OP_STATX, m_statx }, { IORING_OP_POLL_ADD, m_poll }, { IORING_OP_FSYNC, m_sync },
+    { IORING_OP_NOP, m_nop } };
+static void contract_3_errors_as_the_caller_sees_them(void **state)
+{
+    (void)state;
+    const int results[] = { -EPERM, -EIO, -EAGAIN, -ENOMEM, -EINVAL, -ECONNRESET, -ETIMEDOUT, -ENOBUFS, -EPIPE,
+                            -EINTR, -512, -513, -514, -515, -516, -ECANCELED };
+    struct w w;
+    memset(&w, 0, sizeof w);
+    int fds[2], listener = tcp_listener(1);
+    pair_of(fds);
+    w.a = fds[0];
+    w.port = port_of(listener);
+    uring_hook.enter = faking_enter;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        for (size_t k = 0; k < sizeof results / sizeof *results; k++) {
+            fake_opcode = all[i].opcode;
+            fake_result = results[k];
+            faked = fake_skip = 0;
+            int expected = results[k] == -ECANCELED ? -EIO : results[k] <= -512 ? -EINTR : results[k];
+            assert_result(run_one(all[i].make, &w), expected);
+            assert_int_equal(faked, 1);
+        }
+    }
+    uring_hook.enter = 0;
+    close(fds[0]), close(fds[1]), close(listener);
+}
+// Cancelled by us, every way in which an operation can end early is -ECANCELED; other errors stand.
+struct cancel_faked { aio_frame aio; make_fn make; void *arg; aio_task *t; };
+aio_async(cancel_faked) {
+    aio_result r;
+    self->t = aio_spawn(two, .make = self->make, .arg = self->arg);
+    aio_await(aio_sleep(0));
+    uring_post_now();                       // it has its faked result already
+    aio_task_cancel(self->t);
+    aio_await(aio_future_wait(aio_task_future(self->t)));
+    r = aio_task_frame(two, self->t)->first;
+    assert_result(aio_task_frame(two, self->t)->second, r == -ECANCELED ? 0 : -ECANCELED);
+    aio_detach(self->t);
+    return r;
+} aio_end
+static void contract_3_errors_after_a_cancel(void **state)
+{
+    (void)state;
+    const int results[] = { -EINTR, -512, -513, -514, -516, -ECANCELED, -ECONNRESET, -EIO, -EALREADY };
+    struct w w;
+    memset(&w, 0, sizeof w);
+    int fds[2], listener = tcp_listener(1);
+    pair_of(fds);
+    w.a = fds[0];
+    w.port = port_of(listener);
+    uring_hook.enter = faking_enter;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        for (size_t k = 0; k < sizeof results / sizeof *results; k++) {
+            fake_opcode = all[i].opcode;
+            fake_result = results[k];
+            faked = fake_skip = 0;
+            aio_result r = run(cancel_faked, .make = all[i].make, .arg = &w);
+            assert_result(r, k < 6 ? -ECANCELED : results[k]);
+        }
+    }
+    uring_hook.enter = 0;
+    close(fds[0]), close(fds[1]), close(listener);
+}
+// The close of a descriptor cannot be cancelled: the kernel says it was, we close it all the same.
+static void contract_5_a_cancelled_close_closes(void **state)
+{
+    (void)state;
+    const int results[] = { -ECANCELED, -512, -EIO, -EINTR };
+    uring_hook.enter = faking_enter;
+    for (int k = 0; k < 4; k++) {
+        struct w w;
+        char c;
+        int fds[2];
+        memset(&w, 0, sizeof w);
+        pair_of(fds);
+        w.a = fds[0];
+        fake_opcode = IORING_OP_CLOSE;
+        fake_result = results[k];
+        faked = fake_skip = 0;
+        uring_begin();
+        aio_loop l;
+        struct aio_loop_options o = uring_options();
+        aio_loop_init(&l, &o);
+        assert_result(aio_uring_attach(&l, 0), 0);
+        aio_task *t = aio_spawn_on(&l, one, .make = m_close, .arg = &w);
+        aio_result r = aio_loop_run_until_complete(&l, t);
+        aio_detach(t);
+        aio_loop_close(&l);
+        assert_int_equal(faked, 1);
+        assert_result(r, k < 2 ? 0 : results[k]);
+        if (k < 2) assert_result(recv(fds[1], &c, 1, MSG_DONTWAIT), 0);
+        else close(fds[0]);                 // the fake did not close it
+        uring_fds_before--;
+        uring_check(__FILE__, __LINE__);
+        close(fds[1]);
+    }
+    uring_hook.enter = 0;
+}
+static void a_transfer_without_progress_is_eio(void **state)
+{
+    (void)state;
+    struct w w;
+    memset(&w, 0, sizeof w);
+    int fds[2];
+    pair_of(fds);
+    w.a = fds[0];
+    uring_hook.enter = faking_enter;
+    fake_opcode = IORING_OP_WRITE;
+    fake_result = 0;
+    faked = fake_skip = 0;
+    assert_result(run_one(m_write_all, &w), -EIO);
+    fake_result = 3;                        // a short one: the rest follows
+    faked = 0;
+    assert_result(run_one(m_write_all, &w), 5);
+    assert_int_equal(w.done, 5);
+    char got[8];
+    assert_int_equal(recv(fds[1], got, sizeof got, MSG_DONTWAIT), 2);
+    assert_memory_equal(got, "lo", 2);
+    fake_opcode = IORING_OP_SEND;
+    fake_result = 2;
+    faked = 0;
+    assert_result(run_one(m_send_all, &w), 5);
+    assert_int_equal(recv(fds[1], got, sizeof got, MSG_DONTWAIT), 3);
+    assert_memory_equal(got, "llo", 3);
+    uring_hook.enter = 0;
+    close(fds[0]), close(fds[1]);
+}
+
+// --- memory runs out at the n-th allocation, for every n
+static void contract_7_no_memory_at_the_nth_allocation(void **state)
+{
+    (void)state;
+    bool reached = false;
+    for (long n = 1; n < 200 && !reached; n++) {
+        struct aio_loop_options o = uring_options();
+        uring_begin();
+        uring_memory.fail_from = n;
+        aio_result r = aio_run_with(&o, converse);
+        reached = uring_memory.calls + 1 < n;
+        if (r != 0 && r != -ENOMEM) print_error("allocation %ld: %s\n", n, aio_strerror(r));
+        if (reached) assert_result(r, 0);
+        assert_true(r == 0 || r == -ENOMEM);
+        assert_int_equal(uring_memory.blocks, 0);
+        assert_int_equal(uring_count_fds(), uring_fds_before);
+    }
+    assert_true(reached);
+}
+// Only the n-th fails: everything goes on.
+static long only;
+static void *fail_once(void *context, size_t size)
+{
+    struct test_memory *m = (struct test_memory *)context;
+    if (--only == 0) return NULL;
+    return test_allocate(m, size);
+}
+static void contract_7_one_allocation_fails(void **state)
+{
+    (void)state;
+    for (long n = 1; n < 60; n++) {
+        struct aio_loop_options o = uring_options();
+        o.allocator.allocate = fail_once;
+        only = n;
+        uring_begin();
+        aio_result r = aio_run_with(&o, converse);
+        assert_true(r == 0 || r == -ENOMEM);
+        assert_int_equal(uring_memory.blocks, 0);
+        assert_int_equal(uring_count_fds(), uring_fds_before);
+    }
+}
+static long allocations;
+struct warm_up { aio_frame aio; int fds[2], i, rounds; char buf[8]; aio_task *t; };
+struct child { aio_frame aio; int fd; char buf[8]; };
+aio_async(child) {
+    aio_result n;
+    aio_await(n, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
+    return n;
+} aio_end
+aio_async(warm_up) {
+    aio_result n;
+    for (; self->rounds < 200; self->rounds++) {
+        if (self->rounds == 100) allocations = uring_memory.calls;
+        self->t = aio_spawn(child, .fd = self->fds[0]);
+        aio_try(aio_send_all(self->fds[1], "hello", 5, 0));
+        aio_await(n, aio_join(self->t));
+        if (n != 5) return -EBADMSG;
+        self->t = aio_spawn(child, .fd = self->fds[0]);
+        aio_try(aio_sleep(AIO_USEC));
+        aio_task_cancel(self->t);
+        aio_await(n, aio_join(self->t));
+        if (n != -ECANCELED) return -EBADMSG;
+        aio_try(n, aio_openat(AT_FDCWD, "/dev/null", O_RDONLY, 0));
+        aio_try(aio_close((int)n));
+    }
+    allocations = uring_memory.calls - allocations;
+    return 0;
+} aio_end
+static void contract_7_no_allocation_once_warm(void **state)
+{
+    (void)state;
+    int fds[2];
+    pair_of(fds);
+    assert_result(run(warm_up, .fds[0] = fds[0], .fds[1] = fds[1]), 0);
+    assert_int_equal(allocations, 0);
+    close(fds[0]), close(fds[1]);
+}
+
+// --- descriptors run out
+struct exhausted { aio_frame aio; int listener, client, fd; struct rlimit old; };
+aio_async(exhausted) {
+    aio_result fd;
+    struct rlimit low;
+    getrlimit(RLIMIT_NOFILE, &self->old);
+    aio_try(aio_nop());
+    low = self->old;
+    low.rlim_cur = (rlim_t)dup(0);          // the next number is beyond it
+    close((int)low.rlim_cur);
+    setrlimit(RLIMIT_NOFILE, &low);
+    aio_await(fd, aio_accept(self->listener));
+    assert_result(fd, -EMFILE);
+    aio_await(fd, aio_openat(AT_FDCWD, "/dev/null", O_RDONLY, 0));
+    assert_result(fd, -EMFILE);
+    aio_await(fd, aio_socket(AF_INET, SOCK_STREAM, 0));
+    assert_result(fd, -EMFILE);
+    aio_await(fd, aio_connect_tcp("127.0.0.1", 1));
+    assert_result(fd, -EMFILE);
+    aio_await(fd, aio_listen_tcp("127.0.0.1", 0));
+    assert_result(fd, -EMFILE);
+    setrlimit(RLIMIT_NOFILE, &self->old);
+    aio_await(fd, aio_accept(self->listener));      // the connection has waited
+    assert_true(fd > 0);
+    aio_await(fd, aio_close((int)fd));
+    return fd;
+} aio_end
+static void hazard_28_emfile_leaves_the_connection_waiting(void **state)
+{
+    (void)state;
+    int listener = tcp_listener(4), client = tcp_client(port_of(listener));
+    assert_result(run(exhausted, .listener = listener), 0);
+    close(listener), close(client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hazard_10_enter_fails_at_the_nth_call),
+        cmocka_unit_test(enter_takes_only_a_part),
+        cmocka_unit_test(contract_3_errors_as_the_caller_sees_them),
+        cmocka_unit_test(contract_3_errors_after_a_cancel),
+        cmocka_unit_test(contract_5_a_cancelled_close_closes),
+        cmocka_unit_test(a_transfer_without_progress_is_eio),
+        cmocka_unit_test(contract_7_no_memory_at_the_nth_allocation),
+        cmocka_unit_test(contract_7_one_allocation_fails),
+        cmocka_unit_test(contract_7_no_allocation_once_warm),
+        cmocka_unit_test(hazard_28_emfile_leaves_the_connection_waiting),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
