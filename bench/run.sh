@@ -68,7 +68,7 @@ done
     echo "- kernel: $(uname -sr)"
     echo "- compiler: $($CC --version | head -n 1)"
     echo "- flags: ${CFLAGS:--O2 -g}"
-    echo "- network: ${network:+own namespace, reno}${network:-as it is}" | sed 's/unshare.*//'
+    echo "- network: $([ -n "$network" ] && echo "own namespace, reno" || echo "as it is")"
     echo "- core time lost to other work: $("$here/summary" --lost)"
 } > "$work/results.md"
 "$here/summary" "$work/results.md" "$work/results.svg" < "$work/lines"
