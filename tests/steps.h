@@ -44,6 +44,7 @@ struct steps {
     unsigned victims;       // cancels tasks 1 to this one, in the order of creation; main is 1
     bool real_clock;        // for real I/O; the turns may then differ from run to run
     unsigned limit;         // of turns to cancel at (1000), for programs that never end by themselves
+    unsigned endless;       // a run of more turns does not end (1,000,000)
     aio_result (*prepare)(aio_loop *loop, void *arg);   // before spawn: attach a ring
     void (*check)(aio_result r, void *arg);             // after each run; r: what main ended with
     void (*report)(const struct aio_report *r, void *arg);      // sees every report
@@ -53,8 +54,6 @@ struct steps {
     struct test_memory memory;
     const char *complaint;
 };
-
-enum { STEPS_TURNS = 1000000 };     // a run that takes more does not end
 
 TEST_FN unsigned steps_open_files(void)
 {
@@ -86,14 +85,14 @@ TEST_FN void steps_turns(struct steps *s, aio_loop *loop, aio_task *main_task, u
 {
     aio_executor *outer = aio__running_executor;
     aio_result r = 0;
-    unsigned n = 0;
+    unsigned n = 0, too_many = s->endless ? s->endless : 1000000;
     aio__running_executor = &loop->executor;
     loop->runs++;
-    while (r >= 0 && !aio_task_done(main_task) && aio_loop_turn(loop) < turns && n++ < STEPS_TURNS)
+    while (r >= 0 && !aio_task_done(main_task) && aio_loop_turn(loop) < turns && n++ < too_many)
         r = aio__loop_turn(loop);
     loop->runs--;
     aio__running_executor = outer;
-    steps_expect(s, n < STEPS_TURNS);
+    steps_expect(s, n < too_many);
 }
 TEST_FN int steps_cancel(void *arg)
 {

@@ -94,18 +94,22 @@ static void C_2_C_4_C_6_cancelled_at_every_step(void **state)
 // The driver must notice what goes wrong: each of these programs loses something at some step.
 struct sloppy { aio_frame aio; int how; int fd; aio_task *t; };
 aio_async(sloppy) {
-    switch (self->how) {
-    case 0: self->fd = dup(1); aio_try(aio_next_turn()); close(self->fd); break;
-    case 1: aio_await(aio_sleep(AIO_FOREVER)); aio_await(aio_sleep(AIO_FOREVER)); break;
-    case 2: for (;;) aio_await(aio_next_turn());
-    default: break;
+    if (self->how == 0) {
+        self->fd = dup(1);
+        aio_try(aio_next_turn());
+        close(self->fd);
+    } else if (self->how == 1) {
+        aio_await(aio_sleep(AIO_FOREVER));
+        aio_await(aio_sleep(AIO_FOREVER));
+    } else {
+        for (;;) aio_await(aio_next_turn());
     }
     return 0;
 } aio_end
 static aio_task *sloppy_main(aio_loop *loop, void *arg) { return aio_spawn_on(loop, sloppy, .how = *(int *)arg); }
 static void sloppy_run(void *arg)
 {
-    struct steps s = { .spawn = sloppy_main, .arg = arg };
+    struct steps s = { .spawn = sloppy_main, .arg = arg, .endless = 10000 };
     steps_run(&s);
 }
 static void sloppy_test(void **state) { sloppy_run(*state); }
@@ -118,12 +122,12 @@ static void sloppy_child(void *arg)
 static void E_1_the_driver_notices(void **state)
 {
     (void)state;
-    static const char *const complaints[] = { "steps_open_files() == files", "deadlock", "n < STEPS_TURNS" };
+    static const char *const complaints[] = { "steps_open_files() == files", "deadlock", "n < too_many" };
     for (int how = 0; how < 3; how++) {
         char text[4096];
         int status = test_in_child(sloppy_child, &how, text, sizeof text);
         assert_true(WIFEXITED(status));
-        assert_result(WEXITSTATUS(status), 1);
+        assert_true(WEXITSTATUS(status) != 0);
         if (!strstr(text, complaints[how])) fail_msg("\"%s\" is not in: %s", complaints[how], text);
     }
 }
