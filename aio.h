@@ -32,6 +32,7 @@
 //                aio_future_done aio_future_cancelled aio_future_result aio_future_destroy
 //                aio_future_add_done_callback aio_future_remove_done_callback
 //   together     aio_gather aio_gather_all aio_wait aio_shield
+//   ops          aio_start aio_op_wait aio_op_cancel aio_op_done aio_op_result aio_race
 //   groups       aio_group_enter aio_group_spawn aio_group_cancel aio_group_exit aio_group_error
 //   locks        aio_lock_acquire _release _locked, aio_event_wait _set _clear _is_set,
 //                aio_condition_init _wait _notify _notify_all,
@@ -369,6 +370,13 @@ typedef struct aio_group {
     aio_group_failure errors[AIO_GROUP_ERRORS];
 } aio_group;
 
+// A wait that goes on beside the coroutine. All zero: not started.
+typedef struct aio_op {
+    aio_waiter waiter;
+    aio_scope scope;
+    aio_task *owner;        // null: not started, or its result was taken
+} aio_op;
+
 // Where blocks come from. Null `allocate`: every spawn is refused with -ENOMEM once memory is needed.
 struct aio_allocator {
     void *(*allocate)(void *context, size_t size);      // aligned to 16 bytes; null if there is none
@@ -630,6 +638,24 @@ enum { AIO_ALL_COMPLETED, AIO_FIRST_COMPLETED, AIO_FIRST_ERROR };
 // Awaitable: waits for a task that goes on when the awaiter is cancelled. Keeps the handle.
 AIO_FN AIO_NODISCARD aio_awaitable aio_shield(aio_task *t);
 
+// --- waits beside the coroutine: for what one event ends (operations, sleeps, futures, events, jobs)
+
+// Begins a wait, without waiting for it. It belongs to the running frame, which ends it when it
+// returns. Result: 0; -EINVAL: no task runs, or this awaitable needs one of its own (spawn one);
+// -EBUSY: the op is in use. Lifetime: the op, and what the awaitable points to, until it has ended.
+AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a);
+// Awaitable: waits for it, and takes its result. Cancelling the awaiter cancels it; -EINVAL: not started.
+AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op);
+// Asks it to end. False: it has ended.
+AIO_FN bool aio_op_cancel(aio_op *op);
+AIO_FN bool aio_op_done(const aio_op *op);
+// Takes its result; -EINPROGRESS: there is none yet. One that is never taken is disposed of.
+AIO_FN aio_result aio_op_result(aio_op *op);
+// Awaitable: aio_race(self->ops, n), an array of ops or of pointers to them. Result: the index of the
+// first that ended; the others are cancelled, and have ended too. Results stay to be taken. -EINVAL: n is 0
+// or one is not started.
+#define aio_race(ops, n) aio__race(AIO__OPS(ops), n)
+
 // --- groups: tasks that cannot outlive their block
 
 // Opens a group in the running frame. Result: 0; -EINVAL: it is open, or no task runs.
@@ -760,6 +786,7 @@ enum {                          // aio_future.flags
     AIO__CANCELLED = 1u << 1,
     AIO__SEEN = 1u << 2,        // its error was looked at
     AIO__IS_TASK = 1u << 3,
+    AIO__IS_OP = 1u << 12,
     AIO__MUST_CANCEL = 1u << 4, // -ECANCELED is owed at the next await that suspends
     AIO__RESUME = 1u << 5,      // the wait's class looks again before the body goes on
     AIO__AGAIN = 1u << 6,       // the leaf changed: the trampoline goes on with it
@@ -777,8 +804,9 @@ enum {                          // aio_wait_class.kind
     AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING,
 };
 enum {                          // aio_await_class.kind
-    AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW,
-    AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN, AIO__AWAIT_WAIT_FOR,
+    AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
+    AIO__AWAIT_TASK_ONLY,       // from here on: not for an op
+    AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW, AIO__AWAIT_WAIT_FOR,
 };
 enum { AIO__RUN_TASK, AIO__RUN_NODE, AIO__RUN_NOTHING };    // tags in the ready ring
 
@@ -1450,6 +1478,17 @@ AIO_INLINE void aio__saw(aio_future *f)
 static const aio_wait_class aio__ready = { "ready", AIO__WAIT_READY, 0, 0, 0, 0, 0, 0 };
 
 AIO_INLINE void aio_waiter_begin(aio_waiter *w, const aio_wait_class *cls) { w->node.cls = cls; }
+// An op has no step of its own: what a task would do in it is done now.
+AIO_FN void aio__op_complete(aio_waiter *w, aio_result r)
+{
+    if (w->future.flags & AIO__RESUME) {
+        w->future.flags &= ~(uint32_t)AIO__RESUME;
+        r = w->node.cls->resume(w, false);
+        if (r == AIO_PENDING) return;
+        w->node.cls = &aio__ready;
+    }
+    aio__future_finish(&w->future, r);
+}
 AIO_INLINE void aio__complete_as(aio_waiter *w, aio_result r, const aio_wait_class *cls)
 {
     w->node.cls = cls;
@@ -1457,7 +1496,7 @@ AIO_INLINE void aio__complete_as(aio_waiter *w, aio_result r, const aio_wait_cla
         w->future.result = r;
         aio__push(w->future.loop, (uintptr_t)w);
     } else {
-        aio__future_finish(&w->future, r);
+        aio__op_complete(w, r);
     }
 }
 AIO_INLINE void aio_complete(aio_waiter *w, aio_result r) { aio__complete_as(w, r, &aio__ready); }
@@ -1935,6 +1974,7 @@ AIO_FN bool aio_future_cancel(aio_future *f)
         aio__saw(f);
         return false;
     }
+    if (f->flags & AIO__IS_OP) return aio__wait_cancel(&aio__future_task(f)->waiter);
     aio__future_finish(f, -ECANCELED);
     return true;
 }
@@ -2247,23 +2287,46 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__call_new_from(aio_task *t, const aio_cor
 // --- several at once: what gather, wait and as_completed have in common
 // One block: the head, and for each future a node that stands on its list. When the future ends, the
 // node takes its own turn in the ready ring, as asyncio's done-callbacks do.
+struct aio__ops { aio_op *ops, **pointers; };
+AIO_FN struct aio__ops aio__of_ops(aio_op *ops)
+{
+    struct aio__ops o = { ops, 0 };
+    return o;
+}
+AIO_FN struct aio__ops aio__of_op_pointers(aio_op **ops)
+{
+    struct aio__ops o = { 0, ops };
+    return o;
+}
+#ifdef __cplusplus
+AIO_FN struct aio__ops aio__ops_of(aio_op *ops) { return aio__of_ops(ops); }
+AIO_FN struct aio__ops aio__ops_of(aio_op **ops) { return aio__of_op_pointers(ops); }
+#  define AIO__OPS(array) aio__ops_of(array)
+#else
+#  define AIO__OPS(array) \
+       _Generic(&(array)[0], aio_op *: aio__of_ops, aio_op **: aio__of_op_pointers)(array)
+#endif
+AIO_INLINE aio_op *aio__ops_at(struct aio__ops o, size_t i) { return o.ops ? &o.ops[i] : o.pointers[i]; }
 struct aio__many {
     aio_waiter *owner;
-    aio_task **tasks;                   // one of the two is null
+    aio_task **tasks;                   // one of the three is not null
     aio_future **futures;
+    struct aio__ops ops;
     aio_result *results;
     void (*ended)(struct aio__watched *v, aio_future *f); // one of them has ended, in its own turn
     struct aio__watched cancel_end;       // behind them in that list
     uint32_t n, pending, mode, block_class;
+    aio_result first;                   // of a race
     bool cancel_asked, over;
     bool cancelling;                    // a cancel is on its way through it
     void (*stop_timer)(struct aio__many *m);            // or null
     void *timer;
 };
-enum { AIO__KEEP_ERRORS = 16 };         // mode of gather_all
+enum { AIO__KEEP_ERRORS = 16, AIO__RACE };      // modes of gather_all and race
 AIO_INLINE aio_future *aio__many_at(const struct aio__many *m, uint32_t i)
 {
-    return m->tasks ? &m->tasks[i]->waiter.future : m->futures[i];
+    if (m->tasks) return &m->tasks[i]->waiter.future;
+    return m->futures ? m->futures[i] : &aio__ops_at(m->ops, i)->waiter.future;
 }
 AIO_INLINE struct aio__watched *aio__watches(struct aio__many *m) { return (struct aio__watched *)(void *)(m + 1); }
 AIO_FN void aio__watch_queue(aio_executor *x, struct aio__watched *v)
@@ -2351,6 +2414,10 @@ AIO_FN struct aio__many *aio__many_new(aio_waiter *w, const aio_awaitable *a, bo
     m->results = (aio_result *)a->u.p[2];
     m->n = (uint32_t)n;
     m->mode = (uint32_t)a->u.w[4];
+    if (m->mode == AIO__RACE) {
+        m->ops.ops = (aio_op *)a->u.p[5];
+        m->ops.pointers = (aio_op **)a->u.p[6];
+    }
     m->block_class = c;
     m->ended = ended;
     aio_result r = aio__many_watch(x, m, done_too);
@@ -2483,6 +2550,7 @@ AIO_FN aio_result aio__wait_resume(aio_waiter *w, bool must_cancel)
     aio_result done = 0;
     for (uint32_t i = 0; i < m->n; i++)
         if (!aio__watches(m)[i].twice && (aio__many_at(m, i)->flags & AIO__DONE)) done++;
+    if (m->mode == AIO__RACE) done = m->first;
     if (must_cancel || m->cancel_asked) done = -ECANCELED;
     aio__many_free(w->future.loop, m);
     return done;
@@ -2507,7 +2575,8 @@ AIO_FN void aio__wait_ended(struct aio__watched *v, aio_future *f)
 {
     struct aio__many *m = v->many;
     bool failed = f->result < 0 && !(f->flags & AIO__CANCELLED);        // W-4
-    if (!--m->pending || m->mode == AIO_FIRST_COMPLETED || (m->mode == AIO_FIRST_ERROR && failed))
+    if (!m->over) m->first = v - aio__watches(m);
+    if (!--m->pending || m->mode == AIO_FIRST_COMPLETED || m->mode == AIO__RACE || (m->mode == AIO_FIRST_ERROR && failed))
         aio__wait_release(m);
 }
 static const aio_wait_class aio__wait_wait =
@@ -2772,7 +2841,7 @@ AIO_FN bool aio__group_exit_start(aio_waiter *w, const aio_awaitable *a)
     w->future.result = r;
     return true;
 }
-static const aio_await_class aio__group_exit_await = { aio__group_exit_start, "group", AIO__AWAIT_OWN };
+static const aio_await_class aio__group_exit_await = { aio__group_exit_start, "group", AIO__AWAIT_TASK_ONLY };
 AIO_FN AIO_NODISCARD aio_awaitable aio_group_exit(aio_group *g, aio_result r)
 {
     aio_awaitable a;
@@ -3147,7 +3216,7 @@ AIO_FN bool aio__barrier_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable call = aio__call_new(&AIO__CO(aio__barrier_wait), f);
     return aio__call_new_start(w, &call);
 }
-static const aio_await_class aio__barrier_await = { aio__barrier_start, "barrier", AIO__AWAIT_OWN };
+static const aio_await_class aio__barrier_await = { aio__barrier_start, "barrier", AIO__AWAIT_TASK_ONLY };
 AIO_FN aio_result aio_barrier_init(aio_barrier *b, uint32_t parties)
 {
     if (!parties) return -EINVAL;
@@ -3380,7 +3449,7 @@ AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
     if (f->site->kind != AIO__SITE_START && f->site->kind != AIO__SITE_YIELD) return aio__done_with(w, 0);
     return aio__gen_resume(w, f, 0);
 }
-static const aio_await_class aio__next_await = { aio__next_start, "next", AIO__AWAIT_OWN };
+static const aio_await_class aio__next_await = { aio__next_start, "next", AIO__AWAIT_TASK_ONLY };
 AIO_FN AIO_NODISCARD aio_awaitable aio__next(aio_frame *f) { return aio__sync_await(&aio__next_await, f); }
 
 struct aio__gen_close { aio_frame aio; aio_frame *f; aio_result r; };
@@ -3388,7 +3457,7 @@ AIO_FN bool aio__shut_start(aio_waiter *w, const aio_awaitable *a)
 {
     return aio__gen_resume(w, (aio_frame *)a->u.p[0], -ESHUTDOWN);
 }
-static const aio_await_class aio__shut_await = { aio__shut_start, "close", AIO__AWAIT_OWN };
+static const aio_await_class aio__shut_await = { aio__shut_start, "close", AIO__AWAIT_TASK_ONLY };
 aio_async(aio__gen_close) {                                     // AG-2
     if (self->f->parent) return -EBUSY;
     if (self->f->site->kind == AIO__SITE_START) aio__frame_drop(self->f, -ECANCELED);
@@ -3411,8 +3480,185 @@ AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable call = aio__call_new(&AIO__CO(aio__gen_close), f);
     return aio__call_new_start(w, &call);
 }
-static const aio_await_class aio__gen_close_await = { aio__gen_close_start, "close", AIO__AWAIT_OWN };
+static const aio_await_class aio__gen_close_await = { aio__gen_close_start, "close", AIO__AWAIT_TASK_ONLY };
 AIO_FN AIO_NODISCARD aio_awaitable aio__gen_end(aio_frame *f) { return aio__sync_await(&aio__gen_close_await, f); }
+
+// --- ops
+// An awaitable that will never be awaited gives up what it holds.
+AIO_FN void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
+{
+    aio_frame *f = (aio_frame *)a->u.p[0];
+    switch (a->cls->kind) {
+    case AIO__AWAIT_JOIN: aio__task_release((aio_task *)a->u.p[0]); break;
+    case AIO__AWAIT_CALL: aio__frame_drop(f, -ECANCELED); break;
+    case AIO__AWAIT_CALL_NEW:
+        if (!f) break;
+        aio__frame_drop(f, -ECANCELED);
+        aio__guard_free(t->waiter.future.loop, (struct aio__guard *)(void *)f - 1);
+        break;
+    default: break;
+    }
+}
+// It ends as far as its owner is concerned: a result nobody took is disposed of.
+AIO_FN void aio__op_close(aio_op *op, bool taken)
+{
+    if (!op->owner) return;
+    if (!taken && op->waiter.node.cls->dispose) op->waiter.node.cls->dispose(&op->waiter);
+    aio_scope_leave(&op->scope, op->owner);
+    op->owner = 0;
+}
+// An op's end for one who waits beside it, whatever that one is asked meanwhile.
+AIO_FN void aio__op_ended_notify(aio_node *n, aio_future *f)
+{
+    (void)f;
+    aio_complete(AIO__CONTAINER(n, aio_waiter, node), 0);
+}
+static const aio_wait_class aio__op_ended_wait =
+    { "end of an operation", AIO__WAIT_OWN, 0, 0, aio__op_ended_notify, 0, 0, aio__watch_dispose };
+AIO_FN aio_result aio__op_scope_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    aio_op *op = AIO__CONTAINER(s, aio_op, scope);
+    if (!(op->waiter.future.flags & AIO__DONE)) aio__wait_cancel(&op->waiter);
+    if (!(op->waiter.future.flags & AIO__DONE)) {
+        aio__list_add(&op->waiter.future, &t->waiter.node);
+        aio_waiter_begin(&t->waiter, &aio__op_ended_wait);
+        return AIO_PENDING;
+    }
+    aio__op_close(op, false);
+    return r;
+}
+static const aio_scope_class aio__op_scope = { "op", aio__op_scope_exit, AIO__SCOPE_OWN };
+AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a)
+{
+    aio_task *t = aio_current_task();
+    if (op->owner) return -EBUSY;
+    if (!t || a.cls->kind >= AIO__AWAIT_TASK_ONLY) {
+        if (t) aio__awaitable_drop(t, &a);
+        return -EINVAL;
+    }
+    aio__zero(&op->waiter, sizeof op->waiter);
+    op->waiter.future.loop = t->waiter.future.loop;
+    op->waiter.future.flags = AIO__IS_OP;
+    op->waiter.node.cls = &aio__ready;
+    op->owner = t;
+    aio_scope_enter(&op->scope, t, &aio__op_scope);
+    if (a.cls->start(&op->waiter, &a)) aio__future_finish(&op->waiter.future, op->waiter.future.result);
+    return 0;
+}
+AIO_FN bool aio_op_done(const aio_op *op) { return op->owner && (op->waiter.future.flags & AIO__DONE); }
+AIO_FN bool aio_op_cancel(aio_op *op) { return op->owner && aio_future_cancel(&op->waiter.future); }
+AIO_FN aio_result aio_op_result(aio_op *op)
+{
+    if (!op->owner) return -EINVAL;
+    if (!(op->waiter.future.flags & AIO__DONE)) return -EINPROGRESS;
+    aio_result r = op->waiter.future.result;
+    aio__op_close(op, true);
+    return r;
+}
+// What an operation did stands, also seen through an op: a cancel that came too late is owed (contract 3).
+AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
+{
+    aio_waiter *w = AIO__CONTAINER(n, aio_waiter, node);
+    aio_op *op = (aio_op *)(void *)f;
+    aio_result r = f->result;
+    if (w->future.flags & AIO__CANCEL_ASKED) {
+        w->future.flags &= ~(uint32_t)AIO__CANCEL_ASKED;
+        if (r != -ECANCELED) w->future.flags |= AIO__MUST_CANCEL;
+    }
+    const aio_wait_class *cls = op->waiter.node.cls;
+    aio__op_close(op, true);
+    aio__complete_as(w, r, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
+}
+AIO_FN bool aio__op_wait_cancel(aio_waiter *w)
+{
+    w->future.flags |= AIO__CANCEL_ASKED;
+    aio_future_cancel(w->node.u.list.target);
+    return true;
+}
+AIO_FN size_t aio__op_describe(const aio_waiter *w, char *text, size_t size)
+{
+    return aio_describe((const aio_waiter *)(const void *)w->node.u.list.target, text, size);
+}
+static const aio_wait_class aio__op_wait = { "operation", AIO__WAIT_OWN, aio__op_wait_cancel, 0,
+    aio__op_wait_notify, 0, aio__op_describe, aio__watch_dispose };
+AIO_FN bool aio__op_wait_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_op *op = (aio_op *)a->u.p[0];
+    if (!op->owner) return aio__done_with(w, -EINVAL);
+    if (op->waiter.future.flags & AIO__DONE) return aio__done_with(w, aio_op_result(op));
+    aio__list_add(&op->waiter.future, &w->node);
+    aio_waiter_begin(w, &aio__op_wait);
+    return false;
+}
+static const aio_await_class aio__op_await = { aio__op_wait_start, "operation", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op) { return aio__sync_await(&aio__op_await, op); }
+
+// --- race: waits for the first, ends the others
+struct aio__racing {
+    aio_frame aio;
+    struct aio__ops ops;
+    size_t n, i;
+    aio_result r, first;
+};
+AIO_FN AIO_NODISCARD aio_awaitable aio__wait_ops(struct aio__ops ops, size_t n)
+{
+    aio_awaitable a = aio__wait(aio__of_futures(0), n, AIO__RACE);
+    a.u.p[5] = ops.ops;
+    a.u.p[6] = ops.pointers;
+    return a;
+}
+// An op's end, not cancellable: -ECANCELED tells that a cancel came meanwhile.
+AIO_FN bool aio__op_end_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_op *op = (aio_op *)a->u.p[0];
+    if (op->waiter.future.flags & AIO__DONE) return aio__done_with(w, 0);
+    aio__list_add(&op->waiter.future, &w->node);
+    aio_waiter_begin(w, &aio__op_ended_wait);
+    return false;
+}
+static const aio_await_class aio__op_end_await = { aio__op_end_start, "end of an operation", AIO__AWAIT_OWN };
+// The first that has ended already; n: none; -EINVAL: one is not started.
+AIO_FN aio_result aio__race_begin(const struct aio__racing *f)
+{
+    aio_result first = (aio_result)f->n;
+    for (size_t i = f->n; i--;) {
+        const aio_op *op = aio__ops_at(f->ops, i);
+        if (!op->owner) return -EINVAL;
+        if (op->waiter.future.flags & AIO__DONE) first = (aio_result)i;
+    }
+    return f->n ? first : -EINVAL;
+}
+aio_async(aio__racing) {
+    self->first = aio__race_begin(self);
+    if (self->first == -EINVAL) return -EINVAL;
+    if (self->first == (aio_result)self->n) aio_await(self->first, aio__wait_ops(self->ops, self->n));
+    for (self->i = 0; self->i < self->n; self->i++)
+        if ((aio_result)self->i != self->first) aio_op_cancel(aio__ops_at(self->ops, self->i));
+    for (self->i = 0; self->i < self->n; self->i++) {
+        aio_await(self->r, aio__sync_await(&aio__op_end_await, aio__ops_at(self->ops, self->i)));
+        if (self->r < 0) self->first = self->r;
+    }
+    return self->first;
+} aio_end
+AIO_FN bool aio__race_start(aio_waiter *w, const aio_awaitable *a)
+{
+    struct aio__racing *f = (struct aio__racing *)aio__call_block(AIO__TASK_OF(w), &AIO__CO(aio__racing), sizeof *f);
+    if (f) {
+        f->ops.ops = (aio_op *)a->u.p[0];
+        f->ops.pointers = (aio_op **)a->u.p[1];
+        f->n = (size_t)a->u.w[2];
+    }
+    aio_awaitable call = aio__call_new(&AIO__CO(aio__racing), f);
+    return aio__call_new_start(w, &call);
+}
+static const aio_await_class aio__race_await = { aio__race_start, "race", AIO__AWAIT_TASK_ONLY };
+AIO_FN AIO_NODISCARD aio_awaitable aio__race(struct aio__ops ops, size_t n)
+{
+    aio_awaitable a = aio__sync_await(&aio__race_await, ops.ops);
+    a.u.p[1] = ops.pointers;
+    a.u.w[2] = n;
+    return a;
+}
 
 // --- executor
 AIO_FN aio_result aio_executor_init(aio_executor *x, const struct aio_executor_options *options)

@@ -797,21 +797,6 @@ struct aio__wait_for {
     aio_result r;
     int turns;
 };
-// An awaitable that will never be awaited gives up what it holds.
-AIO_FN void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
-{
-    aio_frame *f = (aio_frame *)a->u.p[0];
-    switch (a->cls->kind) {
-    case AIO__AWAIT_JOIN: aio__task_release((aio_task *)a->u.p[0]); break;
-    case AIO__AWAIT_CALL: aio__frame_drop(f, -ECANCELED); break;
-    case AIO__AWAIT_CALL_NEW:
-        if (!f) break;
-        aio__frame_drop(f, -ECANCELED);
-        aio__guard_free(t->waiter.future.loop, (struct aio__guard *)(void *)f - 1);
-        break;
-    default: break;
-    }
-}
 AIO_FN aio_future *aio__awaited_future(const aio_awaitable *a)
 {
     if (a->cls->kind == AIO__AWAIT_FUTURE) return (aio_future *)a->u.p[0];
@@ -1025,7 +1010,7 @@ AIO_FN bool aio__completed_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable call = aio__call_new(&AIO__CO(aio__completed_next), f);
     return aio__call_new_start(w, &call);
 }
-static const aio_await_class aio__completed_await = { aio__completed_start, "as_completed", AIO__AWAIT_OWN };
+static const aio_await_class aio__completed_await = { aio__completed_start, "as_completed", AIO__AWAIT_TASK_ONLY };
 AIO_FN AIO_NODISCARD aio_awaitable aio_completed_next(aio_completed *it)
 {
     return aio__sync_await(&aio__completed_await, it);
