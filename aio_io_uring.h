@@ -1403,6 +1403,7 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
 {
     const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
         IORING_FEAT_RW_CUR_POS | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_NATIVE_WORKERS;
+    if (l->forked) return -EPERM;
     if (l->backend_state) return -EALREADY;
     aio_result r = aio__loop_own(l);
     if (r < 0) return r;

@@ -1,0 +1,214 @@
+// A child forked inside a coroutine cannot use the loop, and cannot disturb its parent's (contract 8).
+#include "uring.h"
+#include <sys/mman.h>
+
+struct shared { aio_result results[32]; int n, timers; aio_result run, close; };
+static struct shared *shared;
+static pid_t parent;
+
+struct receiver { aio_frame aio; int fd; char buf[8]; };
+aio_async(receiver) {
+    aio_result n;
+    aio_await(n, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
+    return n;
+} aio_end
+struct forker {
+    aio_frame aio;
+    int fds[2], listener, file, virtual_clock;
+    char buf[64];
+    aio_result r;
+    aio_task *pending, *accepting;
+    struct statx stx;
+    struct io_uring_sqe sqe;
+    struct sockaddr_in to;
+    pid_t child;
+    aio_loop *loop;
+    aio_handle handle;
+    int status;
+};
+struct acceptor { aio_frame aio; int fd; };
+aio_async(acceptor) {
+    aio_result fd;
+    aio_await(fd, aio_accept(self->fd));
+    return fd;
+} aio_end
+static int nothing(void *arg) { (void)arg; return 0; }
+#define TRY(awaitable) \
+    aio_await(self->r, awaitable); \
+    shared->results[shared->n++] = self->r
+aio_async(forker) {
+    self->pending = aio_spawn(receiver, .fd = self->fds[0]);
+    self->accepting = aio_spawn(acceptor, .fd = self->listener);
+    if (self->virtual_clock) aio_await(aio_nop());
+    else aio_await(aio_sleep(AIO_MSEC));
+    aio_await(aio_sleep(0));
+    self->loop = aio_running_loop();
+    self->child = fork();
+    if (!self->child) {
+        TRY(aio_nop());
+        TRY(aio_recv(self->fds[0], self->buf, 8, 0));
+        TRY(aio_send(self->fds[1], "x", 1, 0));
+        TRY(aio_send_all(self->fds[1], "x", 1, 0));
+        TRY(aio_write_all(self->fds[1], "x", 1));
+        TRY(aio_pwrite_all(self->file, "x", 1, 0));
+        TRY(aio_pread(self->file, self->buf, 8, 0));
+        TRY(aio_read_some(self->file, self->buf, 8));
+        TRY(aio_openat(AT_FDCWD, "/dev/null", O_RDONLY, 0));
+        TRY(aio_statx(AT_FDCWD, "/", 0, 0, &self->stx));
+        TRY(aio_accept(self->listener));
+        TRY(aio_connect(self->file, (struct sockaddr *)&self->to, sizeof self->to));
+        TRY(aio_connect_tcp("127.0.0.1", 1));
+        TRY(aio_listen_tcp("127.0.0.1", 0));
+        TRY(aio_socket(AF_INET, SOCK_STREAM, 0));
+        TRY(aio_bind(self->file, (struct sockaddr *)&self->to, sizeof self->to));
+        TRY(aio_listen(self->file, 1));
+        TRY(aio_shutdown(self->fds[0], SHUT_RDWR));
+        TRY(aio_poll(self->fds[0], POLLIN));
+        TRY(aio_sync_file(self->file, 0));
+        io_uring_prep_nop(&self->sqe);
+        TRY(aio_uring_op(&self->sqe));
+        TRY(aio_close(self->file));
+        TRY(aio_close(self->fds[0]));               // something is in flight on it
+        shared->results[shared->n++] = aio_call_soon(self->loop, &self->handle, nothing, 0);
+        shared->results[shared->n++] = aio_uring_attach(self->loop, 0);
+        aio_task *t = aio_spawn_on(self->loop, receiver, .fd = self->fds[0]);
+        shared->results[shared->n++] = aio_task_result(t);
+        aio_detach(t);
+        aio_task_cancel(self->pending);
+        shared->timers = 1;
+        return 0;
+    }
+    while (waitpid(self->child, &self->status, WNOHANG) == 0) {
+        if (self->virtual_clock) aio_await(aio_nop());
+        else aio_await(aio_sleep(AIO_MSEC));
+    }
+    assert_int_equal(self->status, 0);
+    assert_false(aio_task_done(self->pending));         // the child's end has not ended them
+    assert_false(aio_task_done(self->accepting));
+    assert_int_equal(write(self->fds[1], "hello", 5), 5);
+    aio_await(self->r, aio_join(self->pending));
+    assert_result(self->r, 5);
+    self->file = tcp_client(port_of(self->listener));
+    aio_await(self->r, aio_join(self->accepting));
+    assert_true(self->r > 0);
+    close((int)self->r);
+    close(self->file);
+    return 0;
+} aio_end
+static void contract_8_a_forked_child_gets_eperm_everywhere(void **state)
+{
+    (void)state;
+    for (int clock = 0; clock < 2; clock++) {
+        int fds[2], listener = tcp_listener(4), file = temp_file("");
+        memset(shared, 0, sizeof *shared);
+        parent = getpid();
+        pair_of(fds);
+        struct aio_loop_options o = uring_options();
+        if (clock) o.clock = AIO_CLOCK_VIRTUAL;
+        uring_begin();
+        aio_result r = aio_run_with(&o, forker, .fds[0] = fds[0], .fds[1] = fds[1], .listener = listener,
+                                    .file = file, .virtual_clock = clock);
+        if (getpid() != parent) {       // the child comes out here
+            shared->run = r;
+            _exit(uring_reports ? 3 : 0);
+        }
+        uring_check(__FILE__, __LINE__);
+        assert_result(r, 0);
+        assert_int_equal(shared->n, 26);
+        for (int i = 0; i < shared->n; i++) {
+            if (shared->results[i] != -EPERM) print_error("call %d: %lld\n", i, (long long)shared->results[i]);
+            assert_result(shared->results[i], -EPERM);
+        }
+        assert_int_equal(shared->timers, 1);
+        assert_result(shared->run, -EPERM);
+        close(fds[0]), close(fds[1]), close(listener), close(file);
+    }
+}
+// The child may go on with a loop of its own once it is out of the parent's.
+MAKE(m_nop, void, aio_nop())
+struct fork_now { aio_frame aio; pid_t child; int status; };
+aio_async(fork_now) {
+    aio_try(aio_nop());
+    self->child = fork();
+    if (!self->child) return 0;
+    waitpid(self->child, &self->status, 0);
+    return WEXITSTATUS(self->status);
+} aio_end
+static void contract_8_a_forked_child_may_run_a_loop_of_its_own(void **state)
+{
+    (void)state;
+    parent = getpid();
+    uring_begin();
+    struct aio_loop_options o = uring_options();
+    aio_result r = aio_run_with(&o, fork_now);
+    if (getpid() != parent) {
+        if (r != -EPERM) _exit(50);
+        r = aio_run_with(&o, one, .make = m_nop);
+        _exit(r == 0 ? 42 : 51);
+    }
+    uring_check(__FILE__, __LINE__);
+    assert_result(r, 42);
+}
+// Forked between runs: the child cannot run or close the loop, the parent can.
+static void contract_8_a_loop_that_is_not_running(void **state)
+{
+    (void)state;
+    aio_loop l;
+    int status;
+    struct aio_loop_options o = uring_options();
+    uring_begin();
+    assert_result(aio_loop_init(&l, &o), 0);
+    assert_result(aio_uring_attach(&l, 0), 0);
+    pid_t child = fork();
+    if (!child) {
+        aio_task *t = aio_spawn_on(&l, one, .make = m_nop);
+        if (aio_loop_run_until_complete(&l, t) != -EPERM) _exit(1);
+        if (aio_loop_close(&l) != -EPERM) _exit(2);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    aio_task *t = aio_spawn_on(&l, one, .make = m_nop);
+    assert_result(aio_loop_run_until_complete(&l, t), 0);
+    aio_detach(t);
+    aio_loop_close(&l);
+    uring_check(__FILE__, __LINE__);
+}
+// A child that lives on does not keep the parent's ring, and so not what was in flight on it.
+struct outlived { aio_frame aio; int fd, port; pid_t child; aio_task *t; };
+aio_async(outlived) {
+    aio_try(self->fd, aio_listen_tcp("127.0.0.1", 0));
+    self->port = port_of(self->fd);
+    self->t = aio_spawn(acceptor, .fd = self->fd);
+    aio_await(aio_sleep(AIO_MSEC));
+    self->child = fork();
+    if (!self->child) {
+        close(self->fd);
+        usleep(300000);
+        _exit(0);
+    }
+    aio_await(aio_sleep(50 * AIO_MSEC));
+    shared->n = self->child;
+    aio_try(aio_close(self->fd));
+    assert_true(port_is_free(self->port));
+    aio_await(aio_join(self->t));
+    return 0;
+} aio_end
+static void hazard_20_a_living_child_holds_nothing_of_the_ring(void **state)
+{
+    (void)state;
+    assert_result(run(outlived), 0);
+    waitpid(shared->n, 0, 0);
+}
+
+int main(void)
+{
+    shared = (struct shared *)mmap(0, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(contract_8_a_forked_child_gets_eperm_everywhere),
+        cmocka_unit_test(contract_8_a_forked_child_may_run_a_loop_of_its_own),
+        cmocka_unit_test(contract_8_a_loop_that_is_not_running),
+        cmocka_unit_test(hazard_20_a_living_child_holds_nothing_of_the_ring),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
