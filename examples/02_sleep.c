@@ -1,6 +1,6 @@
 // 02_sleep - three tasks at the same time, and the same work one after another.
 //
-// Shows:  aio_spawn and aio_join (a task runs on its own), aio_call (a call runs here and now).
+// Shows:  aio_spawn (a task runs on its own) and aio_gather; aio_call (a call runs here and now).
 // Run:    cc -O2 -iquote . examples/02_sleep.c -o sleep3 && ./sleep3
 // Prints: One One One Two Two Two, in 1 second; One Two One Two One Two, in 3 seconds.
 #include "aio_loop.h"
@@ -16,24 +16,17 @@ aio_async(count) {
 struct together {
     aio_frame aio;
     aio_task *tasks[3];
-    aio_result error;
-    int i;              // lives across an await: in the frame, not a local
 };
 
 aio_async(together) {
-    aio_result r;
-    for (self->i = 0; self->i < 3; self->i++) self->tasks[self->i] = aio_spawn(count);
-    for (self->i = 0; self->i < 3; self->i++) {
-        aio_await(r, aio_join(self->tasks[self->i]));   // gives the handle up, whatever the result
-        if (r < 0) self->error = r;                     // the others are joined all the same
-    }
-    return self->error;
+    for (int i = 0; i < 3; i++) self->tasks[i] = aio_spawn(count);
+    aio_try(aio_gather(self->tasks, NULL, 3));
 } aio_end
 
 struct in_turn {
     aio_frame aio;
     struct count count; // the frame of the call
-    int i;
+    int i;              // lives across an await: in the frame, not a local
 };
 
 aio_async(in_turn) {

@@ -1,7 +1,7 @@
 // 10_scan - which TCP ports of a host answer?
 //
-// Shows:  many connections at once with a fixed number of workers; a limit in time for one operation,
-//         made of a timer and a cancel; outcomes in words.
+// Shows:  many connections at once with a fixed number of workers in a group; a limit in time for an
+//         operation (aio_wait_for); outcomes in words.
 // Run:    cc -O2 -iquote . examples/10_scan.c -o scan -luring && ./scan 127.0.0.1 1-1024
 // Prints: each open port; for up to 16 ports all outcomes; a summary. Scan only what is yours.
 #include "aio_io_uring.h"
@@ -14,74 +14,37 @@ struct scan_state {             // shared by all workers: one thread, so no lock
     aio_result *outcome;        // by port - first: 0 is open
 };
 
-struct probe {                  // one connection
-    aio_frame aio;
-    const char *host;
-    int port, fd;
-};
-
-aio_async(probe) {
-    aio_try(self->fd, aio_connect_tcp(self->host, self->port));
-    aio_await(aio_close(self->fd));
-    return 0;
-} aio_end
-
 struct worker {
     aio_frame aio;
     struct scan_state *scan;
     int port;
-    aio_task *probe;
-    aio_handle limit;
-    bool late;
     aio_result r;
 };
-
-static int too_late(void *arg)
-{
-    struct worker *self = (struct worker *)arg;
-    self->late = true;
-    aio_task_cancel(self->probe);
-    return 0;
-}
 
 aio_async(worker) {
     while (self->scan->next <= self->scan->last) {
         self->port = self->scan->next++;
-        self->late = false;
-        self->probe = aio_spawn(probe, .host = self->scan->host, .port = self->port);
-        self->r = aio_call_later(aio_running_loop(), &self->limit, 2 * AIO_SECOND, too_late, self);
-        if (self->r < 0) {
-            aio_detach(self->probe);
-            return self->r;
-        }
-        // Not aio_join: the handle must stay valid until the timer is gone.
-        aio_await(self->r, aio_future_wait(aio_task_future(self->probe)));
-        aio_handle_cancel(&self->limit);
-        aio_detach(self->probe);
-        if (self->r == -ECANCELED && !self->late) return self->r;      // we were cancelled
-        self->scan->outcome[self->port - self->scan->first] = self->late ? -ETIMEDOUT : self->r;
+        aio_await(self->r, aio_wait_for(2 * AIO_SECOND,
+                                        aio_connect_tcp(self->scan->host, self->port)));
+        if (self->r == -ECANCELED) return self->r;
+        if (self->r >= 0) aio_await(self->r, aio_close((int)self->r));
+        self->scan->outcome[self->port - self->scan->first] = self->r;
     }
 } aio_end
 
 struct scan {
     aio_frame aio;
     struct scan_state *scan;
-    aio_task *workers[WORKERS];
-    int n, i;
-    aio_result error;
+    aio_group group;            // its tasks cannot outlive this frame
 };
 
 aio_async(scan) {
     aio_result r;
-    while (self->n < WORKERS && self->n <= self->scan->last - self->scan->first)
-        self->workers[self->n++] = aio_spawn(worker, .scan = self->scan);
-    for (self->i = 0; self->i < self->n; self->i++) {
-        aio_await(r, aio_join(self->workers[self->i]));
-        if (r >= 0 || self->error < 0) continue;
-        self->error = r;
-        for (int k = self->i + 1; k < self->n; k++) aio_task_cancel(self->workers[k]);
-    }
-    return self->error;
+    if ((r = aio_group_enter(&self->group)) < 0) return r;
+    for (int i = 0; i < WORKERS && i <= self->scan->last - self->scan->first; i++)
+        (void)aio_group_spawn(&self->group, worker, .scan = self->scan);
+    aio_await(r, aio_group_exit(&self->group, 0));
+    return r;
 } aio_end
 
 static void scan_report(const struct scan_state *s)
