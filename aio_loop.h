@@ -822,6 +822,30 @@ AIO_FN bool aio__end_start(aio_waiter *w, const aio_awaitable *a)
     return false;
 }
 static const aio_await_class aio__end_await = { aio__end_start, "end", AIO__AWAIT_OWN };
+// What never begins takes the turns in which asyncio makes its task, cancels it and sees its end.
+AIO_FN void aio__unbegun_run(aio_node *n)
+{
+    aio_waiter *w = AIO__CONTAINER(n, aio_waiter, node);
+    if (!n->u.timer.seq--) {
+        aio_complete(w, 0);
+        return;
+    }
+    w->future.loop->slots++;            // the one that was just given back
+    aio__node_queue(w->future.loop, n);
+}
+static const aio_wait_class aio__unbegun_wait = { "limit of 0", AIO__WAIT_OWN,
+    aio__shield_queued_cancel, 0, 0, aio__unbegun_run, 0, 0 };
+AIO_FN bool aio__unbegun_start(aio_waiter *w, const aio_awaitable *a)
+{
+    (void)a;
+    aio_result r = aio__reserve(w->future.loop);
+    if (r < 0) return aio__done_with(w, r);
+    w->node.u.timer.seq = 1;
+    aio_waiter_begin(w, &aio__unbegun_wait);
+    aio__node_queue(w->future.loop, &w->node);
+    return false;
+}
+static const aio_await_class aio__unbegun_await = { aio__unbegun_start, "limit of 0", AIO__AWAIT_OWN };
 aio_async(aio__wait_for) {
     if (self->ns > 0) {                                                 // WF-1
         self->r = aio_timeout_enter(&self->scope, self->ns);
@@ -832,7 +856,7 @@ aio_async(aio__wait_for) {
     self->future = aio__awaited_future(&self->inner);                   // WF-4
     if (!self->future) {
         aio__awaitable_drop(AIO__TASK, &self->inner);
-        for (self->turns = 0; self->turns < 3; self->turns++) aio_try(aio_next_turn());
+        aio_try(aio__sync_await(&aio__unbegun_await, 0));
         return -ETIMEDOUT;
     }
     if (!aio_future_done(self->future)) {
