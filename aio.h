@@ -1,6 +1,15 @@
 // aio.h - stackless coroutines, futures, tasks and cancellation for C11 and C++17, with asyncio's semantics.
 // SPDX-License-Identifier: MIT
-//
+#ifndef AIO_LANGUAGE_H
+#define AIO_LANGUAGE_H
+// gcc hides warnings in system headers, and every installed header is one: a lost local would pass.
+// This line marker (it gives the number of the next line) says that this is none; the pragma keeps
+// -Wpedantic quiet about the marker's form.
+#if defined __GNUC__ && !defined __clang__
+#  pragma GCC system_header
+# 11 __FILE__
+#endif
+
 // The language layer: no system call, no libc beyond memcpy and memset; also for a microcontroller.
 // Time is in aio_loop.h, the world (io_uring) in aio_io_uring.h. Most programs include only the last.
 //
@@ -53,16 +62,6 @@
 //
 // This header and POSIX's <aio.h> differ only by path: write "aio.h" with the header beside the
 // source, or -iquote, or install it and write <aio/aio.h>; never -I the folder that holds it.
-#ifndef AIO_LANGUAGE_H
-#define AIO_LANGUAGE_H
-
-// gcc hides warnings in system headers, and every installed header is one: a lost local would pass.
-// This line marker (it gives the number of the next line) says that this is none; the pragma keeps
-// -Wpedantic quiet about the marker's form.
-#if defined __GNUC__ && !defined __clang__
-#  pragma GCC system_header
-# 64 __FILE__
-#endif
 
 // ------------------------------------------------------------------------------------- >>config
 #define AIO_VERSION_MAJOR 0
