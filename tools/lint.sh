@@ -6,27 +6,31 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# != 0 ] || { echo "usage: make lint-file FILES=\"a.c b.c\"" >&2; exit 2; }
 common="-DAIO_LINT -iquote $root -iquote $root/tests -pthread -c -o /dev/null"
 # The warnings are errors inside coroutines by the headers' own pragmas. gcc finds them at -O2 only.
-used=0 bad=0
+used=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+limit=$(nproc 2>/dev/null || echo 2)
+lint_one() {    # number, name, compiler and options, file
+    local out=$work/$1.out bad=$work/$1.bad name=$2
+    shift 2
+    "$@" "$file" >"$out" 2>&1 || { echo "$name: $file"; head -n 60 "$out"; } >"$bad"
+}
+n=0
 check() {       # name, compiler and options; the file comes last
-    local name=$1 file out
+    local name=$1 file
     shift
+    used=1
     for file in "${files[@]}"; do
-        if ! out=$("$@" "$file" 2>&1); then
-            bad=1
-            printf '%s: %s\n%s\n' "$name" "$file" "$out" | head -n 60
-        fi
+        while [ "$(jobs -rp | wc -l)" -ge "$limit" ]; do wait -n; done
+        n=$((n + 1))
+        lint_one "$n" "$name" "$@" &
     done
 }
 files=("$@")
 # shellcheck disable=SC2086
-if command -v "${GCC:-gcc}" >/dev/null 2>&1; then
-    used=1
-    check gcc "${GCC:-gcc}" $CPPFLAGS $common -O2
-fi
+command -v "${GCC:-gcc}" >/dev/null 2>&1 && check gcc "${GCC:-gcc}" $CPPFLAGS $common -O2
 # shellcheck disable=SC2086
-if command -v "${CLANG:-clang}" >/dev/null 2>&1; then
-    used=1
-    check clang "${CLANG:-clang}" $CPPFLAGS $common
-fi
+command -v "${CLANG:-clang}" >/dev/null 2>&1 && check clang "${CLANG:-clang}" $CPPFLAGS $common
 [ $used = 1 ] || { echo "lint needs gcc or clang" >&2; exit 2; }
-exit $bad
+wait
+! cat "$work"/*.bad 2>/dev/null
