@@ -195,6 +195,11 @@ static void C_6_self_cancel_waits_for_a_suspension(void **state)
     assert_trace("child d child:s-125 d:k-125 ");
     aio_detach(child);
     aio_detach(t);
+    child = core_spawn(body, .name = "child", .script = "s*", .result = 7);     // it refuses: C-5
+    t = core_spawn(body, .name = "e", .script = "!jn", .t = child);
+    core_settle();
+    assert_trace("child e child:s-125 e:j7 e:n0 ");
+    aio_detach(t);
 }
 
 static void C_7_a_cancel_is_owed_when_the_body_ends(void **state)
@@ -622,6 +627,7 @@ static void cancel_a_cycle(int tail, int round, int victim, bool keep)
         } else {
             assert_true(aio_task_cancelled(t[i]));
         }
+        assert_result(t[i]->waiter.future.refs, 1);     // the joins gave theirs up
         aio_detach(t[i]);
     }
     assert_result(core.loop.executor.live, 0);

@@ -148,6 +148,16 @@ static void RN_4_K_1_a_stubborn_task_that_waits_for_ever(void **state)
     core_forget_reports();
 }
 
+static void RN_4_on_the_real_clock_it_is_cancelled_again(void **state)
+{
+    (void)state;
+    options.clock = AIO_CLOCK_MONOTONIC;
+    options.shutdown_ns = 5 * AIO_MSEC;
+    assert_result(run(leaves, .what = 5, .result = 3), 3);
+    assert_trace("c1 c1 e1 ");
+    assert_reports("task was cancelled and does not end; it was cancelled last: OK: worker\n");
+}
+
 // Stop, in main and while it shuts down.
 struct stops { aio_frame aio; bool dying; };
 aio_async(stops) {
@@ -344,6 +354,7 @@ int main(void)
         fresh(RN_4_spawned_by_the_dying),
         fresh(RN_4_a_stubborn_task_is_named),
         fresh(RN_4_K_1_a_stubborn_task_that_waits_for_ever),
+        fresh(RN_4_on_the_real_clock_it_is_cancelled_again),
         fresh(RN_3_L_9_stop_inside_a_run),
         fresh(K_1_RN_2_a_deadlock_is_told_and_main_cleans_up),
         fresh(T_11_K_1_a_cycle_ends_at_shutdown),

@@ -672,6 +672,7 @@ static void T_1_spawns_at_every_failing_allocation(void **state)
             refused = core_run(t);
             assert_true(refused >= 0 || refused == -ENOMEM);
             aio_detach(t);
+            assert_result(core.loop.executor.slots, 0);
         }
         assert_result(aio_loop_close(&core.loop), 0);
         assert_result(core.memory.blocks, 0);
