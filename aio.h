@@ -425,6 +425,7 @@ struct aio_executor {
     char *slab, *slab_end;
     size_t slab_bytes;
     struct aio__chunk *chunks;
+    const struct aio__observer *observer;   // null: nobody watches the steps
     struct aio__watched *to_cancel;       // what a cancel that goes on has still to reach
     struct aio_executor_options options;
 };
@@ -794,13 +795,14 @@ enum {                          // aio_future.flags
     AIO__MARK = 1u << 9,        // seen on a walk
     AIO__CANCEL_ASKED = 1u << 10,   // an operation was asked to end and will end by itself
     AIO__NOTED = 1u << 11,      // a cancel that a wait tells at its end
+    AIO__FORGIVEN = 1u << 12,   // its error is not told if nobody looks (G-3)
     AIO__CLASS_SHIFT = 16,
 };
 enum { AIO__SITE_START, AIO__SITE_AWAIT, AIO__SITE_YIELD, AIO__SITE_LEAVING, AIO__SITE_OVER, AIO__SITE_GUARD };
 enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR };
 enum {                          // aio_wait_class.kind
     AIO__WAIT_OWN, AIO__WAIT_READY, AIO__WAIT_FUTURE, AIO__WAIT_TASK, AIO__WAIT_JOIN,
-    AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING,
+    AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING, AIO__WAIT_THREAD_START,
 };
 enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
@@ -825,6 +827,11 @@ struct aio__watched {
 };
 // In timer.index: 0 idle; place in the heap + 1; this | place in the ready ring.
 #define AIO__QUEUED 0x80000000u
+struct aio__observer {
+    void (*turn)(aio_executor *x, uint32_t end);            // it begins; its entries end at `end`
+    void (*before)(aio_executor *x, uintptr_t entry);
+    void (*after)(aio_executor *x, uintptr_t entry);
+};
 struct aio__chunk { struct aio__chunk *next, *prev; };      // before each piece from the allocator
 AIO_COLD void aio__too_narrow(aio_task *t);
 
@@ -1499,6 +1506,22 @@ AIO_INLINE void aio__complete_as(aio_waiter *w, aio_result r, const aio_wait_cla
     }
 }
 AIO_INLINE void aio_complete(aio_waiter *w, aio_result r) { aio__complete_as(w, r, &aio__ready); }
+// What was done stands, whatever was cancelled meanwhile (contract 3).
+AIO_FN aio_result aio__settled_resume(aio_waiter *w, bool must_cancel)
+{
+    (void)must_cancel;
+    return w->future.result;
+}
+static const aio_wait_class aio__settled = { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, 0 };
+// The end of a wait that could not be cancelled at once: a cancel that came too late is owed.
+AIO_INLINE void aio__settle(aio_waiter *w, aio_result r, const aio_wait_class *cls)
+{
+    if (AIO__UNLIKELY(w->future.flags & AIO__CANCEL_ASKED)) {
+        w->future.flags &= ~(uint32_t)AIO__CANCEL_ASKED;
+        if (r != -ECANCELED) w->future.flags |= AIO__MUST_CANCEL;
+    }
+    aio__complete_as(w, r, cls);
+}
 AIO_INLINE void aio_wake(aio_waiter *w, const aio_wait_class *cls)
 {
     w->future.flags |= AIO__RESUME;
@@ -1771,7 +1794,7 @@ AIO_COLD void aio__task_unseen(aio_executor *x, aio_task *t, bool detached)
     aio_result r = t->waiter.future.result;
     if (r >= 0) {
         if (!detached) aio__frame_drop((aio_frame *)(void *)(t + 1), r);
-    } else if (r != -ECANCELED) {
+    } else if (r != -ECANCELED && !(t->waiter.future.flags & AIO__FORGIVEN)) {
         const aio_frame *f = (const aio_frame *)(const void *)(t + 1);
         aio__report(x, "task error was never retrieved", r, &t->waiter.future, f->site);
     }
@@ -2445,16 +2468,18 @@ AIO_FN aio_result aio__gather_end(struct aio__many *m, aio_result r)
 {
     aio_executor *x = m->owner->future.loop;
     for (uint32_t i = 0; i < m->n; i++) {
-        aio_task *t = m->tasks[i];
-        bool done = t->waiter.future.flags & AIO__DONE;
-        if (m->results) m->results[i] = done ? t->waiter.future.result : -EINPROGRESS;
+        aio_future *f = &m->tasks[i]->waiter.future;
+        bool done = f->flags & AIO__DONE;
+        if (m->results) m->results[i] = done ? f->result : -EINPROGRESS;
+        if (!done) f->flags |= AIO__FORGIVEN;           // G-3
+        else if (m->results || f->result < 0) aio__saw(f);
     }
     aio__many_leave(x, m);
     for (uint32_t i = 0; i < m->n; i++) {
         aio_task *t = m->tasks[i];
-        if (t->waiter.future.flags & AIO__DONE) m->tasks[i] = 0;
-        if (!m->tasks[i]) aio__task_release(t);
-        else aio__saw(&t->waiter.future);               // G-3
+        if (!(t->waiter.future.flags & AIO__DONE)) continue;
+        m->tasks[i] = 0;
+        aio__task_release(t);
     }
     aio__free(x, m, m->block_class);
     return r;
@@ -2462,7 +2487,6 @@ AIO_FN aio_result aio__gather_end(struct aio__many *m, aio_result r)
 // One of them has ended. AIO_PENDING while the gather goes on.
 AIO_FN aio_result aio__gather_count(struct aio__many *m, aio_future *f)
 {
-    if (m->results || f->result < 0) aio__saw(f);
     m->pending--;
     if (m->mode != AIO__KEEP_ERRORS && f->result < 0) return aio__gather_end(m, f->result);    // G-3, G-4
     if (m->pending) return AIO_PENDING;
@@ -2937,6 +2961,11 @@ AIO_FN bool aio__sync_leave(aio_waiter *w, aio_node **list)
     aio__sync_wake(w, AIO__GONE);
     return true;
 }
+// The waiter is destroyed (its loop was closed): the object may outlive it.
+AIO_FN void aio__sync_forget(aio_waiter *w, aio_node **list)
+{
+    if (!aio__sync_state(w)) aio__ring_remove(list, &w->node);
+}
 // Was this step woken by a cancel, or cancelled after its wake?
 AIO_INLINE bool aio__sync_cancelled(const aio_waiter *w, bool must_cancel)
 {
@@ -2982,7 +3011,9 @@ AIO_FN aio_result aio__lock_woken(aio_waiter *w, bool must_cancel)
 {
     return aio__lock_resume((aio_lock *)aio__sync_object(w), w, must_cancel) ? 0 : -ECANCELED;
 }
-static const aio_wait_class aio__lock_wait = { "lock", AIO__WAIT_OWN, aio__lock_cancel, aio__lock_woken, 0, 0, 0, 0 };
+AIO_FN void aio__lock_dispose(aio_waiter *w) { (void)aio__lock_woken(w, true); }
+static const aio_wait_class aio__lock_wait =
+    { "lock", AIO__WAIT_OWN, aio__lock_cancel, aio__lock_woken, 0, 0, 0, aio__lock_dispose };
 AIO_FN bool aio__lock_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_lock *k = (aio_lock *)a->u.p[0];
@@ -3007,8 +3038,9 @@ AIO_FN aio_result aio__event_woken(aio_waiter *w, bool must_cancel)
 {
     return aio__sync_cancelled(w, must_cancel) ? -ECANCELED : 0;    // EV-1, EV-2
 }
+AIO_FN void aio__event_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_event *)aio__sync_object(w))->waiters); }
 static const aio_wait_class aio__event_wait_class =
-    { "event", AIO__WAIT_OWN, aio__event_cancel, aio__event_woken, 0, 0, 0, 0 };
+    { "event", AIO__WAIT_OWN, aio__event_cancel, aio__event_woken, 0, 0, 0, aio__event_dispose };
 AIO_FN bool aio__event_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_event *e = (aio_event *)a->u.p[0];
@@ -3051,8 +3083,12 @@ AIO_FN bool aio__relock_cancel(aio_waiter *w)
     return aio__lock_wait_cancel(((aio_condition *)aio__sync_object(w))->lock, w);
 }
 AIO_FN aio_result aio__relock_woken(aio_waiter *w, bool must_cancel);
-static const aio_wait_class aio__relock_wait =
-    { "lock of a condition", AIO__WAIT_OWN, aio__relock_cancel, aio__relock_woken, 0, 0, 0, 0 };
+AIO_FN void aio__relock_dispose(aio_waiter *w)
+{
+    (void)aio__lock_resume(((aio_condition *)aio__sync_object(w))->lock, w, true);
+}
+static const aio_wait_class aio__relock_wait = { "lock of a condition", AIO__WAIT_OWN,
+    aio__relock_cancel, aio__relock_woken, 0, 0, 0, aio__relock_dispose };
 AIO_FN aio_result aio__relock(aio_condition *c, aio_waiter *w)
 {
     if (aio__lock_try(c->lock)) return aio__condition_end(c, w);
@@ -3076,8 +3112,12 @@ AIO_FN aio_result aio__condition_woken(aio_waiter *w, bool must_cancel)
     if (aio__sync_cancelled(w, must_cancel)) aio__condition_note(w);
     return aio__relock(c, w);
 }
-static const aio_wait_class aio__condition_wait_class =
-    { "condition", AIO__WAIT_OWN, aio__condition_cancel, aio__condition_woken, 0, 0, 0, 0 };
+AIO_FN void aio__condition_dispose(aio_waiter *w)
+{
+    aio__sync_forget(w, &((aio_condition *)aio__sync_object(w))->waiters);
+}
+static const aio_wait_class aio__condition_wait_class = { "condition", AIO__WAIT_OWN,
+    aio__condition_cancel, aio__condition_woken, 0, 0, 0, aio__condition_dispose };
 AIO_FN bool aio__condition_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_condition *c = (aio_condition *)a->u.p[0];
@@ -3129,8 +3169,13 @@ AIO_FN aio_result aio__semaphore_woken(aio_waiter *w, bool must_cancel)
     while (s->value && aio__semaphore_wake(s)) {}
     return cancelled ? -ECANCELED : 0;
 }
-static const aio_wait_class aio__semaphore_wait =
-    { "semaphore", AIO__WAIT_OWN, aio__semaphore_cancel, aio__semaphore_woken, 0, 0, 0, 0 };
+AIO_FN void aio__semaphore_dispose(aio_waiter *w)
+{
+    if (aio__sync_state(w)) (void)aio__semaphore_woken(w, true);
+    else aio__sync_forget(w, &((aio_semaphore *)aio__sync_object(w))->waiters);
+}
+static const aio_wait_class aio__semaphore_wait = { "semaphore", AIO__WAIT_OWN,
+    aio__semaphore_cancel, aio__semaphore_woken, 0, 0, 0, aio__semaphore_dispose };
 AIO_FN bool aio_semaphore_locked(const aio_semaphore *s) { return !s->value || s->waiters || s->woken; }   // SM-1
 AIO_FN bool aio__semaphore_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -3304,10 +3349,12 @@ AIO_FN aio_result aio__getter_woken(aio_waiter *w, bool must_cancel)
     if (q->count && !(aio__sync_state(w) & AIO__GONE)) aio__queue_wake(&q->getters);
     return -ECANCELED;
 }
+AIO_FN void aio__putter_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_queue *)aio__sync_object(w))->putters); }
+AIO_FN void aio__getter_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_queue *)aio__sync_object(w))->getters); }
 static const aio_wait_class aio__putter_wait =
-    { "queue put", AIO__WAIT_OWN, aio__putter_cancel, aio__putter_woken, 0, 0, 0, 0 };
+    { "queue put", AIO__WAIT_OWN, aio__putter_cancel, aio__putter_woken, 0, 0, 0, aio__putter_dispose };
 static const aio_wait_class aio__getter_wait =
-    { "queue get", AIO__WAIT_OWN, aio__getter_cancel, aio__getter_woken, 0, 0, 0, 0 };
+    { "queue get", AIO__WAIT_OWN, aio__getter_cancel, aio__getter_woken, 0, 0, 0, aio__getter_dispose };
 // While it waits, the waiter's result is the item's address. Q-2: a wake is a hint.
 AIO_FN aio_result aio__queue_put_now(aio_queue *q, aio_waiter *w)
 {
@@ -3396,19 +3443,30 @@ AIO_FN bool aio__gen_resume(aio_waiter *w, aio_frame *f, aio_result r)
     w->future.result = r;
     return aio__run_child(AIO__TASK_OF(w), f, co);
 }
+AIO_FN void aio__gen_push(aio_frame *f, aio_task *t)    // the trampoline goes on with it
+{
+    f->parent = t->leaf;
+    t->leaf = f;
+    t->waiter.future.flags |= AIO__AGAIN;
+}
 AIO_FN aio_result aio__generator_exit(aio_scope *s, aio_task *t, aio_result r)
 {
     struct aio__generator *g = AIO__CONTAINER(s, struct aio__generator, scope);
     aio_frame *f = g->frame;
     if (aio__at_yield(f) && !g->closing) {
         g->closing = true;
-        f->parent = t->leaf;
-        t->leaf = f;
         t->waiter.future.result = -ESHUTDOWN;
-        t->waiter.future.flags |= AIO__AGAIN;
+        aio__gen_push(f, t);
         return AIO_PENDING;
     }
     if (f->site->kind == AIO__SITE_START || aio__at_yield(f)) aio__frame_drop(f, -ECANCELED);
+    aio_scope *open = aio__scope_of(t, f);
+    if (aio__at_yield(f) && open) {             // it yields again: its own scopes still end
+        f->site = &f->site->body->coroutine->leaving;
+        open->result = -ESHUTDOWN;
+        aio__gen_push(f, t);
+        return AIO_PENDING;
+    }
     aio__gen_over(f);
     aio_scope_leave(s, t);
     aio__free(t->waiter.future.loop, g, aio__class_of(sizeof *g));
@@ -3554,19 +3612,13 @@ AIO_FN aio_result aio_op_result(aio_op *op)
     aio__op_close(op, true);
     return r;
 }
-// What an operation did stands, also seen through an op: a cancel that came too late is owed (contract 3).
+// What an operation did stands, also seen through an op.
 AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
 {
-    aio_waiter *w = AIO__CONTAINER(n, aio_waiter, node);
     aio_op *op = (aio_op *)(void *)f;
-    aio_result r = f->result;
-    if (w->future.flags & AIO__CANCEL_ASKED) {
-        w->future.flags &= ~(uint32_t)AIO__CANCEL_ASKED;
-        if (r != -ECANCELED) w->future.flags |= AIO__MUST_CANCEL;
-    }
     const aio_wait_class *cls = op->waiter.node.cls;
     aio__op_close(op, true);
-    aio__complete_as(w, r, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
+    aio__settle(AIO__CONTAINER(n, aio_waiter, node), f->result, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
 }
 AIO_FN bool aio__op_wait_cancel(aio_waiter *w)
 {
@@ -3696,6 +3748,19 @@ AIO_SLOW uint32_t aio__fetch_ahead(const aio_executor *x, uint32_t head)
     }
     return head + AIO__AHEAD;
 }
+AIO_SLOW uint32_t aio__run_observed(aio_executor *x, uint32_t end)
+{
+    const struct aio__observer *o = x->observer;
+    uint32_t ran = 0;
+    o->turn(x, end);
+    while ((int32_t)(end - x->head) > 0) {
+        uintptr_t entry = x->ring[x->head++ & x->mask];
+        o->before(x, entry);
+        ran += aio__run_entry(x, entry);
+        o->after(x, entry);
+    }
+    return ran;
+}
 AIO_HOT uint32_t aio_executor_turn(aio_executor *x)
 {
     aio_executor *outer = aio__running_executor;
@@ -3705,6 +3770,10 @@ AIO_HOT uint32_t aio_executor_turn(aio_executor *x)
     aio__running_executor = x;
     x->stack_floor = (char *)__builtin_frame_address(0) - AIO_CALL_STACK;
     x->running++;
+    if (AIO__UNLIKELY(x->observer != 0)) {
+        ran = aio__run_observed(x, end);
+        head = x->head;
+    }
     while ((int32_t)(end - head) > 0) {
         uint32_t stop = AIO__UNLIKELY(end - head > AIO__MANY) ? aio__fetch_ahead(x, head) : end;
         while ((int32_t)(stop - head) > 0) {

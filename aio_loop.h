@@ -15,7 +15,7 @@
 //     int main(void) { return aio_run(say) < 0; }
 //
 // INDEX
-//   run          aio_run aio_run_with
+//   run          aio_run aio_run_with aio_runner_init aio_runner_run aio_runner_loop aio_runner_close
 //   loop         aio_loop_init aio_loop_run_until_complete aio_loop_run_forever aio_loop_stop
 //                aio_loop_is_running aio_loop_is_closed aio_loop_close aio_running_loop
 //   time         AIO_USEC AIO_MSEC AIO_SECOND AIO_FOREVER aio_loop_time aio_sleep aio_sleep_until
@@ -23,7 +23,10 @@
 //                aio_timeout_exit aio_wait_for aio_wait_timeout
 //                aio_completed_init aio_completed_next aio_completed_close
 //   callbacks    aio_call_soon aio_call_later aio_call_at aio_call_soon_threadsafe aio_handle_cancel
-//   looking in   aio_loop_turn aio_loop_dump aio_task_dump aio_strerror
+//   threads      aio_to_thread aio_to_thread_owned aio_spawn_threadsafe aio_thread_future_wait
+//                aio_thread_future_cancel aio_thread_future_done aio_thread_future_result
+//                aio_thread_future_release
+//   looking in   aio_loop_turn aio_loop_hash aio_loop_dump aio_task_dump aio_strerror
 //   backend      aio_backend (for headers like aio_io_uring.h)
 //
 // RULES
@@ -44,7 +47,7 @@
 #include "aio.h"
 #include <poll.h>       // ppoll
 #include <pthread.h>    // the inbox's lock, the owner
-#include <signal.h>     // SIGPIPE
+#include <signal.h>     // SIGPIPE, SIGINT
 #include <stdio.h>      // dumps
 #include <stdlib.h>     // the default allocator
 #include <string.h>
@@ -52,6 +55,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #  include <sys/eventfd.h>
+#  include <sys/syscall.h>     // gettid
 #endif
 #ifdef __has_include
 #  if __has_include(<sys/single_threaded.h>)
@@ -80,6 +84,14 @@ enum aio_clock {
     AIO_CLOCK_VIRTUAL,              // from 0; jumps to the next timer when nothing can run
 };
 
+// One step or callback, for those who watch.
+struct aio_step {
+    uint64_t turn;
+    int64_t time;                   // of the virtual clock
+    const aio_task *task;           // null: a callback
+    const aio_site *site;           // where the task goes on
+};
+
 // Zero is the default of every field.
 struct aio_loop_options {
     enum aio_clock clock;
@@ -89,6 +101,15 @@ struct aio_loop_options {
     void (*on_error)(aio_loop *loop, const struct aio_report *report, void *context);
     void *context;
     struct aio_allocator allocator; // default: aligned_alloc and free
+    unsigned threads;               // most threads for aio_to_thread: processors + 4, at most 32
+    // For simulations. A seed shuffles the ready tasks of each turn; AIO_SEED in the environment does too.
+    uint64_t seed;
+    uint64_t turns_max;             // at one moment of time: more gives -ELOOP
+    int64_t end_ns;                 // of the virtual clock: beyond it a run gives -ETIMEDOUT
+    void (*on_step)(aio_loop *loop, const struct aio_step *step, void *context);
+    // For debugging. AIO_DEBUG=1 in the environment does the same.
+    bool debug;
+    int64_t slow_step_ns;           // a step that takes longer is reported; 100 ms if debug
 };
 
 typedef struct aio_handle aio_handle;
@@ -121,6 +142,9 @@ typedef struct aio_completed {
     uint32_t block_class;
     aio_queue ended;            // indexes; -1: the time is over
 } aio_completed;
+
+// A task on a loop of another thread, seen from outside. Reference-counted; outlives the loop.
+typedef struct aio_thread_future aio_thread_future;
 
 // What waits for the outside world. Called by the owner thread, but for wake.
 struct aio_backend {
@@ -160,12 +184,22 @@ struct aio_loop {
     struct aio__inbox *inbox;       // the owner's way to `mailbox`; null: closed
     struct aio__inbox mailbox;
     aio_loop *next, *prev;          // loops of this process; under aio__loops.lock
+    struct aio__pool *pool;         // threads for jobs, once there was one
+    aio_thread_future *thread_futures;
+    aio_task *main;                 // what SIGINT cancels
+    uint64_t seed, first_seed, hash, instant_turns;
+    int64_t instant, step_began, slow_step_ns;
+    const aio_site *step_site;
+    bool interrupted, debug, limited;
     bool is_virtual, stopping, closed, forked, owned;
     uint32_t runs;                  // depth of runs
     pthread_t owner;
     pid_t pid;
     struct aio_loop_options options;
 };
+
+// Several runs on one loop.
+typedef struct aio_runner { aio_loop loop; } aio_runner;
 
 // ---------------------------------------------------------------------------------------- >>api
 
@@ -180,6 +214,15 @@ struct aio_loop {
 
 // aio_run_with(&(struct aio_loop_options){ … }, name, …): the same, with options.
 #define aio_run_with(options, ...) AIO__RUN(__COUNTER__, options, __VA_ARGS__, )
+
+// Prepares a runner. Result: as aio_run's for the loop.
+AIO_FN aio_result aio_runner_init(aio_runner *runner, const struct aio_loop_options *options);
+// aio_runner_run(&runner, name, …): runs a coroutine to its end on the runner's loop; SIGINT cancels it:
+// the result is then -EINTR, and a second SIGINT ends the process.
+#define aio_runner_run(runner, ...) AIO__RUNNER_RUN(__COUNTER__, runner, __VA_ARGS__, )
+AIO_FN aio_loop *aio_runner_loop(aio_runner *runner);
+// Cancels what is left, waits for it, closes the loop. Twice is harmless. Result: 0, -EBUSY.
+AIO_FN aio_result aio_runner_close(aio_runner *runner);
 
 // --- loop
 
@@ -277,10 +320,36 @@ AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *loop, aio_handle *handle, i
 // Forgets a callback. Harmless when it has run, runs now, or was cancelled. Owner thread.
 AIO_FN void aio_handle_cancel(aio_handle *handle);
 
+// --- threads
+
+// Awaitable: runs fn(arg) on a thread of the loop's pool. fn returns int or aio_result: the result. A
+// job that has not started is dropped by a cancel; one that runs is waited for, and its result stands.
+// Errors: -ENOMEM, -EAGAIN (no thread). Lifetime: arg until the await ends.
+#define aio_to_thread(fn, arg) AIO__TO_THREAD(fn, arg, 0)
+// The same, but the job owns arg: a cancel returns at once, free_arg(arg) is called on the loop when the
+// job has ended (or was dropped).
+#define aio_to_thread_owned(fn, arg, free_arg) AIO__TO_THREAD(fn, arg, free_arg)
+
+// aio_spawn_threadsafe(loop, name, .argument = value, …): from any thread. Result: a handle, never null,
+// to be released. What cannot be spawned has ended with -ENOMEM, -EBADFD, -EPERM.
+#define aio_spawn_threadsafe(loop, ...) AIO__SPAWN_THREADSAFE(__COUNTER__, loop, __VA_ARGS__, )
+// Any thread but the loop's (-EDEADLK there). Waits at most ns; AIO_FOREVER: without limit. Result: the
+// task's; -ETIMEDOUT; -EBADFD: the loop was closed first.
+AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns);
+// Any thread. Asks the task to end; false: it has ended.
+AIO_FN bool aio_thread_future_cancel(aio_thread_future *f);
+AIO_FN bool aio_thread_future_done(aio_thread_future *f);
+AIO_FN aio_result aio_thread_future_result(aio_thread_future *f);   // -EINPROGRESS: not yet
+AIO_FN void aio_thread_future_release(aio_thread_future *f);
+
 // --- looking in
 
 // Turns so far in which a callback or a step ran.
 AIO_FN uint64_t aio_loop_turn(const aio_loop *loop);
+
+// A hash of all steps so far (turn, virtual time, task): with the virtual clock the same program and
+// seed give the same one.
+AIO_FN uint64_t aio_loop_hash(const aio_loop *loop);
 
 // Prints the await tree: each task, where it stands (innermost first), what it waits for.
 AIO_FN void aio_loop_dump(aio_loop *loop, FILE *out);
@@ -292,18 +361,21 @@ AIO_FN const char *aio_strerror(aio_result r);
 // ----------------------------------------------------------------------------------- >>internal
 #define AIO__LOOP_OF(executor) ((aio_loop *)(void *)(executor))
 
-struct aio__run { aio_loop loop; };
 
 #ifdef AIO_STRICT
 #  define AIO__RUN(n, options, name, ...) \
        aio__run_from(options, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
+#  define AIO__RUNNER_RUN(n, runner, ...) aio__runner_run(runner, \
+       AIO__SPAWN(n, aio__task_begin, &(runner)->loop.executor, __VA_ARGS__))
 #else
 #  define AIO__RUN(n, options, ...) AIO__RUN_(n, options, __VA_ARGS__)
 #  define AIO__RUN_(n, options, ...) __extension__({ \
-       struct aio__run AIO__V(run_, n); \
-       aio_result AIO__V(begun_, n) = aio__run_begin(&AIO__V(run_, n), options); \
+       aio_runner AIO__V(run_, n); \
+       aio_result AIO__V(begun_, n) = aio_runner_init(&AIO__V(run_, n), options); \
        aio__run_end(&AIO__V(run_, n), AIO__V(begun_, n), AIO__SPAWN(n, aio__task_begin, \
            &AIO__V(run_, n).loop.executor, __VA_ARGS__)); })
+#  define AIO__RUNNER_RUN(n, runner, ...) aio__runner_run(runner, \
+       AIO__SPAWN(n, aio__task_begin, &(runner)->loop.executor, __VA_ARGS__))
 #endif
 
 // ------------------------------------------------------------------------------- >>implementation
@@ -346,6 +418,7 @@ AIO_COLD void aio__loop_report(aio_executor *x, const struct aio_report *r)
         return;
     }
     aio__print_report(r);
+    if (l->first_seed) fprintf(stderr, "aio: AIO_SEED=%llu\n", (unsigned long long)l->first_seed);
     if (r->error == -EDEADLK && !r->task) aio_loop_dump(l, stderr);
 }
 AIO_COLD void aio__loop_say(aio_loop *l, const char *message, aio_result error)
@@ -614,11 +687,10 @@ AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*f
 }
 
 // --- the inbox: callbacks from other threads
-AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
+AIO_FN aio_result aio__inbox_post(aio_loop *l, aio_handle *h)
 {
     struct aio__inbox *in = &l->mailbox;
     if (l->forked) return -EPERM;           // the lock may be held by a thread that is not here
-    aio__handle_init(h, l, fn, arg);
     pthread_mutex_lock(&in->lock);
     bool closed = in->closed;
     if (!closed) {
@@ -633,6 +705,11 @@ AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)
     }
     pthread_mutex_unlock(&in->lock);
     return closed ? -EBADFD : 0;
+}
+AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
+{
+    aio__handle_init(h, l, fn, arg);
+    return aio__inbox_post(l, h);
 }
 // Queues what other threads sent. No memory for a slot: the rest waits for the next turn. `borrow`: one
 // goes in without a slot; for an empty ring into which this turn will put nothing more.
@@ -683,15 +760,18 @@ AIO_FN aio_result aio__inbox_open(aio_loop *l)
     l->inbox = in;
     return 0;
 }
-AIO_FN void aio__inbox_close(aio_loop *l)
+AIO_FN aio_handle *aio__inbox_close(aio_loop *l)       // returns what was left in it
 {
     struct aio__inbox *in = l->inbox;
     pthread_mutex_lock(&in->lock);
+    aio_handle *left = in->first;
+    in->first = in->last = 0;
     in->closed = true;
     l->inbox = 0;
     pthread_mutex_unlock(&in->lock);
     close(in->wake_fd);
     if (in->wake_write_fd != in->wake_fd) close(in->wake_write_fd);
+    return left;
 }
 AIO_FN void aio__inbox_remove(aio_loop *l, aio_handle *h)
 {
@@ -1013,6 +1093,7 @@ AIO_FN void aio_completed_close(aio_completed *it)
     aio_executor *x = it->owner->waiter.future.loop;
     struct aio__many *m = it->many;
     if (m->stop_timer) m->stop_timer(m);
+    aio_queue_shutdown(&it->ended, true);       // another task may stand at its next
     aio__free(x, m->timer, it->block_class);
     aio__many_free(x, m);
     aio_scope_leave(&it->scope, it->owner);
@@ -1022,7 +1103,9 @@ struct aio__completed_next { aio_frame aio; aio_completed *it; int32_t index; };
 aio_async(aio__completed_next) {
     if (!self->it->many || !self->it->left) return -ENODATA;
     self->it->left--;
-    aio_try(aio_queue_get(&self->it->ended, &self->index));
+    aio_result r;
+    aio_await(r, aio_queue_get(&self->it->ended, &self->index));
+    if (r < 0) return r == -ESHUTDOWN ? -ENODATA : r;
     return self->index < 0 ? -ETIMEDOUT : self->index;
 } aio_end
 AIO_FN bool aio__completed_start(aio_waiter *w, const aio_awaitable *a)
@@ -1038,6 +1121,592 @@ static const aio_await_class aio__completed_await = { aio__completed_start, "as_
 AIO_FN AIO_NODISCARD aio_awaitable aio_completed_next(aio_completed *it)
 {
     return aio__sync_await(&aio__completed_await, it);
+}
+
+// --- jobs on threads
+struct aio__job {
+    struct aio__job *next;          // in the queue
+    struct aio__job *before, *after;    // of all, until it is freed
+    aio_handle ended;               // comes back through the inbox
+    aio_loop *loop;
+    aio_waiter *waiter;             // null: nobody waits any more
+    int (*small)(void *);           // one of the two
+    aio_result (*fn)(void *);
+    void *arg;
+    void (*free_arg)(void *);       // not null: the job owns arg
+    aio_result result;
+    bool started;                   // under the lock
+};
+struct aio__pool {
+    pthread_mutex_t lock;
+    pthread_cond_t work, gone;
+    struct aio__job *first, *last;  // queued; under the lock
+    struct aio__job *all;           // owner thread
+    unsigned threads, idle, limit;  // under the lock
+    bool closing;
+};
+AIO_FN void aio__job_free(aio_loop *l, struct aio__job *j)
+{
+    if (j->free_arg) j->free_arg(j->arg);
+    if (j->before) j->before->after = j->after;
+    else l->pool->all = j->after;
+    if (j->after) j->after->before = j->before;
+    l->in_flight--;
+    aio__free(&l->executor, j, aio__class_of(sizeof *j));
+}
+AIO_FN int aio__job_ended(void *arg)
+{
+    struct aio__job *j = (struct aio__job *)arg;
+    aio_waiter *w = j->waiter;
+    if (w) aio__settle(w, j->result, &aio__settled);
+    aio__job_free(j->loop, j);
+    return 0;
+}
+AIO_FN void *aio__worker(void *arg)
+{
+    struct aio__pool *p = (struct aio__pool *)arg;
+    pthread_mutex_lock(&p->lock);
+    for (;;) {
+        while (!p->first && !p->closing) {
+            p->idle++;
+            pthread_cond_wait(&p->work, &p->lock);
+            p->idle--;
+        }
+        struct aio__job *j = p->first;
+        if (!j) break;
+        p->first = j->next;
+        if (!p->first) p->last = 0;
+        j->started = true;
+        pthread_mutex_unlock(&p->lock);
+        j->result = j->fn ? j->fn(j->arg) : j->small(j->arg);
+        aio_call_soon_threadsafe(j->loop, &j->ended, aio__job_ended, j);
+        pthread_mutex_lock(&p->lock);
+    }
+    p->threads--;
+    pthread_cond_signal(&p->gone);
+    pthread_mutex_unlock(&p->lock);
+    return 0;
+}
+// One more thread, with all signals blocked. Called under the lock.
+AIO_FN aio_result aio__worker_new(struct aio__pool *p)
+{
+    pthread_t id;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = pthread_create(&id, &attributes, aio__worker, p);
+    pthread_sigmask(SIG_SETMASK, &before, 0);
+    pthread_attr_destroy(&attributes);
+    if (!r) p->threads++;
+    return -r;
+}
+AIO_FN struct aio__pool *aio__pool_of(aio_loop *l)
+{
+    if (l->pool) return l->pool;
+    struct aio__pool *p = (struct aio__pool *)aio__chunk_new(&l->executor, sizeof *p);
+    if (!p) return 0;
+    memset(p, 0, sizeof *p);
+    pthread_mutex_init(&p->lock, 0);
+    pthread_cond_init(&p->work, 0);
+    pthread_cond_init(&p->gone, 0);
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    p->limit = l->options.threads ? l->options.threads : cpus > 27 ? 32 : cpus > 0 ? (unsigned)cpus + 4 : 5;
+    l->pool = p;
+    return p;
+}
+// Takes a job out of the queue. False: it has started.
+AIO_FN bool aio__job_unqueue(struct aio__pool *p, struct aio__job *j)
+{
+    struct aio__job **at = &p->first, *before = 0;
+    pthread_mutex_lock(&p->lock);
+    bool queued = !j->started;
+    while (queued && *at != j) before = *at, at = &(*at)->next;
+    if (queued) *at = j->next;
+    if (queued && p->last == j) p->last = before;
+    pthread_mutex_unlock(&p->lock);
+    return queued;
+}
+AIO_FN bool aio__job_cancel(aio_waiter *w)
+{
+    struct aio__job *j = (struct aio__job *)w->node.u.p[0];
+    bool queued = aio__job_unqueue(j->loop->pool, j);
+    if (!queued && !j->free_arg) {              // it runs, with memory that is the awaiter's
+        w->future.flags |= AIO__CANCEL_ASKED;
+        return true;
+    }
+    j->waiter = 0;
+    if (queued) aio__job_free(j->loop, j);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+static const aio_wait_class aio__job_wait =
+    { "thread job", AIO__WAIT_OWN, aio__job_cancel, 0, 0, 0, 0, 0 };
+AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    struct aio__pool *p = l->forked ? 0 : aio__pool_of(l);
+    struct aio__job *j = 0;
+    aio_result r = l->forked ? -EPERM : -ENOMEM;
+    if (p) j = (struct aio__job *)aio__alloc(&l->executor, aio__class_of(sizeof *j), sizeof *j);
+    if (j) {
+        memset((void *)j, 0, sizeof *j);
+        memcpy(&j->small, &a->u.p[0], sizeof j->small);
+        memcpy(&j->fn, &a->u.p[1], sizeof j->fn);
+        memcpy(&j->free_arg, &a->u.p[3], sizeof j->free_arg);
+        j->arg = a->u.p[2];
+        j->loop = l;
+        j->waiter = w;
+        pthread_mutex_lock(&p->lock);
+        r = p->idle || p->threads >= p->limit ? 0 : aio__worker_new(p);
+        if (p->threads) {
+            if (p->last) p->last->next = j;
+            else p->first = j;
+            p->last = j;
+            pthread_cond_signal(&p->work);
+            r = 0;
+        }
+        pthread_mutex_unlock(&p->lock);
+    }
+    if (r < 0) {
+        if (j) aio__free(&l->executor, j, aio__class_of(sizeof *j));
+        if (a->u.p[3]) {
+            void (*free_arg)(void *);
+            memcpy(&free_arg, &a->u.p[3], sizeof free_arg);
+            free_arg(a->u.p[2]);
+        }
+        w->future.result = r;
+        return true;
+    }
+    j->after = p->all;
+    if (j->after) j->after->before = j;
+    p->all = j;
+    l->in_flight++;
+    w->node.u.p[0] = j;
+    aio_waiter_begin(w, &aio__job_wait);
+    return false;
+}
+static const aio_await_class aio__to_thread_await = { aio__to_thread_start, "thread job", AIO__AWAIT_OWN };
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread(aio_result (*fn)(void *), int (*small)(void *), void *arg,
+                                                  void (*free_arg)(void *))
+{
+    aio_awaitable a;
+    a.cls = &aio__to_thread_await;
+    memcpy(&a.u.p[0], &small, sizeof small);
+    memcpy(&a.u.p[1], &fn, sizeof fn);
+    a.u.p[2] = arg;
+    memcpy(&a.u.p[3], &free_arg, sizeof free_arg);
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_small(int (*fn)(void *), void *arg, void (*free_arg)(void *))
+{
+    return aio__to_thread(0, fn, arg, free_arg);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_wide(aio_result (*fn)(void *), void *arg, void (*free_arg)(void *))
+{
+    return aio__to_thread(fn, 0, arg, free_arg);
+}
+#ifdef __cplusplus
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_any(int (*fn)(void *), void *arg, void (*free_arg)(void *))
+{
+    return aio__to_thread(0, fn, arg, free_arg);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_any(aio_result (*fn)(void *), void *arg, void (*free_arg)(void *))
+{
+    return aio__to_thread(fn, 0, arg, free_arg);
+}
+#  define AIO__TO_THREAD(fn, arg, free_arg) aio__to_thread_any(fn, arg, free_arg)
+#else
+#  define AIO__TO_THREAD(fn, arg, free_arg) _Generic((fn), int (*)(void *): aio__to_thread_small, \
+       aio_result (*)(void *): aio__to_thread_wide)(fn, arg, free_arg)
+#endif
+// The loop closes: jobs that have not started are dropped, those that run are waited for.
+AIO_FN void aio__pool_close(aio_loop *l)
+{
+    struct aio__pool *p = l->pool;
+    if (!p) return;
+    pthread_mutex_lock(&p->lock);
+    p->first = p->last = 0;
+    p->closing = true;
+    pthread_cond_broadcast(&p->work);
+    while (p->threads) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+        if (pthread_cond_timedwait(&p->gone, &p->lock, &until) == ETIMEDOUT)
+            aio__loop_say(l, "close waits: a thread job has not ended", 0);
+    }
+    pthread_mutex_unlock(&p->lock);
+    while (p->all) aio__job_free(l, p->all);
+    pthread_cond_destroy(&p->work);
+    pthread_cond_destroy(&p->gone);
+    pthread_mutex_destroy(&p->lock);
+    l->pool = 0;
+}
+
+// --- tasks from other threads
+struct aio_thread_future {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    int refs;                       // under the lock: the handle, the loop's, a cancel's on its way
+    bool done, cancel_asked, refused;
+    aio_result result;
+    aio_loop *loop;                 // valid until done
+    aio_task *task;                 // owner thread
+    aio_thread_future *next, *prev; // of the loop's; owner thread
+    aio_handle start, cancel;
+    aio_callback watch;
+    const aio_coroutine *coroutine;
+    aio_frame *arguments;
+};
+AIO_FN void aio_thread_future_release(aio_thread_future *f)
+{
+    if (f->refused) return;
+    pthread_mutex_lock(&f->lock);
+    int refs = --f->refs;
+    pthread_mutex_unlock(&f->lock);
+    if (refs) return;
+    pthread_mutex_destroy(&f->lock);
+    pthread_cond_destroy(&f->ended);
+    free(f);
+}
+AIO_FN void aio__thread_future_end(aio_thread_future *f, aio_result r)
+{
+    pthread_mutex_lock(&f->lock);
+    f->result = r;
+    f->done = true;
+    pthread_cond_broadcast(&f->ended);
+    pthread_mutex_unlock(&f->lock);
+    aio_thread_future_release(f);
+}
+AIO_FN void aio__thread_future_unlink(aio_thread_future *f)
+{
+    if (f->next) f->next->prev = f->prev;
+    if (f->prev) f->prev->next = f->next;
+    else f->loop->thread_futures = f->next;
+}
+AIO_FN int aio__thread_future_watch(aio_future *done, void *arg)
+{
+    aio_thread_future *f = (aio_thread_future *)arg;
+    aio_result r = aio_future_result(done);
+    aio__thread_future_unlink(f);
+    aio_detach(f->task);
+    f->task = 0;
+    aio__thread_future_end(f, r);
+    return 0;
+}
+// TH-3: the task is made on the loop.
+AIO_FN int aio__thread_future_start(void *arg)
+{
+    aio_thread_future *f = (aio_thread_future *)arg;
+    const aio_coroutine *co = f->coroutine;
+    aio_task *t = aio__task_new(&f->loop->executor, co, co->size);
+    aio_result r = t->waiter.future.flags & AIO__REFUSED ? t->waiter.future.result : 0;
+    if (r < 0) {
+        aio__frame_drop(f->arguments, r);
+        aio__thread_future_end(f, r);
+        return (int)r;
+    }
+    memcpy((void *)t->leaf, f->arguments, co->scratch->from ? co->scratch->from : co->size);
+    aio__task_begin(t);
+    f->task = t;
+    f->next = f->loop->thread_futures;
+    f->prev = 0;
+    if (f->next) f->next->prev = f;
+    f->loop->thread_futures = f;
+    r = aio_future_add_done_callback(&t->waiter.future, &f->watch, aio__thread_future_watch, f);
+    if (r < 0) {                    // nobody could be told: it does not run
+        aio_task_cancel(t);
+        aio__thread_future_unlink(f);
+        aio_detach(t);
+        aio__thread_future_end(f, r);
+        return (int)r;
+    }
+    if (f->cancel_asked) aio_task_cancel(t);
+    return 0;
+}
+AIO_FN void aio__thread_start_run(aio_node *n) { aio__handle_run(n); }
+static const aio_wait_class aio__thread_start_class =
+    { "spawn", AIO__WAIT_THREAD_START, 0, 0, 0, aio__thread_start_run, 0, 0 };
+AIO_FN aio_thread_future *aio__thread_future_new(const aio_coroutine *co)
+{
+    aio_thread_future *f = (aio_thread_future *)aligned_alloc(16, (sizeof *f + co->size + 31) & ~(size_t)15);
+    if (!f) return 0;
+    memset((void *)f, 0, sizeof *f);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&f->lock, 0);
+    pthread_cond_init(&f->ended, &attributes);
+    pthread_condattr_destroy(&attributes);
+    f->refs = 2;
+    f->coroutine = co;
+    f->arguments = (aio_frame *)(void *)((char *)f + ((sizeof *f + 15) & ~(size_t)15));
+    aio__frame_init(co, f->arguments, co->size);
+    return f;
+}
+AIO_FN AIO_NODISCARD aio_thread_future *aio__thread_future_post(aio_loop *l, aio_thread_future *f)
+{
+    f->loop = l;
+    aio__handle_init(&f->start, l, aio__thread_future_start, f);
+    f->start.node.cls = &aio__thread_start_class;
+    aio_result r = aio__inbox_post(l, &f->start);
+    if (r >= 0) return f;
+    aio__frame_drop(f->arguments, r);
+    aio__thread_future_end(f, r);
+    return f;
+}
+AIO_COLD aio_thread_future *aio__thread_future_refused(void)
+{
+    static aio_thread_future refused;       // never written again once it says so
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    if (!refused.refused) {
+        refused.result = -ENOMEM;
+        refused.done = true;
+        refused.refused = true;
+    }
+    pthread_mutex_unlock(&lock);
+    return &refused;
+}
+#ifdef AIO_STRICT
+AIO_FN AIO_NODISCARD aio_thread_future *aio__thread_future_from(aio_loop *l, const aio_coroutine *co,
+                                                                aio_frame *arguments)
+{
+    aio_thread_future *f = aio__thread_future_new(co);
+    if (!f) {
+        aio__frame_drop(arguments, -ENOMEM);
+        return aio__thread_future_refused();
+    }
+    memcpy((void *)f->arguments, arguments, co->scratch->from ? co->scratch->from : co->size);
+    return aio__thread_future_post(l, f);
+}
+#  define AIO__SPAWN_THREADSAFE(n, loop, name, ...) \
+       aio__thread_future_from(loop, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
+#else
+#  define AIO__SPAWN_THREADSAFE(n, loop, name, ...) AIO__SPAWN_THREADSAFE_(n, loop, name, __VA_ARGS__)
+#  define AIO__SPAWN_THREADSAFE_(n, loop, name, ...) __extension__({ \
+       aio_thread_future *AIO__V(future_, n) = aio__thread_future_new(&AIO__CO(name)); \
+       if (AIO__V(future_, n)) { \
+           struct name *AIO__V(frame_, n) = (struct name *)(void *)AIO__V(future_, n)->arguments; \
+           (void)AIO__V(frame_, n); \
+           AIO__SET(AIO__V(frame_, n), __VA_ARGS__) \
+           AIO__V(future_, n) = aio__thread_future_post(loop, AIO__V(future_, n)); \
+       } else { \
+           AIO__REFUSE(AIO__V(refused_, n), -ENOMEM, name, __VA_ARGS__) \
+           AIO__V(future_, n) = aio__thread_future_refused(); \
+       } \
+       AIO__V(future_, n); })
+#endif
+AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns)
+{
+    if (f->refused) return f->result;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    if (ns < 0) ns = 0;
+    if (ns != AIO_FOREVER) {
+        int64_t nanoseconds = until.tv_nsec + ns % AIO_SECOND;
+        until.tv_sec += (time_t)(ns / AIO_SECOND + nanoseconds / AIO_SECOND);
+        until.tv_nsec = (long)(nanoseconds % AIO_SECOND);
+    }
+    int error = 0;
+    pthread_mutex_lock(&f->lock);
+    if (!f->done && aio__running() == &f->loop->executor) error = EDEADLK;
+    while (!f->done && !error)
+        error = ns == AIO_FOREVER ? pthread_cond_wait(&f->ended, &f->lock)
+                                  : pthread_cond_timedwait(&f->ended, &f->lock, &until);
+    aio_result r = f->done ? f->result : -error;
+    pthread_mutex_unlock(&f->lock);
+    return r;
+}
+AIO_FN int aio__thread_future_cancelled(void *arg)
+{
+    aio_thread_future *f = (aio_thread_future *)arg;
+    if (f->task) aio_task_cancel(f->task);
+    aio_thread_future_release(f);
+    return 0;
+}
+AIO_FN bool aio_thread_future_cancel(aio_thread_future *f)
+{
+    if (f->refused) return false;
+    pthread_mutex_lock(&f->lock);
+    bool live = !f->done;
+    if (live && !f->cancel_asked) {             // while it is not done the loop is there
+        f->cancel_asked = true;
+        f->refs++;
+        if (aio_call_soon_threadsafe(f->loop, &f->cancel, aio__thread_future_cancelled, f) < 0) f->refs--;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return live;
+}
+AIO_FN aio_result aio_thread_future_result(aio_thread_future *f)
+{
+    if (f->refused) return f->result;
+    pthread_mutex_lock(&f->lock);
+    aio_result r = f->done ? f->result : -EINPROGRESS;
+    pthread_mutex_unlock(&f->lock);
+    return r;
+}
+AIO_FN bool aio_thread_future_done(aio_thread_future *f)
+{
+    if (f->refused) return true;
+    pthread_mutex_lock(&f->lock);
+    bool done = f->done;
+    pthread_mutex_unlock(&f->lock);
+    return done;
+}
+// The loop closes: who waits in another thread is told. Handles that came too late are run for the last
+// time, or dropped.
+AIO_FN void aio__thread_futures_close(aio_loop *l, aio_handle *left)
+{
+    for (aio_handle *h = left, *next; h; h = next) {
+        next = h->next;
+        aio_thread_future *f = (aio_thread_future *)h->arg;
+        if (h->node.cls->kind == AIO__WAIT_THREAD_START) {
+            aio__frame_drop(f->arguments, -EBADFD);
+            aio__thread_future_end(f, -EBADFD);
+        }
+    }
+    while (l->thread_futures) {
+        aio_thread_future *f = l->thread_futures;
+        aio__thread_future_unlink(f);
+        aio__thread_future_end(f, -EBADFD);
+    }
+}
+
+// --- watching steps: simulated order, its hash, blocked loops
+AIO_FN uint64_t aio__random(uint64_t *state)            // xorshift64*
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+// Permutes the tasks of a turn among themselves.
+AIO_FN void aio__shuffle(aio_executor *x, uint32_t end)
+{
+    aio_loop *l = AIO__LOOP_OF(x);
+    if (!l->seed) return;
+    for (uint32_t i = x->head; i != end; i++) {
+        uint32_t k = i + (uint32_t)(aio__random(&l->seed) % (end - i));
+        uintptr_t *a = &x->ring[i & x->mask], *b = &x->ring[k & x->mask], was = *a;
+        if ((*a & 7) != AIO__RUN_TASK || (*b & 7) != AIO__RUN_TASK) continue;
+        *a = *b;
+        *b = was;
+    }
+}
+AIO_FN void aio__hash(aio_loop *l, uint64_t word)
+{
+    l->hash = (l->hash ^ word) * UINT64_C(0x100000001b3);
+    l->hash ^= l->hash >> 29;
+}
+AIO_FN void aio__before_step(aio_executor *x, uintptr_t entry)
+{
+    aio_loop *l = AIO__LOOP_OF(x);
+    struct aio_step s;
+    s.turn = x->turns;
+    s.time = l->is_virtual ? l->now : 0;
+    s.task = (entry & 7) == AIO__RUN_TASK ? (aio_task *)entry : 0;
+    s.site = s.task ? s.task->leaf->site : 0;
+    if ((entry & 7) == AIO__RUN_NOTHING) return;
+    aio__hash(l, s.turn);
+    aio__hash(l, (uint64_t)s.time);
+    aio__hash(l, s.task ? s.task->id : 0);
+    if (l->options.on_step) l->options.on_step(l, &s, l->options.context);
+    l->step_site = s.site;
+    if (l->slow_step_ns) l->step_began = aio__clock();
+}
+AIO_FN void aio__after_step(aio_executor *x, uintptr_t entry)
+{
+    aio_loop *l = AIO__LOOP_OF(x);
+    char text[96];
+    if (!l->slow_step_ns || (entry & 7) == AIO__RUN_NOTHING) return;
+    int64_t took = aio__clock() - l->step_began;
+    if (took < l->slow_step_ns) return;
+    snprintf(text, sizeof text, "a %s blocked the loop for %.3f s", l->step_site ? "step" : "callback",
+             (double)took / 1e9);
+    aio__report(x, text, 0, 0, l->step_site);
+}
+static const struct aio__observer aio__loop_observer = { aio__shuffle, aio__before_step, aio__after_step };
+AIO_FN void aio__observe(aio_loop *l)
+{
+    const char *seed = getenv("AIO_SEED"), *debug = getenv("AIO_DEBUG");
+    l->seed = l->options.seed;
+    if (!l->seed && seed) l->seed = strtoull(seed, 0, 0);
+    l->first_seed = l->seed;
+    l->debug = l->options.debug || (debug && *debug && *debug != '0');
+    l->slow_step_ns = l->options.slow_step_ns;
+    if (!l->slow_step_ns && l->debug) l->slow_step_ns = AIO_SECOND / 10;
+    if (l->is_virtual) l->slow_step_ns = 0;             // its time stands still meanwhile
+    if (l->seed || l->slow_step_ns || l->options.on_step || l->is_virtual)
+        l->executor.observer = &aio__loop_observer;
+}
+AIO_FN uint64_t aio_loop_hash(const aio_loop *l) { return l->hash; }
+// K-2, K-3: a simulation that does not come to an end.
+AIO_COLD aio_result aio__limits(aio_loop *l)
+{
+    if (l->options.end_ns && l->is_virtual && l->now > l->options.end_ns) {
+        aio__loop_say(l, "the simulated time is over", -ETIMEDOUT);
+        return -ETIMEDOUT;
+    }
+    if (l->now != l->instant) {
+        l->instant = l->now;
+        l->instant_turns = 0;
+    }
+    if (!l->options.turns_max || ++l->instant_turns <= l->options.turns_max) return 0;
+    aio__loop_say(l, "too many turns at one moment: something runs in circles", -ELOOP);
+    return -ELOOP;
+}
+
+// --- SIGINT in a run (RN-5): the first one cancels the main task, a second one ends the process
+#ifdef __cplusplus
+extern "C" {
+#endif
+struct aio__interrupt { aio_loop *loop; volatile sig_atomic_t count; struct sigaction before; };
+__attribute__((weak, visibility("hidden"))) struct aio__interrupt aio__interrupt;
+#ifdef __cplusplus
+}
+#endif
+AIO_FN void aio__on_sigint(int signal_number)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    struct aio__inbox *in = aio__interrupt.loop ? &aio__interrupt.loop->mailbox : 0;
+    aio__interrupt.count = aio__interrupt.count + 1;
+    if (aio__interrupt.count > 1 || !in) {
+        signal(signal_number, SIG_DFL);
+        raise(signal_number);
+        return;
+    }
+    __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);
+    if (write(in->wake_write_fd, &one, sizeof one) < 0) {}
+    errno = saved;
+}
+AIO_FN void aio__catch_sigint(aio_loop *l)
+{
+    struct sigaction action;
+    if (aio__interrupt.loop || sigaction(SIGINT, 0, &aio__interrupt.before)) return;
+    if (aio__interrupt.before.sa_handler != SIG_DFL || getpid() != (pid_t)syscall(SYS_gettid)) return;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = aio__on_sigint;
+    aio__interrupt.count = 0;
+    aio__interrupt.loop = l;
+    sigaction(SIGINT, &action, 0);
+}
+AIO_FN void aio__release_sigint(aio_loop *l)
+{
+    if (aio__interrupt.loop != l) return;
+    sigaction(SIGINT, &aio__interrupt.before, 0);
+    aio__interrupt.loop = 0;
+}
+// Called when the inbox says that something came.
+AIO_FN void aio__take_interrupt(aio_loop *l)
+{
+    if (!l->main || l->interrupted || aio__interrupt.loop != l || !aio__interrupt.count) return;
+    l->interrupted = true;
+    aio_task_cancel(l->main);
 }
 
 // --- waiting without a backend: time and other threads only
@@ -1093,7 +1762,9 @@ AIO_FN aio_result aio__loop_turn(aio_loop *l)
     int64_t patience = aio__patience(l);
     if (AIO__UNLIKELY(patience < 0)) return aio__deadlock(l);
     if (l->backend || patience) aio__loop_wait(l, patience);
+    if (AIO__UNLIKELY(l->limited) && (patience = aio__limits(l)) < 0) return patience;
     bool full = AIO__UNLIKELY(aio__inbox_full(l));
+    if (full) aio__take_interrupt(l);
     if (full) aio__inbox_drain(l, false);
     if (l->timer_count) aio__timers_due(l, aio_loop_time(l));
     if (full && aio__inbox_full(l) && l->executor.head == l->executor.tail) aio__inbox_drain(l, true);
@@ -1180,6 +1851,8 @@ AIO_FN aio_result aio_loop_init(aio_loop *l, const struct aio_loop_options *opti
         l->closed = true;
         return r;
     }
+    aio__observe(l);
+    l->limited = l->options.turns_max || l->options.end_ns;
     aio__loop_link(l);
     return 0;
 }
@@ -1211,10 +1884,12 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     l->executor.refusal = -EBADFD;
     l->executor.limit = 0;
     aio__loop_unlink(l);
+    aio__pool_close(l);
     if (l->backend) l->backend->drain(l);
-    aio__inbox_close(l);
+    aio_handle *left = aio__inbox_close(l);
     const aio_backend *backend = l->backend;
     aio__executor_drop(&l->executor);
+    aio__thread_futures_close(l, left);
     if (backend) backend->close(l);
     aio_executor_close(&l->executor);
     l->timers = 0;
@@ -1305,16 +1980,7 @@ AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_task *t) { return
 AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_future *f) { return aio__run_until_future(l, f); }
 #endif
 
-// --- aio_run
-AIO_FN aio_result aio__run_begin(struct aio__run *run, const struct aio_loop_options *options)
-{
-    struct sigaction pipe_action;
-    if (!sigaction(SIGPIPE, 0, &pipe_action) && pipe_action.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
-    aio_result r = aio_loop_init(&run->loop, options);
-    if (r >= 0 && (r = aio__run_allowed(&run->loop)) < 0) aio_loop_close(&run->loop);
-    if (r < 0) run->loop.executor.refusal = r;
-    return r;
-}
+// --- the end of a run
 AIO_FN int aio__nothing(void *arg) { (void)arg; return 0; }
 // Tells which tasks have not ended although they were cancelled, and where they took the cancel.
 AIO_COLD void aio__tell_stubborn(aio_loop *l, uint32_t last_id)
@@ -1347,29 +2013,61 @@ AIO_FN void aio__shutdown(aio_loop *l)
         if (r >= 0 && x->first && x->first->id <= last_id) aio__tell_stubborn(l, last_id);
     }
 }
-AIO_FN aio_result aio__run_end(struct aio__run *run, aio_result begun, aio_task *t)
+// --- runner, aio_run
+AIO_FN aio_result aio_runner_init(aio_runner *r, const struct aio_loop_options *options)
 {
-    aio_loop *l = &run->loop;
-    if (begun < 0) return begun;
+    struct sigaction pipe_action;
+    if (!sigaction(SIGPIPE, 0, &pipe_action) && pipe_action.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+    aio_result error = aio_loop_init(&r->loop, options);
+    if (error >= 0 && (error = aio__run_allowed(&r->loop)) < 0) aio_loop_close(&r->loop);
+    if (error < 0) r->loop.executor.refusal = error;
+    return error;
+}
+AIO_FN aio_loop *aio_runner_loop(aio_runner *r) { return &r->loop; }
+// Runs a task to its end; SIGINT cancels it.
+AIO_FN aio_result aio__runner_run(aio_runner *runner, aio_task *t)
+{
+    aio_loop *l = &runner->loop;
+    aio_task *outer = l->main;
+    if (t->waiter.future.flags & AIO__REFUSED) return t->waiter.future.result;
+    aio__catch_sigint(l);
+    l->main = t;
+    l->interrupted = false;
     aio_result r = aio__run_until_task(l, t);
+    if (r == -ECANCELED && l->interrupted && aio_task_uncancel(t) == 0) r = -EINTR;
+    l->main = outer;
+    aio__release_sigint(l);
     aio_detach(t);
+    return r;
+}
+AIO_FN aio_result aio_runner_close(aio_runner *r)
+{
+    aio_loop *l = &r->loop;
+    if (l->closed) return 0;
+    if (l->runs) return -EBUSY;
     aio_executor *outer = aio__running_executor;
     aio__running_executor = &l->executor;
     l->runs++;
     aio__shutdown(l);
     l->runs--;
     aio__running_executor = outer;
-    if (!l->forked) aio_loop_close(l);
+    return l->forked ? -EPERM : aio_loop_close(l);
+}
+AIO_FN aio_result aio__run_end(aio_runner *runner, aio_result begun, aio_task *t)
+{
+    if (begun < 0) return begun;
+    aio_result r = aio__runner_run(runner, t);
+    aio_runner_close(runner);
     return r;
 }
 #ifdef AIO_STRICT
 AIO_FN aio_result aio__run_from(const struct aio_loop_options *options, const aio_coroutine *co,
                                 aio_frame *arguments)
 {
-    struct aio__run run;
-    aio_result begun = aio__run_begin(&run, options);
-    aio_executor *x = &run.loop.executor;
-    return aio__run_end(&run, begun, aio__task_begin_from(aio__task_new(x, co, co->size), co, arguments));
+    aio_runner runner;
+    aio_result begun = aio_runner_init(&runner, options);
+    aio_executor *x = &runner.loop.executor;
+    return aio__run_end(&runner, begun, aio__task_begin_from(aio__task_new(x, co, co->size), co, arguments));
 }
 #endif
 #endif
