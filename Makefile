@@ -17,7 +17,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
 CXX_EXAMPLES ?= 01_hello 05_echo
 EXAMPLES_CXX := $(patsubst %,$(BUILD)/examples/%-cxx,$(CXX_EXAMPLES))
 # Tests in the shared language of C and C++.
-CXX_TESTS := $(notdir $(basename $(wildcard tests/t_language.c tests/t_lhs.c tests/t_drop.c)))
+CXX_TESTS := $(notdir $(basename $(wildcard tests/t_language.c tests/t_lhs.c tests/t_drop.c tests/t_generator.c)))
 TESTS_CXX := $(patsubst %,$(BUILD)/tests/%-cxx,$(CXX_TESTS))
 
 # What every program needs, after the user's own flags. -iquote: <aio.h> stays POSIX's.
@@ -88,7 +88,7 @@ differential: $(BUILD)/differential ## build the interpreter that is compared wi
 # The programs alone, for checkers that watch them run.
 .PHONY: test-programs
 test-programs: $(TESTS)
-	@BUILD="$(BUILD)" tests/run.sh T="$(T)" $(TESTS)
+	@BUILD="$(BUILD)" tests/run.sh T="$(T)" $(TESTS) tests/differential.sh
 
 .PHONY: asan
 asan: ## the test programs under the address and undefined-behaviour sanitizers
