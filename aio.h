@@ -2771,9 +2771,9 @@ AIO_FN aio_task *aio__group_task_new(aio_group *g, const aio_coroutine *co, size
     return t;
 }
 #ifdef AIO_STRICT
-#  define AIO__GROUP_SPAWN(n, group, name, ...) aio__task_begin_from( \
+#  define AIO__GROUP_SPAWN(n, group, name, ...) aio__borrowed(aio__task_begin_from( \
        aio__group_task_new(group, &AIO__CO(name), sizeof(struct name)), &AIO__CO(name), \
-       &AIO__INIT(name, __VA_ARGS__)->aio)
+       &AIO__INIT(name, __VA_ARGS__)->aio))
 #else
 #  define AIO__GROUP_SPAWN(n, group, name, ...) aio__borrowed(AIO__MAKE(n, aio__task_begin, \
        aio__group_task_new(group, &AIO__CO(name), sizeof(struct name)), name, __VA_ARGS__))

@@ -14,7 +14,7 @@ compiles() {    # file, compiler and options: at every level, or at $levels
     case $file in *uring.c | *all.c) return 0 ;; esac
     "$@" -Wpedantic -O1 -iquote . -iquote tests/compile -pthread -c -o /dev/null "$file"
 }
-for file in aio loop uring all; do
+for file in aio loop together uring all; do
     case $file in
     uring | all)
         if [ ! -f aio_io_uring.h ]; then
@@ -45,7 +45,7 @@ levels=
 for c in "$GCC" "$CLANG"; do
     have "$c" || continue
     # shellcheck disable=SC2086
-    for file in aio loop; do
+    for file in aio loop together; do
         ok_later "$file.c: $c, strict ISO C" compiles tests/compile/$file.c $c -xc -std=c11 -DAIO_STRICT $WARN
     done
 done

@@ -14,7 +14,7 @@ no_symbols() {  # what to build, compiler and options
 }
 main='int main(void) { return 0; }'
 echo "$main" >"$tmp/main.c"
-files="tests/compile/aio.c tests/compile/loop.c"
+files="tests/compile/aio.c tests/compile/loop.c tests/compile/together.c"
 [ -f aio_io_uring.h ] && files="$files tests/compile/uring.c"
 for c in "$GCC" "$CLANG" "$GXX -std=c++17 -xc++" "$CLANGXX -std=c++17 -xc++"; do
     have "${c%% *}" || { skip "symbols: ${c%% *}" "no ${c%% *} here"; continue; }

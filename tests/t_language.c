@@ -645,10 +645,42 @@ aio_async(own_awaitables) {
     self->passed += r == 43;                                // the value is not lost
     return self->passed;
 } aio_end
+// They can be limited and raced like the toolkit's own.
+struct limits_own {
+    aio_frame aio;
+    struct channel channel;
+    struct stopwatch watch;
+    aio_op ops[2];
+    int passed;
+};
+aio_async(limits_own) {
+    aio_result r;
+    aio_await(r, aio_wait_for(10, stopwatch_wait_for(&self->watch, 50)));
+    self->passed += r == -ETIMEDOUT && aio_loop_time(aio_running_loop()) == 10;
+    aio_await(r, aio_wait_for(100, stopwatch_wait_for(&self->watch, 50)));
+    self->passed += r == 50;
+    aio_await(r, aio_wait_for(10, channel_receive(&self->channel)));
+    self->passed += r == -ETIMEDOUT && !self->channel.waiter;
+    aio_start(&self->ops[0], stopwatch_wait_for(&self->watch, 7));
+    aio_start(&self->ops[1], channel_receive(&self->channel));
+    aio_await(r, aio_race(self->ops, 2));
+    self->passed += r == 0 && aio_op_result(&self->ops[0]) == 7;
+    self->passed += aio_op_result(&self->ops[1]) == -ECANCELED && !self->channel.waiter;
+    aio_start(&self->ops[0], stopwatch_wait_for(&self->watch, 7));
+    channel_send(&self->channel, 44);
+    aio_start(&self->ops[1], channel_receive(&self->channel));
+    aio_await(r, aio_race(self->ops, 2));
+    self->passed += r == 1 && aio_op_result(&self->ops[1]) == 44;
+    self->passed += aio_op_result(&self->ops[0]) == -ECANCELED;
+    aio_await(aio_sleep(100));                              // and that stopwatch does not ring
+    return self->passed;
+} aio_end
+
 static void awaitables_of_ones_own(void **state)
 {
     (void)state;
     assert_result(RUN(own_awaitables), 7);
+    assert_result(RUN(limits_own), 7);
 }
 
 // --- what a dump shows

@@ -6,4 +6,5 @@
 #include "aio.h"
 #include "aio.c"
 #include "loop.c"
+#include "together.c"
 #include "uring.c"
