@@ -92,6 +92,12 @@
 #  endif
 #endif
 
+// Bytes of C stack within which an eager spawn may run the new task's first step (EA-1); deeper, that
+// step waits for the next turn.
+#ifndef AIO_EAGER_STACK
+#  define AIO_EAGER_STACK (4 * AIO_CALL_STACK)
+#endif
+
 // Small blocks are cut from slabs. The first slab has this size, later ones double up to the limit.
 #ifndef AIO_SLAB_BYTES_MIN
 #  define AIO_SLAB_BYTES_MIN 2048
@@ -1749,7 +1755,8 @@ AIO_SLOW void aio__task_begin_eager(aio_task *t)        // EA-1, EA-3
 {
     aio_executor *x = t->waiter.future.loop;
     aio__task_link(x, t);
-    if (!x->running || aio__stack_low(x)) {
+    char *floor = x->stack_floor - (AIO_EAGER_STACK - AIO_CALL_STACK);
+    if (!x->running || (char *)__builtin_frame_address(0) < floor) {
         aio__push(x, (uintptr_t)t);
         return;
     }

@@ -801,19 +801,12 @@ static const aio_wait_class aio__io_wait =
     { "io", AIO__WAIT_URING, aio__io_cancel, 0, 0, 0, aio__io_describe, 0 };
 static const aio_wait_class aio__close_wait = { "close", AIO__WAIT_OWN, 0, 0, 0, 0, aio__io_describe, 0 };
 
-// What the kernel did stands, whatever was cancelled meanwhile (contract 3).
-AIO_FN aio_result aio__io_settled(aio_waiter *w, bool must_cancel)
-{
-    (void)must_cancel;
-    return w->future.result;
-}
 AIO_FN void aio__io_dispose(aio_waiter *w)
 {
     if (w->future.result >= 0) close((int)w->future.result);
 }
-static const aio_wait_class aio__io_done = { "ready", AIO__WAIT_READY, 0, aio__io_settled, 0, 0, 0, 0 };
 static const aio_wait_class aio__io_done_fd =
-    { "ready", AIO__WAIT_READY, 0, aio__io_settled, 0, 0, 0, aio__io_dispose };
+    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__io_dispose };
 
 // The entry is written: from now on the kernel (or the backlog) owes a result.
 AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w, struct io_uring_sqe *sqe,
@@ -928,11 +921,7 @@ AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, uint6
 // The last word on a wait.
 AIO_INLINE void aio__io_finish(aio_waiter *w, aio_result r, bool gives_fd)
 {
-    if (AIO__UNLIKELY(w->future.flags & AIO__CANCEL_ASKED)) {
-        w->future.flags &= ~(uint32_t)AIO__CANCEL_ASKED;
-        if (r != -ECANCELED) w->future.flags |= AIO__MUST_CANCEL;       // it was faster: the next await
-    }
-    aio__complete_as(w, r, gives_fd ? &aio__io_done_fd : &aio__io_done);
+    aio__settle(w, r, gives_fd ? &aio__io_done_fd : &aio__settled);
 }
 // A zero-copy send has its result before its buffer is free: true for the first of the two.
 AIO_COLD bool aio__io_early(aio_waiter *w, aio_result res, uint32_t cqe_flags)
@@ -998,7 +987,7 @@ AIO_HOT void aio__reap(aio_uring *u)
         }
         plain++;
         aio__fd_release(u, w->node.u.w[1]);
-        w->node.cls = &aio__io_done;
+        w->node.cls = &aio__settled;
         w->future.result = cqe->res;
         aio__push(x, (uintptr_t)w);
     }

@@ -760,11 +760,19 @@ AIO_FN aio_result aio__inbox_open(aio_loop *l)
     l->inbox = in;
     return 0;
 }
-AIO_FN aio_handle *aio__inbox_close(aio_loop *l)       // returns what was left in it
+// Returns the spawns that are left in it; other handles are their callers' again, who may free them as
+// soon as the lock is.
+AIO_FN aio_handle *aio__inbox_close(aio_loop *l)
 {
     struct aio__inbox *in = l->inbox;
+    aio_handle *left = 0, *next;
     pthread_mutex_lock(&in->lock);
-    aio_handle *left = in->first;
+    for (aio_handle *h = in->first; h; h = next) {
+        next = h->next;
+        if (h->node.cls->kind != AIO__WAIT_THREAD_START) continue;
+        h->next = left;
+        left = h;
+    }
     in->first = in->last = 0;
     in->closed = true;
     l->inbox = 0;
@@ -1564,10 +1572,8 @@ AIO_FN void aio__thread_futures_close(aio_loop *l, aio_handle *left)
     for (aio_handle *h = left, *next; h; h = next) {
         next = h->next;
         aio_thread_future *f = (aio_thread_future *)h->arg;
-        if (h->node.cls->kind == AIO__WAIT_THREAD_START) {
-            aio__frame_drop(f->arguments, -EBADFD);
-            aio__thread_future_end(f, -EBADFD);
-        }
+        aio__frame_drop(f->arguments, -EBADFD);
+        aio__thread_future_end(f, -EBADFD);
     }
     while (l->thread_futures) {
         aio_thread_future *f = l->thread_futures;

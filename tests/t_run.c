@@ -296,8 +296,8 @@ static void RN_2_shutdown_needs_no_memory(void **state)
 {
     (void)state;
     struct aio_loop_options o = core_options(AIO_CLOCK_MONOTONIC);
-    struct aio__run r;
-    assert_result(aio__run_begin(&r, &o), 0);
+    aio_runner r;
+    assert_result(aio_runner_init(&r, &o), 0);
     aio_task *t = aio_spawn_on(&r.loop, returns, .result = 4, .turns = 2);
     for (int i = 1; i <= 15; i++) aio_detach(aio_spawn_on(&r.loop, worker, .n = i, .nap = AIO_FOREVER));
     core.memory.fail_from = 1;
