@@ -3489,7 +3489,7 @@ AIO_FN struct aio__generator *aio__gen_find(const aio_task *t, const aio_frame *
     }
     return 0;
 }
-AIO_COLD aio_result aio__gen_open(aio_task *t, aio_frame *f)
+AIO_SLOW aio_result aio__gen_open(aio_task *t, aio_frame *f)
 {
     uint32_t c = aio__class_of(sizeof(struct aio__generator));
     struct aio__generator *g = aio__gen_find(t, f);             // its storage is used again

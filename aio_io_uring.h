@@ -819,7 +819,7 @@ AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w, stru
     l->in_flight++;
 }
 // Hands an entry to the ring for waiter w. Result: 0, or why it was not started.
-AIO_COLD aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a, unsigned tag,
+AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a, unsigned tag,
                                    const aio_wait_class *cls)
 {
     uint64_t info = aio__io_info(a);
@@ -1342,7 +1342,7 @@ AIO_FN unsigned aio__uring_flags(unsigned level)
     if (level <= 1) flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;       // 6.1
     return flags;
 }
-AIO_COLD aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options *options)
+AIO_SLOW aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options *options)
 {
     const char *level_text = getenv("AIO_URING_LEVEL"), *entries_text = getenv("AIO_URING_ENTRIES");
     unsigned level = level_text ? (unsigned)atoi(level_text) : 1;
@@ -1365,7 +1365,7 @@ AIO_COLD aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options
         else return r;
     }
 }
-AIO_COLD void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *options)
+AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *options)
 {
     struct io_uring *ring = &u->ring;
     u->sqes = ring->sq.sqes;

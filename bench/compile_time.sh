@@ -24,7 +24,7 @@ ms() {
     /usr/bin/env bash -c 'TIMEFORMAT="%U %S"; time "$@" > /dev/null' _ "$@" 2>&1 |
         awk 'END { print ($1 + $2) * 1000 }'
 }
-for round in $(seq "$rounds"); do
+for _ in $(seq "$rounds"); do
     for language in "$CC -x c -std=gnu11" "$CXX -x c++ -std=c++17"; do
         for level in -O0 -O2; do
             for file in alone with; do

@@ -46,11 +46,11 @@ one() {
     case $1 in
         echo) BENCH_WINDOW_MS=${BENCH_ECHO_MS:-300} $network "$here/echo_client" "$here" ;;
         pingpong) BENCH_WINDOW_MS=${BENCH_PINGPONG_MS:-60} $network "$here/pingpong" ;;
-        memory) [ "$2" = 1 ] && BENCH_ROUNDS=3 "$here/memory" || true ;;
+        memory) if [ "$2" = 1 ]; then BENCH_ROUNDS=3 "$here/memory"; fi ;;
         timers) BENCH_ROUNDS=3 "$here/timers" ;;
         read) BENCH_DIR=$here "$here/read" ;;
-        instructions) [ "$2" = 1 ] && bench/instructions.sh || true ;;
-        compile_time) [ "$2" = 1 ] && bench/compile_time.sh || true ;;
+        instructions) if [ "$2" = 1 ]; then bench/instructions.sh; fi ;;
+        compile_time) if [ "$2" = 1 ]; then bench/compile_time.sh; fi ;;
         *) "$here/$1" ;;
     esac
 }
