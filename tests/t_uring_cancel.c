@@ -221,7 +221,7 @@ static void attack_one(const struct op *op, enum phase phase, struct w *w)
     struct aio_loop_options o = uring_options();
     aio_run_with(&o, keep, .op = op, .w = w, .phase = phase);
     while (w->clients > clients) close(w->client[--w->clients]);
-    uring_check(op->name, phase);
+    uring_check(op->name, (int)phase);
 }
 static bool is_value(const struct op *op, aio_result r)
 {

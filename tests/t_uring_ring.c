@@ -9,9 +9,14 @@ static struct aio_uring_options ring_options;
 static aio_uring *attach(aio_loop *l)
 {
     struct aio_loop_options o = uring_options();
+    const char *forced = getenv("AIO_URING_ENTRIES");
+    char *kept = ring_options.sq_entries && forced ? strdup(forced) : 0;
+    if (kept) unsetenv("AIO_URING_ENTRIES");            // this test wants its own size
     uring_begin();
     assert_result(aio_loop_init(l, &o), 0);
     assert_result(aio_uring_attach(l, &ring_options), 0);
+    if (kept) setenv("AIO_URING_ENTRIES", kept, 1);
+    free(kept);
     return (aio_uring *)l->backend_state;
 }
 static void detach(aio_loop *l)
@@ -274,6 +279,82 @@ static void a_backlog_keeps_the_order(void **state)
         free(tasks);
     }
 }
+// Some in each turn, while the kernel takes less than that: the later must not pass the earlier.
+struct start_some { aio_frame aio; int i; };
+aio_async(start_some) {
+    for (; self->i < 1000; self->i++) {
+        aio_detach(aio_spawn(in_order, .i = self->i));
+        if (self->i % 5 == 4) aio_try(aio_sleep(0));
+    }
+    while (ordered < 1000) aio_try(aio_sleep(0));
+    return 0;
+} aio_end
+static int take_now_and_then(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                             size_t size)
+{
+    static uint32_t dice = 1;
+    dice = dice * 1103515245u + 12345u;
+    if ((dice >> 16) % 3) return -EAGAIN;
+    return io_uring_enter2(fd, submit < 3 ? submit : 3, submit < 3 ? wait : 0, flags, extra, size);
+}
+static void a_backlog_is_not_overtaken_by_later_turns(void **state)
+{
+    (void)state;
+    aio_loop l;
+    ring_options.sq_entries = 8;
+    attach(&l);
+    ordered = 0;
+    uring_hook.enter = take_now_and_then;
+    assert_result(run_on(&l, start_some), 0);
+    uring_hook.enter = 0;
+    for (int i = 0; i < 1000; i++) assert_int_equal(order[i], i);
+    detach(&l);
+}
+// Completions that did not fit come in while other tasks keep the loop busy.
+struct busy_overflow { aio_frame aio; int i; };
+aio_async(busy_overflow) {
+    for (int i = 0; i < 100; i++) aio_detach(aio_spawn(in_order, .i = i));
+    for (; ordered < 100 && self->i < 1000; self->i++) aio_try(aio_sleep(0));
+    return self->i;
+} aio_end
+static void hazard_31_a_busy_loop_sees_completions_that_did_not_fit(void **state)
+{
+    (void)state;
+    aio_loop l;
+    ring_options.sq_entries = 8;
+    ring_options.cq_entries = 16;
+    attach(&l);
+    ordered = 0;
+    assert_in_range(run_on(&l, busy_overflow), 1, 50);
+    assert_int_equal(ordered, 100);
+    detach(&l);
+}
+// hazard 5: after 65,536 entries a place in the ring comes again; a cancel must not hit who is there now.
+struct alias { aio_frame aio; int fds[2], more[2]; aio_task *old, *young; };
+aio_async(alias) {
+    aio_result r;
+    aio_try(aio_nop());
+    self->old = aio_spawn(receiver, .fd = self->fds[0]);
+    aio_await(aio_sleep(AIO_MSEC));
+    while ((uint16_t)(uring_of_loop()->sq_tail + 1) != (uint16_t)(self->old->waiter.node.u.w[0] >> 48))
+        aio_try(aio_nop());
+    self->young = aio_spawn_eager(receiver, .fd = self->more[0]);
+    assert_int_equal(self->young->waiter.node.u.w[0] >> 48, self->old->waiter.node.u.w[0] >> 48);
+    aio_task_cancel(self->old);
+    aio_await(r, aio_join(self->old));
+    assert_result(r, -ECANCELED);
+    assert_int_equal(write(self->more[1], "hello", 5), 5);
+    aio_await(r, aio_join(self->young));
+    return r;
+} aio_end
+static void hazard_5_the_same_place_in_the_ring(void **state)
+{
+    (void)state;
+    int fds[2], more[2];
+    pair_of(fds), pair_of(more);
+    assert_result(run(alias, .fds[0] = fds[0], .more[0] = more[0], .more[1] = more[1]), 5);
+    close(fds[0]), close(fds[1]), close(more[0]), close(more[1]);
+}
 struct sender { aio_frame aio; int fd; char byte; };
 aio_async(sender) {
     aio_result n;
@@ -355,7 +436,7 @@ static void a_backlog_can_be_cancelled_and_closed(void **state)
 struct cancel_poor { aio_frame aio; int fds[2]; bool shut; aio_task *t, *fill[8], *close; int i; };
 static void no_memory_from_here(aio_executor *x)
 {
-    memset(x->free, 0, sizeof x->free);
+    for (int i = 0; i < AIO__CLASSES; i++) x->free[i] = 0;
     x->slab = x->slab_end;
     uring_memory.fail_from = 1;
 }
@@ -366,7 +447,7 @@ aio_async(cancel_poor) {
     for (int i = 0; i < 8; i++) self->fill[i] = aio_spawn(nops, .n = 1);
     if (self->shut) self->close = aio_spawn(closer, .fd = self->fds[0]);
     aio_await(aio_sleep(0));            // the ring is full from here on, before the closer runs
-    no_memory_from_here(&aio_running_loop()->executor);
+    no_memory_from_here(aio__running());
     if (!self->shut) aio_task_cancel(self->t);
     assert_true(uring_of_loop()->cancel_owed);
     starve = 0;
@@ -707,6 +788,9 @@ int main(void)
         cmocka_unit_test(no_system_call_when_there_is_nothing_to_do),
         cmocka_unit_test(hazard_31_ten_thousand_in_one_turn_through_a_tiny_ring),
         cmocka_unit_test(a_backlog_keeps_the_order),
+        cmocka_unit_test(a_backlog_is_not_overtaken_by_later_turns),
+        cmocka_unit_test(hazard_31_a_busy_loop_sees_completions_that_did_not_fit),
+        cmocka_unit_test(hazard_5_the_same_place_in_the_ring),
         cmocka_unit_test(a_backlog_can_be_cancelled_and_closed),
         cmocka_unit_test(hazard_4_a_cancel_without_room_or_memory_is_not_lost),
         cmocka_unit_test(contract_5_a_close_in_the_backlog_is_carried_out),
