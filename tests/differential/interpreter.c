@@ -701,48 +701,43 @@ aio_async(op_cleanup) {
     return self->end < 0 ? self->end : self->r;
 } aio_end
 
-#define CALL(name) case OP_##name: \
-    aio_await(self->r, aio_call(&self->u.name, op_##name, .on = self)); \
-    break
+// An await in a switch would do, but not in strict ISO C, in which this program is built too.
+#define OP_CALL(which) else if (self->op->name == OP_##which) \
+    aio_await(self->r, aio_call(&self->u.which, op_##which, .on = self));
 aio_async(block) {
     for (; self->at < self->end && run->ops_left; self->at = self->op->end) {
         self->op = &run->program->ops[self->at];
         run->ops_left--;
         self->skip = false;
         self->list[0] = 0;
-        switch (self->op->name) {
-        case OP_call:
+        if (kinds[self->op->name].how == NOW) {
+            self->r = op_now(self, self->op->a);
+        } else if (kinds[self->op->name].how == ONE) {
+            self->r = 0;
+            if (op_begin(self)) aio_await(self->r, op_await(self));
+            else skip(self);
+            self->r = op_value(self, self->r);
+        } else if (self->op->name == OP_call) {
             aio_await(self->r, aio_call_new(block, .slot = self->slot,
                                             .at = run->program->bodies[self->op->a[0]].at,
                                             .end = run->program->bodies[self->op->a[0]].end));
             if (self->r >= 0) self->r = self->op->a[0];
-            break;
-        case OP_waitblock:
+        } else if (self->op->name == OP_waitblock) {
             aio_await(self->r, aio_wait_for(limit(self->op->a[0]),
                                             aio_call_new(block, .slot = self->slot, .at = self->at + 1,
                                                          .end = self->op->middle)));
-            break;
-        CALL(gen);
-        CALL(gather);
-        CALL(wait);
-        CALL(ascomp);
-        CALL(timeout);
-        CALL(group);
-        CALL(lock);
-        CALL(sem);
-        CALL(cwait);
-        CALL(cnotify);
-        CALL(cleanup);
-        default:
-            if (kinds[self->op->name].how == NOW) {
-                self->r = op_now(self, self->op->a);
-            } else if (op_begin(self)) {
-                aio_await(self->r, op_await(self));
-                self->r = op_value(self, self->r);
-            } else {
-                self->r = skip(self);
-            }
         }
+        OP_CALL(gen)
+        OP_CALL(gather)
+        OP_CALL(wait)
+        OP_CALL(ascomp)
+        OP_CALL(timeout)
+        OP_CALL(group)
+        OP_CALL(lock)
+        OP_CALL(sem)
+        OP_CALL(cwait)
+        OP_CALL(cnotify)
+        OP_CALL(cleanup)
         log_text(self->slot, kinds[self->op->name].name, self->r < 0 ? outcome_text(self->r)
                  : self->skip ? "skip" : self->list[0] ? self->list : outcome_text(self->r));
         if (self->r < 0 && !self->op->catches) return self->r;
