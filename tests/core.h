@@ -50,8 +50,8 @@ TEST_FN void core_on_error(aio_loop *loop, const struct aio_report *r, void *con
     (void)loop;
     (void)context;
     size_t left = sizeof core.reports - core.reports_at;
-    int n = snprintf(core.reports + core.reports_at, left, "%s: %s: %s\n", r->message, aio_strerror(r->error),
-                     r->task ? aio_task_name(r->task) : "-");
+    int n = snprintf(core.reports + core.reports_at, left, "%s: %s: %s\n", r->message,
+                     aio_strerror(r->error), r->task ? aio_task_name(r->task) : "-");
     if (n > 0) core.reports_at += (size_t)n < left ? (size_t)n : left - 1;
 }
 // Compares the reports, and empties them.

@@ -76,8 +76,8 @@ TEST_FN void steps_on_error(aio_loop *loop, const struct aio_report *r, void *co
 #define steps_expect(s, condition) \
     do { \
         if (!(condition)) \
-            fail_msg("STEPS=\"%u %u %u\": not so: %s%s%s", (s)->victim, (s)->turn, (s)->phase, #condition, \
-                     (s)->complaint ? ", but: " : "", (s)->complaint ? (s)->complaint : ""); \
+            fail_msg("STEPS=\"%u %u %u\": not so: %s%s%s", (s)->victim, (s)->turn, (s)->phase, \
+                     #condition, (s)->complaint ? ", but: " : "", (s)->complaint ? (s)->complaint : ""); \
     } while (0)
 
 // Runs turns, as a run would, until `main` has ended or `turns` of them ran something.

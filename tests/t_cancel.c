@@ -4,7 +4,13 @@
 // Waits as told by a script, one letter per await, and says what each gave: f future, s sleep, n next
 // turn, j join, k wait for the task and keep the handle. `!` cancels itself first, `u` uncancels. `*`
 // goes on after an error, else the first error ends it.
-struct body { aio_frame aio; const char *name, *script; aio_future *f; aio_task *t; aio_result result; };
+struct body {
+    aio_frame aio;
+    const char *name, *script;
+    aio_future *f;
+    aio_task *t;
+    aio_result result;
+};
 static aio_awaitable next_wait(struct body *b, char c)
 {
     switch (c) {
@@ -590,7 +596,8 @@ static void C_1_10000_tasks_in_one_turn(void **state)
     (void)state;
     enum { N = 10000 };
     static aio_task *t[N];
-    for (int i = 0; i < N; i++) t[i] = i % 2 ? core_spawn(forever) : core_spawn(body, .name = "", .script = "s");
+    for (int i = 0; i < N; i++)
+        t[i] = i % 2 ? core_spawn(forever) : core_spawn(body, .name = "", .script = "s");
     core_turn();
     core_forget_reports();
     for (int i = 0; i < N; i++) assert_true(aio_task_cancel(t[i]));
@@ -658,7 +665,8 @@ static void T_11_cycles(void **state)
 static void T_11_one_in_the_cycle_refuses(void **state)
 {
     (void)state;
-    aio_task *a = core_spawn(body, .name = "a", .script = "j"), *b = core_spawn(body, .name = "b", .script = "j*s", .t = aio_task_retain(a));
+    aio_task *a = core_spawn(body, .name = "a", .script = "j");
+    aio_task *b = core_spawn(body, .name = "b", .script = "j*s", .t = aio_task_retain(a));
     aio_task_frame(body, a)->t = aio_task_retain(b);
     core_turn();
     aio_task_cancel(a);

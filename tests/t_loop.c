@@ -43,7 +43,10 @@ static int act(void *arg)
     return a->result;
 }
 static void soon(struct act *a) { assert_result(aio_call_soon(&core.loop, &a->h, act, a), 0); }
-static void later(struct act *a, int64_t ns) { assert_result(aio_call_later(&core.loop, &a->h, ns, act, a), 0); }
+static void later(struct act *a, int64_t ns)
+{
+    assert_result(aio_call_later(&core.loop, &a->h, ns, act, a), 0);
+}
 
 // A backend that says when it is asked to wait, and how long.
 static aio_future *backend_sets;
@@ -140,7 +143,8 @@ static void L_4_one_queue_for_all(void **state)
 static void L_5_cancelled_earlier_in_the_batch(void **state)
 {
     (void)state;
-    struct act b = { .word = "b" }, a = { .word = "a", .cancels = &b }, c = { .word = "c", .cancels = &c };
+    struct act b = { .word = "b" }, a = { .word = "a", .cancels = &b };
+    struct act c = { .word = "c", .cancels = &c };
     struct act late = { .word = "late" };
     soon(&a);
     soon(&b);
@@ -298,13 +302,15 @@ static void L_10_L_11_nested_runs_are_refused(void **state)
         assert_result(core_run(t), -EBUSY);
         if (how % 4 != 3) {
             assert_result(core_count("run refused: "), 1);
-            assert_result(core_count(l == &core.loop && how % 4 != 2 ? "this loop is running" : "another loop runs"), 1);
+            bool same_loop = l == &core.loop && how % 4 != 2;
+            assert_result(core_count(same_loop ? "this loop is running" : "another loop runs"), 1);
             assert_result(core_count("EBUSY"), 1);
         }
         core_forget_reports();
         aio_detach(t);
     }
-    assert_trace("after. 0:-16 after. 1:-16 after. 2:-16 after. 3:-16 after. 0:-16 after. 1:-16 after. 2:-16 ");
+    assert_trace("after. 0:-16 after. 1:-16 after. 2:-16 after. 3:-16 "
+                 "after. 0:-16 after. 1:-16 after. 2:-16 ");
     assert_false(aio_loop_is_running(&core.loop));
     aio_loop_stop(&other);
     assert_result(aio_loop_run_forever(&other), 0);     // not disturbed either
@@ -497,7 +503,8 @@ static void L_14_threadsafe_callbacks_in_their_place(void **state)
 static void L_17_an_error_in_a_callback_is_reported(void **state)
 {
     (void)state;
-    struct act a = { .word = "a", .result = -EIO }, b = { .word = "b", .result = 1 }, c = { .word = "c", .result = -EPIPE };
+    struct act a = { .word = "a", .result = -EIO }, b = { .word = "b", .result = 1 };
+    struct act c = { .word = "c", .result = -EPIPE };
     soon(&a);
     soon(&b);
     later(&c, 0);

@@ -28,7 +28,14 @@ aio_async(deep) {
     return self->r + 1;
 } aio_end
 
-struct program { aio_frame aio; aio_task *t[4]; struct leaf child; aio_slot(leaf) slot; int fd; aio_result r; };
+struct program {
+    aio_frame aio;
+    aio_task *t[4];
+    struct leaf child;
+    aio_slot(leaf) slot;
+    int fd;
+    aio_result r;
+};
 aio_drop(program) {
     (void)dropped;
     say("unborn ");
@@ -57,7 +64,8 @@ aio_async(program) {
 end:
     // The slot is a member of this frame: its task must have ended before the frame goes.
     if (self->t[3]) aio_task_cancel(self->t[3]);
-    while (self->t[3] && !aio_task_done(self->t[3])) aio_await(aio_future_wait(aio_task_future(self->t[3])));
+    while (self->t[3] && !aio_task_done(self->t[3]))
+        aio_await(aio_future_wait(aio_task_future(self->t[3])));
     for (int i = 0; i < 4; i++)
         if (self->t[i]) aio_detach(self->t[i]);
     aio_await(aio_sleep(AIO_MSEC));                     // cleanup may await
@@ -106,7 +114,10 @@ aio_async(sloppy) {
     }
     return 0;
 } aio_end
-static aio_task *sloppy_main(aio_loop *loop, void *arg) { return aio_spawn_on(loop, sloppy, .how = *(int *)arg); }
+static aio_task *sloppy_main(aio_loop *loop, void *arg)
+{
+    return aio_spawn_on(loop, sloppy, .how = *(int *)arg);
+}
 static void sloppy_run(void *arg)
 {
     struct steps s = { .spawn = sloppy_main, .arg = arg, .endless = 10000 };
@@ -122,7 +133,8 @@ static void sloppy_child(void *arg)
 static void E_1_the_driver_notices(void **state)
 {
     (void)state;
-    static const char *const complaints[] = { "steps_open_files() == files", "deadlock", "n < too_many" };
+    static const char *const complaints[] =
+        { "steps_open_files() == files", "deadlock", "n < too_many" };
     for (int how = 0; how < 3; how++) {
         char text[4096];
         int status = test_in_child(sloppy_child, &how, text, sizeof text);

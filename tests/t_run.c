@@ -60,7 +60,8 @@ aio_async(worker) {
         say("%s%d ", r < 0 ? "!" : "w", self->n);
     }
     if (self->spawns) {
-        aio_detach(aio_spawn(worker, .n = self->n + 10, .nap = AIO_FOREVER, .spawns = self->spawns - 1));
+        aio_detach(aio_spawn(worker, .n = self->n + 10, .nap = AIO_FOREVER,
+                             .spawns = self->spawns - 1));
         aio_try(aio_next_turn());
     }
     say("e%d ", self->n);
@@ -299,9 +300,10 @@ static void RN_2_shutdown_needs_no_memory(void **state)
     aio_runner r;
     assert_result(aio_runner_init(&r, &o), 0);
     aio_task *t = aio_spawn_on(&r.loop, returns, .result = 4, .turns = 2);
-    for (int i = 1; i <= 15; i++) aio_detach(aio_spawn_on(&r.loop, worker, .n = i, .nap = AIO_FOREVER));
+    for (int i = 1; i <= 15; i++)
+        aio_detach(aio_spawn_on(&r.loop, worker, .n = i, .nap = AIO_FOREVER));
     core.memory.fail_from = 1;
-    assert_result(aio__run_end(&r, 0, t), -ENOMEM);     // no slot for the run itself; all are told to end
+    assert_result(aio__run_end(&r, 0, t), -ENOMEM);     // no slot for the run itself; the rest ends
     assert_result(core_count("destroyed"), 0);
     core.trace[core.trace_at = 0] = 0;
 }
@@ -336,7 +338,8 @@ static void RN_2_one_run_per_thread_at_a_time(void **state)
 {
     (void)state;
     pthread_t threads[4];
-    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, run_in_thread, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_in_thread, NULL), 0);
     for (int i = 0; i < 4; i++) {
         void *r;
         pthread_join(threads[i], &r);

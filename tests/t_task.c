@@ -189,7 +189,13 @@ static int sees_no_task(void *arg)
     assert_ptr_equal(aio_running_loop(), &core.loop);
     return 0;
 }
-struct current { aio_frame aio; aio_task *self_handle; aio_handle soon, later; aio_callback cb; aio_future f; };
+struct current {
+    aio_frame aio;
+    aio_task *self_handle;
+    aio_handle soon, later;
+    aio_callback cb;
+    aio_future f;
+};
 aio_async(current) {
     assert_ptr_equal(aio_current_task(), self->self_handle);
     aio_call_soon(&core.loop, &self->soon, sees_no_task, NULL);
@@ -217,12 +223,14 @@ static void T_7_no_current_task_in_callbacks(void **state)
 
 static void list_tasks(void)
 {
-    for (aio_task *t = aio_task_first(&core.loop); t; t = aio_task_next(t)) say("%s#%u ", aio_task_name(t), aio_task_id(t));
+    for (aio_task *t = aio_task_first(&core.loop); t; t = aio_task_next(t))
+        say("%s#%u ", aio_task_name(t), aio_task_id(t));
 }
 static void T_6_T_8_names_and_the_list_of_tasks(void **state)
 {
     (void)state;
-    aio_task *a = core_spawn(step, .name = "a"), *b = core_spawn(forever), *c = core_spawn(joins, .t = b);
+    aio_task *a = core_spawn(step, .name = "a"), *b = core_spawn(forever);
+    aio_task *c = core_spawn(joins, .t = b);
     list_tasks();
     assert_trace("step#1 forever#2 joins#3 ");
     assert_result(aio_task_set_name(b, "bob"), 0);
@@ -474,7 +482,8 @@ static void T_13_join_gives_the_handle_up_on_every_outcome(void **state)
     };
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         for (int late = 0; late < 2; late++) {
-            aio_task *t = core_spawn(step, .name = "t", .turns = ways[i].turns, .result = ways[i].result);
+            aio_task *t =
+                core_spawn(step, .name = "t", .turns = ways[i].turns, .result = ways[i].result);
             if (late) core_settle();
             aio_task *j = core_spawn(joins, .t = aio_task_retain(t));
             core_turn();
@@ -503,7 +512,7 @@ aio_async(slots) {
     self->t = aio_spawn_in(&self->slot, step, .name = "again", .result = 11);
     aio_await(aio_next_turn());
     assert_true(aio_task_done(self->t));
-    assert_result(aio_task_result(aio_spawn_in(&self->slot, step, .name = "no")), -EBUSY);  // handle held
+    assert_result(aio_task_result(aio_spawn_in(&self->slot, step, .name = "no")), -EBUSY);  // held
     assert_result(aio_task_result(self->t), 11);
     aio_detach(self->t);
     aio_detach(aio_spawn_in(&self->slot, step, .name = "third", .turns = 1));
@@ -691,7 +700,8 @@ aio_drop(tree) {
     return 0;
 } aio_end
 aio_async(tree) {
-    if (self->depth) aio_try(aio_call_new(tree, .depth = self->depth - 1, .name = self->name, .f = self->f));
+    if (self->depth)
+        aio_try(aio_call_new(tree, .depth = self->depth - 1, .name = self->name, .f = self->f));
     aio_try(aio_future_wait(self->f));
     return 0;
 } aio_end

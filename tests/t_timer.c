@@ -12,7 +12,10 @@ static int tick(void *arg)
     if (t->cancels) aio_handle_cancel(&t->cancels->h);
     return 0;
 }
-static void at(struct tick *t, int64_t when) { assert_result(aio_call_at(&core.loop, &t->h, when, tick, t), 0); }
+static void at(struct tick *t, int64_t when)
+{
+    assert_result(aio_call_at(&core.loop, &t->h, when, tick, t), 0);
+}
 
 struct sleeper { aio_frame aio; int n; int64_t ns; int64_t woke; };
 aio_async(sleeper) {
@@ -313,7 +316,8 @@ static int fuzz_fires(void *arg)
     assert_true(model[i].when <= aio_loop_time(&core.loop));
     for (int k = 0; k < TIMERS; k++) {      // nobody should have come before
         if (!model[k].armed || k == i) continue;
-        if (model[k].when < model[i].when || (model[k].when == model[i].when && model[k].seq < model[i].seq))
+        bool tie = model[k].when == model[i].when;
+        if (model[k].when < model[i].when || (tie && model[k].seq < model[i].seq))
             fail_msg("timer %d fired before %d", i, k);
     }
     model[i].armed = false;
@@ -332,7 +336,8 @@ static void fuzz_arm(int i)
     model[i].when = now + 1 + (int64_t)fuzz(fuzz(3) ? 50 : 5000);
     model[i].seq = model_seq++;
     model[i].armed = true;
-    assert_result(aio_call_at(&core.loop, &model[i].h, model[i].when, fuzz_fires, (void *)(intptr_t)i), 0);
+    void *arg = (void *)(intptr_t)i;
+    assert_result(aio_call_at(&core.loop, &model[i].h, model[i].when, fuzz_fires, arg), 0);
 }
 static void H_4_the_heap_against_a_model(void **state)
 {
