@@ -1755,8 +1755,8 @@ AIO_SLOW void aio__task_begin_eager(aio_task *t)        // EA-1, EA-3
 {
     aio_executor *x = t->waiter.future.loop;
     aio__task_link(x, t);
-    char *floor = x->stack_floor - (AIO_EAGER_STACK - AIO_CALL_STACK);
-    if (!x->running || (char *)__builtin_frame_address(0) < floor) {
+    char *here = (char *)__builtin_frame_address(0) + (AIO_EAGER_STACK - AIO_CALL_STACK);
+    if (!x->running || here < x->stack_floor) {
         aio__push(x, (uintptr_t)t);
         return;
     }
