@@ -52,7 +52,7 @@ aio_async(step) { say("%s ", self->name); return 0; } aio_end
 struct forever { aio_frame aio; };
 aio_async(forever) { aio_try(aio_sleep(AIO_FOREVER)); return 0; } aio_end
 
-static void C_1_counts_and_answers(void **state)
+static void C_1_C_14_counts_and_answers(void **state)
 {
     (void)state;
     aio_task *t = core_spawn(forever);
@@ -267,7 +267,7 @@ static void C_9_swallowing_is_legal(void **state)
     aio_detach(t);
 }
 
-static void C_10_uncancel(void **state)
+static void C_10_T_5_uncancel(void **state)
 {
     (void)state;
     aio_future f = { 0 }, g = { 0 };
@@ -679,7 +679,7 @@ static void T_11_one_in_the_cycle_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        core_test(C_1_counts_and_answers),
+        core_test(C_1_C_14_counts_and_answers),
         core_test(C_2_cancelled_before_the_first_step),
         core_test(C_3_the_awaited_future_is_cancelled),
         core_test(C_4_a_cancel_beats_a_result),
@@ -689,7 +689,7 @@ int main(void)
         core_test(C_7_a_cancel_is_owed_when_the_body_ends),
         core_test(C_8_delivered_once_or_twice),
         core_test(C_9_swallowing_is_legal),
-        core_test(C_10_uncancel),
+        core_test(C_10_T_5_uncancel),
         core_test(C_11_cancelled_by_others),
         core_test(C_12_what_blocks_is_cancelled),
         core_test(S_3_cancel_in_the_turn_of_the_expiry),

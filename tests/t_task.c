@@ -384,7 +384,7 @@ aio_async(owner) {
     return self->what;
 } aio_end
 
-static void T_13_a_value_nobody_takes_is_dropped(void **state)
+static void T_12_T_13_a_value_nobody_takes_is_dropped(void **state)
 {
     (void)state;
     aio_task *t = core_spawn(owner, .what = 1);
@@ -857,7 +857,7 @@ int main(void)
         core_test(T_14_E_1_returning_ECANCELED_is_being_cancelled),
         core_test(F_8_task_errors_are_reported_once),
         core_test(F_8_one_of_two_watchers_gets_the_error),
-        core_test(T_13_a_value_nobody_takes_is_dropped),
+        core_test(T_12_T_13_a_value_nobody_takes_is_dropped),
         core_test(C_4_a_value_that_a_cancel_replaces_is_dropped),
         core_test(T_13_join_gives_the_handle_up_on_every_outcome),
         core_test(T_13_tasks_in_slots),
