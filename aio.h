@@ -441,10 +441,25 @@ struct aio_executor {
 #define AIO_NODISCARD __attribute__((warn_unused_result))
 // Cold: only where something went wrong. What calls a cold function without a condition counts as
 // cold itself, and so does all that it calls: set-up and slow paths must not carry it.
-#define AIO_COLD static __attribute__((noinline, cold, unused))
-#define AIO_SLOW static __attribute__((noinline, unused))
+#ifdef __OPTIMIZE__
+#  define AIO_COLD static __attribute__((noinline, cold, unused))
+#  define AIO_SLOW static __attribute__((noinline, unused))
+#else                       // gcc -O0 would emit them all
+#  define AIO_COLD static inline
+#  define AIO_SLOW static inline
+#endif
 #define AIO_HOT static inline __attribute__((hot))
 #define AIO_INLINE static inline __attribute__((always_inline))
+// A table of functions, and a function that gives its address: gcc -O0 would emit the table itself also
+// where it is unused, with all that it names; in a function the optimiser would not look into it.
+#ifdef __OPTIMIZE__
+#  define AIO_TABLE(type, name, ...) \
+       static const type AIO__CAT(name, _table) = __VA_ARGS__; \
+       AIO_INLINE const type *name(void) { return &AIO__CAT(name, _table); }
+#else
+#  define AIO_TABLE(type, name, ...) \
+       AIO_FN const type *name(void) { static const type table = __VA_ARGS__; return &table; }
+#endif
 
 // --- coroutines
 
@@ -805,13 +820,14 @@ enum {                          // aio_future.flags
     AIO__CLASS_SHIFT = 16,
 };
 enum { AIO__SITE_START, AIO__SITE_AWAIT, AIO__SITE_YIELD, AIO__SITE_LEAVING, AIO__SITE_OVER, AIO__SITE_GUARD };
-enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR };
+enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR, AIO__SCOPE_OP };
 enum {                          // aio_wait_class.kind
     AIO__WAIT_OWN, AIO__WAIT_READY, AIO__WAIT_FUTURE, AIO__WAIT_TASK, AIO__WAIT_JOIN,
     AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING, AIO__WAIT_THREAD_START,
 };
 enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
+    AIO__AWAIT_JOB,             // may own its argument: u.p[2]; u.p[3] frees it
     AIO__AWAIT_TASK_ONLY,       // from here on: not for an op
     AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW, AIO__AWAIT_WAIT_FOR,
 };
@@ -1518,7 +1534,8 @@ AIO_FN aio_result aio__settled_resume(aio_waiter *w, bool must_cancel)
     (void)must_cancel;
     return w->future.result;
 }
-static const aio_wait_class aio__settled = { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__settled,
+    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, 0 })
 // The end of a wait that could not be cancelled at once: a cancel that came too late is owed.
 AIO_INLINE void aio__settle(aio_waiter *w, aio_result r, const aio_wait_class *cls)
 {
@@ -1574,6 +1591,11 @@ AIO_FN void aio_scope_leave(aio_scope *s, aio_task *t)
     while (*at && *at != s) at = &(*at)->outer;
     if (*at) *at = s->outer;
     s->frame = 0;
+}
+// An open op's waiter, or null.
+AIO_FN aio_waiter *aio__scope_waiter(aio_scope *s)
+{
+    return s->cls->kind == AIO__SCOPE_OP ? &AIO__CONTAINER(s, aio_op, scope)->waiter : 0;
 }
 // A frame has returned r: its open scopes end, innermost first (contract 6). AIO_PENDING: one of them
 // waits; the frame then stands at its coroutine's `leaving` site and this goes on from there.
@@ -2033,8 +2055,8 @@ AIO_FN void aio__callback_queue(aio_executor *x, aio_node *n, aio_future *f)
     if (AIO__LIKELY(x->ring != 0)) aio__push(x, (uintptr_t)n | AIO__RUN_NODE);      // else it is closed
 }
 AIO_FN void aio__callback_notify(aio_node *n, aio_future *f) { aio__callback_queue(f->loop, n, f); }
-static const aio_wait_class aio__callback_class =
-    { "callback", AIO__WAIT_CALLBACK, 0, 0, aio__callback_notify, aio__callback_run, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__callback_class,
+    { "callback", AIO__WAIT_CALLBACK, 0, 0, aio__callback_notify, aio__callback_run, 0, 0 })
 AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
                                                int (*fn)(aio_future *, void *), void *arg)
 {
@@ -2045,7 +2067,7 @@ AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
     if (!f->loop && !(f->flags & AIO__REFUSED)) f->loop = x;
     cb->fn = fn;
     cb->arg = arg;
-    cb->node.cls = &aio__callback_class;
+    cb->node.cls = aio__callback_class();
     cb->node.u.list.target = f;
     if (f->flags & AIO__DONE) aio__callback_queue(x, &cb->node, f);
     else aio__list_add(f, &cb->node);
@@ -2092,26 +2114,28 @@ AIO_FN aio_result aio__joined_resume(aio_waiter *w, bool must_cancel)
     aio__join_dispose(w);
     return r;
 }
-static const aio_wait_class aio__value_wait =
-    { "ready", AIO__WAIT_READY, 0, aio__value_resume, 0, 0, 0, 0 };
-static const aio_wait_class aio__joined_wait =
-    { "ready", AIO__WAIT_READY, 0, aio__joined_resume, 0, 0, 0, aio__join_dispose };
+AIO_TABLE(aio_wait_class, aio__value_wait,
+    { "ready", AIO__WAIT_READY, 0, aio__value_resume, 0, 0, 0, 0 })
+AIO_TABLE(aio_wait_class, aio__joined_wait,
+    { "ready", AIO__WAIT_READY, 0, aio__joined_resume, 0, 0, 0, aio__join_dispose })
 AIO_INLINE bool aio__value_notify(aio_node *n, aio_future *f, const aio_wait_class *cls)
 {
     const aio_frame *root = (const aio_frame *)(const void *)(AIO__TASK_OF(f) + 1);
     aio_waiter *w = AIO__CONTAINER(n, aio_waiter, node);
     if (AIO__LIKELY(!root->site->body->coroutine->drop->hook)) return false;
-    if (f->result < 0 || !(w->future.flags & AIO__IS_TASK)) return false;
-    aio_wake(w, cls);
+    if (f->result < 0) return false;
+    if (AIO__LIKELY(w->future.flags & AIO__IS_TASK)) aio_wake(w, cls);
+    else if (cls->kind == AIO__WAIT_JOIN) aio__complete_as(w, f->result, cls);
+    else return false;
     return true;
 }
 AIO_FN void aio__task_notify(aio_node *n, aio_future *f)
 {
-    if (!aio__value_notify(n, f, &aio__value_wait)) aio__future_notify(n, f);
+    if (!aio__value_notify(n, f, aio__value_wait())) aio__future_notify(n, f);
 }
 AIO_FN void aio__join_notify(aio_node *n, aio_future *f)
 {
-    if (aio__value_notify(n, f, &aio__joined_wait)) return;
+    if (aio__value_notify(n, f, aio__joined_wait())) return;
     aio__future_notify(n, f);
     aio__task_release(AIO__TASK_OF(f));
 }
@@ -2129,14 +2153,15 @@ AIO_FN size_t aio__task_describe(const aio_waiter *w, char *text, size_t size)
     at = aio__append(text, size, at, "#");
     return aio__append_number(text, size, at, t->id);
 }
-static const aio_wait_class aio__future_wait =
-    { "future", AIO__WAIT_FUTURE, aio__watch_cancel, 0, aio__future_notify, 0, 0, aio__watch_dispose };
-static const aio_wait_class aio__task_wait =
+AIO_TABLE(aio_wait_class, aio__future_wait,
+    { "future", AIO__WAIT_FUTURE, aio__watch_cancel, 0, aio__future_notify, 0, 0,
+      aio__watch_dispose })
+AIO_TABLE(aio_wait_class, aio__task_wait,
     { "task", AIO__WAIT_TASK, aio__watch_cancel, 0, aio__task_notify, 0, aio__task_describe,
-      aio__watch_dispose };
-static const aio_wait_class aio__join_wait =
+      aio__watch_dispose })
+AIO_TABLE(aio_wait_class, aio__join_wait,
     { "task", AIO__WAIT_JOIN, aio__watch_cancel, 0, aio__join_notify, 0, aio__task_describe,
-      aio__watch_join_dispose };
+      aio__watch_join_dispose })
 
 AIO_INLINE bool aio__watch(aio_waiter *w, aio_future *f, const aio_wait_class *cls)
 {
@@ -2160,31 +2185,31 @@ AIO_INLINE bool aio__watch(aio_waiter *w, aio_future *f, const aio_wait_class *c
 AIO_FN bool aio__future_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_future *f = (aio_future *)a->u.p[0];
-    return aio__watch(w, f, f->flags & AIO__IS_TASK ? &aio__task_wait : &aio__future_wait);
+    return aio__watch(w, f, f->flags & AIO__IS_TASK ? aio__task_wait() : aio__future_wait());
 }
 AIO_FN bool aio__join_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_task *t = (aio_task *)a->u.p[0];
-    if (!aio__watch(w, &t->waiter.future, &aio__join_wait)) {
+    if (!aio__watch(w, &t->waiter.future, aio__join_wait())) {
         if (AIO__UNLIKELY(&t->waiter == w)) aio__task_release(t);
         return false;
     }
     aio__task_release(t);
     return true;
 }
-static const aio_await_class aio__future_await = { aio__future_start, "future", AIO__AWAIT_FUTURE };
-static const aio_await_class aio__join_await = { aio__join_start, "join", AIO__AWAIT_JOIN };
+AIO_TABLE(aio_await_class, aio__future_await, { aio__future_start, "future", AIO__AWAIT_FUTURE })
+AIO_TABLE(aio_await_class, aio__join_await, { aio__join_start, "join", AIO__AWAIT_JOIN })
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_future_wait(aio_future *f)
 {
     aio_awaitable a;
-    a.cls = &aio__future_await;
+    a.cls = aio__future_await();
     a.u.p[0] = f;
     return a;
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_join(aio_task *t)
 {
     aio_awaitable a;
-    a.cls = &aio__join_await;
+    a.cls = aio__join_await();
     a.u.p[0] = t;
     return a;
 }
@@ -2196,11 +2221,12 @@ AIO_INLINE bool aio__next_turn_start(aio_waiter *w, const aio_awaitable *a)
     aio_complete(w, 0);
     return false;
 }
-static const aio_await_class aio__next_turn_await = { aio__next_turn_start, "next turn", AIO__AWAIT_NEXT_TURN };
+AIO_TABLE(aio_await_class, aio__next_turn_await,
+    { aio__next_turn_start, "next turn", AIO__AWAIT_NEXT_TURN })
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_next_turn(void)
 {
     aio_awaitable a;
-    a.cls = &aio__next_turn_await;
+    a.cls = aio__next_turn_await();
     return a;
 }
 
@@ -2233,11 +2259,11 @@ AIO_INLINE bool aio__call_start(aio_waiter *w, const aio_awaitable *a)
     if (aio__needs_task(w)) return true;
     return aio__run_child(AIO__TASK_OF(w), (aio_frame *)a->u.p[0], (const aio_coroutine *)a->u.cp[1]);
 }
-static const aio_await_class aio__call_await = { aio__call_start, "call", AIO__AWAIT_CALL };
+AIO_TABLE(aio_await_class, aio__call_await, { aio__call_start, "call", AIO__AWAIT_CALL })
 AIO_INLINE AIO_NODISCARD aio_awaitable aio__call(const aio_coroutine *co, void *frame)
 {
     aio_awaitable a;
-    a.cls = &aio__call_await;
+    a.cls = aio__call_await();
     a.u.p[0] = frame;
     a.u.cp[1] = co;
     return a;
@@ -2294,11 +2320,12 @@ AIO_FN bool aio__call_new_start(aio_waiter *w, const aio_awaitable *a)
     aio__guard_free(w->future.loop, g);
     return true;
 }
-static const aio_await_class aio__call_new_await = { aio__call_new_start, "call", AIO__AWAIT_CALL_NEW };
+AIO_TABLE(aio_await_class, aio__call_new_await,
+    { aio__call_new_start, "call", AIO__AWAIT_CALL_NEW })
 AIO_FN AIO_NODISCARD aio_awaitable aio__call_new(const aio_coroutine *co, void *frame)
 {
     aio_awaitable a;
-    a.cls = &aio__call_new_await;
+    a.cls = aio__call_new_await();
     a.u.p[0] = frame;
     a.u.cp[1] = co;
     return a;
@@ -2370,8 +2397,8 @@ AIO_FN void aio__watch_run(aio_node *n)
     v->state = AIO__WATCH_IDLE;
     v->many->ended(v, n->u.list.target);
 }
-static const aio_wait_class aio__watch_class =
-    { "watch", AIO__WAIT_OWN, 0, 0, aio__watch_notify, aio__watch_run, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__watch_class,
+    { "watch", AIO__WAIT_OWN, 0, 0, aio__watch_notify, aio__watch_run, 0, 0 })
 
 // Leaves every future that is still watched.
 AIO_FN void aio__many_leave(aio_executor *x, struct aio__many *m)
@@ -2402,7 +2429,7 @@ AIO_FN aio_result aio__many_watch(aio_executor *x, struct aio__many *m, bool don
         struct aio__watched *v = &aio__watches(m)[i];
         v->state = AIO__WATCH_IDLE;
         v->many = m;
-        v->node.cls = &aio__watch_class;
+        v->node.cls = aio__watch_class();
         v->twice = f->flags & AIO__MARK;
         if (v->twice) continue;
         m->pending++;
@@ -2510,8 +2537,8 @@ AIO_FN aio_result aio__gather_cut(aio_waiter *w, bool must_cancel)
     (void)must_cancel;
     return aio__gather_end((struct aio__many *)w->node.u.p[0], -ECANCELED);
 }
-static const aio_wait_class aio__gather_over =
-    { "ready", AIO__WAIT_READY, 0, aio__gather_cut, 0, 0, 0, aio__many_dispose };
+AIO_TABLE(aio_wait_class, aio__gather_over,
+    { "ready", AIO__WAIT_READY, 0, aio__gather_cut, 0, 0, 0, aio__many_dispose })
 // G-6, G-7: all are cancelled, one after the other, by whoever goes on with the cancel. One that waits
 // for itself in the end (T-11) is ended.
 AIO_FN bool aio__gather_cancel(aio_waiter *w)
@@ -2521,7 +2548,7 @@ AIO_FN bool aio__gather_cancel(aio_waiter *w)
     struct aio__watched **at = &x->to_cancel, *rest = x->to_cancel;
     if (m->cancelling) {
         m->over = true;
-        aio_wake(w, &aio__gather_over);
+        aio_wake(w, aio__gather_over());
         return true;
     }
     for (uint32_t i = 0; i < m->n; i++) {
@@ -2539,8 +2566,8 @@ AIO_FN bool aio__gather_cancel(aio_waiter *w)
     m->cancel_end.next_cancel = rest;
     return m->cancel_asked = true;
 }
-static const aio_wait_class aio__gather_wait = { "gather", AIO__WAIT_OWN, aio__gather_cancel, 0, 0, 0,
-                                                 aio__many_describe, aio__many_dispose };
+AIO_TABLE(aio_wait_class, aio__gather_wait,
+    { "gather", AIO__WAIT_OWN, aio__gather_cancel, 0, 0, 0, aio__many_describe, aio__many_dispose })
 AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
 {
     struct aio__many *m = aio__many_new(w, a, false, aio__gather_ended);
@@ -2553,17 +2580,17 @@ AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
         if (v[i].state == AIO__WATCH_DONE) r = aio__gather_count(m, aio__many_at(m, i));
     if (r == AIO_PENDING) {
         w->node.u.p[0] = m;
-        aio_waiter_begin(w, &aio__gather_wait);
+        aio_waiter_begin(w, aio__gather_wait());
         return false;
     }
     w->future.result = r;
     return true;
 }
-static const aio_await_class aio__gather_await = { aio__gather_start, "gather", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__gather_await, { aio__gather_start, "gather", AIO__AWAIT_OWN })
 AIO_FN AIO_NODISCARD aio_awaitable aio__gather(aio_task **tasks, aio_result *results, size_t n, bool all)
 {
     aio_awaitable a;
-    a.cls = &aio__gather_await;
+    a.cls = aio__gather_await();
     a.u.p[0] = tasks;
     a.u.p[1] = 0;
     a.u.p[2] = results;
@@ -2585,14 +2612,14 @@ AIO_FN aio_result aio__wait_resume(aio_waiter *w, bool must_cancel)
     aio__many_free(w->future.loop, m);
     return done;
 }
-static const aio_wait_class aio__wait_over =
-    { "ready", AIO__WAIT_READY, 0, aio__wait_resume, 0, 0, 0, aio__many_dispose };
+AIO_TABLE(aio_wait_class, aio__wait_over,
+    { "ready", AIO__WAIT_READY, 0, aio__wait_resume, 0, 0, 0, aio__many_dispose })
 AIO_FN void aio__wait_release(struct aio__many *m)
 {
     if (m->over) return;
     m->over = true;
     if (m->stop_timer) m->stop_timer(m);
-    aio_wake(m->owner, &aio__wait_over);
+    aio_wake(m->owner, aio__wait_over());
 }
 AIO_FN bool aio__waiting_cancel(aio_waiter *w)
 {
@@ -2609,19 +2636,19 @@ AIO_FN void aio__wait_ended(struct aio__watched *v, aio_future *f)
     if (!--m->pending || m->mode == AIO_FIRST_COMPLETED || m->mode == AIO__RACE || (m->mode == AIO_FIRST_ERROR && failed))
         aio__wait_release(m);
 }
-static const aio_wait_class aio__wait_wait =
-    { "wait", AIO__WAIT_OWN, aio__waiting_cancel, 0, 0, 0, aio__many_describe, aio__many_dispose };
+AIO_TABLE(aio_wait_class, aio__wait_wait,
+    { "wait", AIO__WAIT_OWN, aio__waiting_cancel, 0, 0, 0, aio__many_describe, aio__many_dispose })
 AIO_FN struct aio__many *aio__wait_begin(aio_waiter *w, const aio_awaitable *a)
 {
     w->future.result = -EINVAL;
     struct aio__many *m = a->u.w[3] ? aio__many_new(w, a, true, aio__wait_ended) : 0;      // W-1
     if (!m) return 0;
     w->node.u.p[0] = m;
-    aio_waiter_begin(w, &aio__wait_wait);
+    aio_waiter_begin(w, aio__wait_wait());
     return m;
 }
 AIO_FN bool aio__wait_start(aio_waiter *w, const aio_awaitable *a) { return !aio__wait_begin(w, a); }
-static const aio_await_class aio__wait_await = { aio__wait_start, "wait", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__wait_await, { aio__wait_start, "wait", AIO__AWAIT_OWN })
 // An array of tasks or of futures.
 struct aio__futures { aio_task **tasks; aio_future **futures; };
 AIO_FN struct aio__futures aio__of_tasks(aio_task **tasks)
@@ -2645,7 +2672,7 @@ AIO_FN struct aio__futures aio__futures_of(aio_future **futures) { return aio__o
 AIO_FN AIO_NODISCARD aio_awaitable aio__wait(struct aio__futures f, size_t n, int mode)
 {
     aio_awaitable a;
-    a.cls = &aio__wait_await;
+    a.cls = aio__wait_await();
     a.u.p[0] = f.tasks;
     a.u.p[1] = f.futures;
     a.u.p[2] = 0;
@@ -2683,13 +2710,14 @@ AIO_FN void aio__shield_dispose(aio_waiter *w)
 {
     if (!(w->node.u.list.target->flags & AIO__DONE)) aio__list_remove(&w->node);
 }
-static const aio_wait_class aio__shield_wait = { "shielded task", AIO__WAIT_OWN, aio__shield_cancel, 0,
-    aio__shield_notify, aio__shield_run, aio__task_describe, aio__shield_dispose };
+AIO_TABLE(aio_wait_class, aio__shield_wait,
+    { "shielded task", AIO__WAIT_OWN, aio__shield_cancel, 0, aio__shield_notify, aio__shield_run,
+      aio__task_describe, aio__shield_dispose })
 AIO_FN bool aio__shield_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_future *f = (aio_future *)a->u.p[0];
     aio_result r = f->flags & AIO__DONE ? 0 : aio__reserve(w->future.loop);
-    if (r >= 0 && !aio__watch(w, f, &aio__shield_wait)) {
+    if (r >= 0 && !aio__watch(w, f, aio__shield_wait())) {
         if (f == &w->future) aio__unreserve(w->future.loop);
         return false;
     }
@@ -2697,11 +2725,11 @@ AIO_FN bool aio__shield_start(aio_waiter *w, const aio_awaitable *a)
     if (r < 0) w->future.result = r;
     return true;
 }
-static const aio_await_class aio__shield_await = { aio__shield_start, "shield", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__shield_await, { aio__shield_start, "shield", AIO__AWAIT_OWN })
 AIO_FN AIO_NODISCARD aio_awaitable aio_shield(aio_task *t)
 {
     aio_awaitable a;
-    a.cls = &aio__shield_await;
+    a.cls = aio__shield_await();
     a.u.p[0] = &t->waiter.future;
     return a;
 }
@@ -2748,8 +2776,8 @@ AIO_FN void aio__group_child_run(aio_node *n)
     aio_task_cancel(g->parent);
 }
 AIO_FN void aio__group_child_notify(aio_node *n, aio_future *f) { aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE); }
-static const aio_wait_class aio__child_class =
-    { "group", AIO__WAIT_OWN, 0, 0, aio__group_child_notify, aio__group_child_run, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__child_class,
+    { "group", AIO__WAIT_OWN, 0, 0, aio__group_child_notify, aio__group_child_run, 0, 0 })
 AIO_FN aio_task *aio__group_task_new(aio_group *g, const aio_coroutine *co, size_t size)
 {
     if (!g->parent || g->aborting || (g->exiting && !g->live)) return aio__refused(-EINVAL);   // TG-1
@@ -2764,7 +2792,7 @@ AIO_FN aio_task *aio__group_task_new(aio_group *g, const aio_coroutine *co, size
         aio__unreserve(x);
         return t;
     }
-    c->node.cls = &aio__child_class;
+    c->node.cls = aio__child_class();
     c->group = g;
     c->task = t;
     c->ended = false;
@@ -2823,16 +2851,16 @@ AIO_FN size_t aio__group_describe(const aio_waiter *w, char *text, size_t size)
     size_t at = aio__append(text, size, 0, "group: ");
     return aio__append(text, size, aio__append_number(text, size, at, g->live), " tasks");
 }
-static const aio_wait_class aio__group_wait =
-    { "group", AIO__WAIT_OWN, aio__group_cancel_wait, 0, 0, 0, aio__group_describe, 0 };
-static const aio_wait_class aio__group_woken =
-    { "ready", AIO__WAIT_READY, 0, aio__group_resume, 0, 0, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__group_wait,
+    { "group", AIO__WAIT_OWN, aio__group_cancel_wait, 0, 0, 0, aio__group_describe, 0 })
+AIO_TABLE(aio_wait_class, aio__group_woken,
+    { "ready", AIO__WAIT_READY, 0, aio__group_resume, 0, 0, 0, 0 })
 AIO_FN void aio__group_wake(aio_group *g, aio_result r)
 {
     aio_waiter *w = g->waiting;
     g->waiting = 0;
     w->future.result = r;
-    aio_wake(w, &aio__group_woken);
+    aio_wake(w, aio__group_woken());
 }
 AIO_FN aio_result aio__group_resume(aio_waiter *w, bool must_cancel)
 {
@@ -2846,7 +2874,7 @@ AIO_FN aio_result aio__group_resume(aio_waiter *w, bool must_cancel)
     }
     if (!g->live) return aio__group_end(g);
     g->waiting = w;
-    aio_waiter_begin(w, &aio__group_wait);
+    aio_waiter_begin(w, aio__group_wait());
     return AIO_PENDING;
 }
 // The body has ended with r. AIO_PENDING: w waits for the children.
@@ -2859,7 +2887,7 @@ AIO_FN aio_result aio__group_leave(aio_group *g, aio_waiter *w, aio_result r)
     if (!g->live) return aio__group_end(g);
     g->waiting = w;
     w->node.u.p[0] = g;
-    aio_waiter_begin(w, &aio__group_wait);
+    aio_waiter_begin(w, aio__group_wait());
     return AIO_PENDING;
 }
 AIO_FN bool aio__group_exit_start(aio_waiter *w, const aio_awaitable *a)
@@ -2871,11 +2899,12 @@ AIO_FN bool aio__group_exit_start(aio_waiter *w, const aio_awaitable *a)
     w->future.result = r;
     return true;
 }
-static const aio_await_class aio__group_exit_await = { aio__group_exit_start, "group", AIO__AWAIT_TASK_ONLY };
+AIO_TABLE(aio_await_class, aio__group_exit_await,
+    { aio__group_exit_start, "group", AIO__AWAIT_TASK_ONLY })
 AIO_FN AIO_NODISCARD aio_awaitable aio_group_exit(aio_group *g, aio_result r)
 {
     aio_awaitable a;
-    a.cls = &aio__group_exit_await;
+    a.cls = aio__group_exit_await();
     a.u.p[0] = g;
     a.u.i[1] = r;
     return a;
@@ -2888,7 +2917,7 @@ AIO_FN aio_result aio__group_scope_exit(aio_scope *s, aio_task *t, aio_result r)
     g->returning = true;
     return aio__group_leave(g, &t->waiter, r);
 }
-static const aio_scope_class aio__group_scope = { "group", aio__group_scope_exit, AIO__SCOPE_OWN };
+AIO_TABLE(aio_scope_class, aio__group_scope, { "group", aio__group_scope_exit, AIO__SCOPE_OWN })
 AIO_FN aio_result aio_group_enter(aio_group *g)
 {
     aio_task *t = aio_current_task();
@@ -2899,7 +2928,7 @@ AIO_FN aio_result aio_group_enter(aio_group *g)
     g->waiting = 0;
     g->live = g->error_count = 0;
     g->exiting = g->returning = g->aborting = g->parent_cancelled = g->propagate = false;
-    aio_scope_enter(&g->scope, t, &aio__group_scope);
+    aio_scope_enter(&g->scope, t, aio__group_scope());
     return cancelled ? aio_group_cancel(g) : 0;
 }
 AIO_FN aio_result aio_group_cancel(aio_group *g)
@@ -3019,17 +3048,17 @@ AIO_FN aio_result aio__lock_woken(aio_waiter *w, bool must_cancel)
     return aio__lock_resume((aio_lock *)aio__sync_object(w), w, must_cancel) ? 0 : -ECANCELED;
 }
 AIO_FN void aio__lock_dispose(aio_waiter *w) { (void)aio__lock_woken(w, true); }
-static const aio_wait_class aio__lock_wait =
-    { "lock", AIO__WAIT_OWN, aio__lock_cancel, aio__lock_woken, 0, 0, 0, aio__lock_dispose };
+AIO_TABLE(aio_wait_class, aio__lock_wait,
+    { "lock", AIO__WAIT_OWN, aio__lock_cancel, aio__lock_woken, 0, 0, 0, aio__lock_dispose })
 AIO_FN bool aio__lock_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_lock *k = (aio_lock *)a->u.p[0];
     if (aio__lock_try(k)) return aio__done_with(w, 0);
-    aio__lock_join(k, w, &aio__lock_wait, k);
+    aio__lock_join(k, w, aio__lock_wait(), k);
     return false;
 }
-static const aio_await_class aio__lock_await = { aio__lock_start, "lock", AIO__AWAIT_OWN };
-AIO_FN AIO_NODISCARD aio_awaitable aio_lock_acquire(aio_lock *k) { return aio__sync_await(&aio__lock_await, k); }
+AIO_TABLE(aio_await_class, aio__lock_await, { aio__lock_start, "lock", AIO__AWAIT_OWN })
+AIO_FN AIO_NODISCARD aio_awaitable aio_lock_acquire(aio_lock *k) { return aio__sync_await(aio__lock_await(), k); }
 AIO_FN aio_result aio_lock_release(aio_lock *k)
 {
     if (!k->locked) return -EPERM;                  // LK-4
@@ -3046,17 +3075,17 @@ AIO_FN aio_result aio__event_woken(aio_waiter *w, bool must_cancel)
     return aio__sync_cancelled(w, must_cancel) ? -ECANCELED : 0;    // EV-1, EV-2
 }
 AIO_FN void aio__event_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_event *)aio__sync_object(w))->waiters); }
-static const aio_wait_class aio__event_wait_class =
-    { "event", AIO__WAIT_OWN, aio__event_cancel, aio__event_woken, 0, 0, 0, aio__event_dispose };
+AIO_TABLE(aio_wait_class, aio__event_wait_class,
+    { "event", AIO__WAIT_OWN, aio__event_cancel, aio__event_woken, 0, 0, 0, aio__event_dispose })
 AIO_FN bool aio__event_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_event *e = (aio_event *)a->u.p[0];
     if (e->is_set) return aio__done_with(w, 0);
-    aio__sync_wait(w, &e->waiters, e, &aio__event_wait_class);
+    aio__sync_wait(w, &e->waiters, e, aio__event_wait_class());
     return false;
 }
-static const aio_await_class aio__event_await = { aio__event_start, "event", AIO__AWAIT_OWN };
-AIO_FN AIO_NODISCARD aio_awaitable aio_event_wait(aio_event *e) { return aio__sync_await(&aio__event_await, e); }
+AIO_TABLE(aio_await_class, aio__event_await, { aio__event_start, "event", AIO__AWAIT_OWN })
+AIO_FN AIO_NODISCARD aio_awaitable aio_event_wait(aio_event *e) { return aio__sync_await(aio__event_await(), e); }
 AIO_FN void aio_event_set(aio_event *e)
 {
     aio_waiter *w;
@@ -3094,12 +3123,13 @@ AIO_FN void aio__relock_dispose(aio_waiter *w)
 {
     (void)aio__lock_resume(((aio_condition *)aio__sync_object(w))->lock, w, true);
 }
-static const aio_wait_class aio__relock_wait = { "lock of a condition", AIO__WAIT_OWN,
-    aio__relock_cancel, aio__relock_woken, 0, 0, 0, aio__relock_dispose };
+AIO_TABLE(aio_wait_class, aio__relock_wait,
+    { "lock of a condition", AIO__WAIT_OWN, aio__relock_cancel, aio__relock_woken, 0, 0, 0,
+      aio__relock_dispose })
 AIO_FN aio_result aio__relock(aio_condition *c, aio_waiter *w)
 {
     if (aio__lock_try(c->lock)) return aio__condition_end(c, w);
-    aio__lock_join(c->lock, w, &aio__relock_wait, c);
+    aio__lock_join(c->lock, w, aio__relock_wait(), c);
     return AIO_PENDING;
 }
 AIO_FN aio_result aio__relock_woken(aio_waiter *w, bool must_cancel)
@@ -3123,17 +3153,19 @@ AIO_FN void aio__condition_dispose(aio_waiter *w)
 {
     aio__sync_forget(w, &((aio_condition *)aio__sync_object(w))->waiters);
 }
-static const aio_wait_class aio__condition_wait_class = { "condition", AIO__WAIT_OWN,
-    aio__condition_cancel, aio__condition_woken, 0, 0, 0, aio__condition_dispose };
+AIO_TABLE(aio_wait_class, aio__condition_wait_class,
+    { "condition", AIO__WAIT_OWN, aio__condition_cancel, aio__condition_woken, 0, 0, 0,
+      aio__condition_dispose })
 AIO_FN bool aio__condition_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_condition *c = (aio_condition *)a->u.p[0];
     aio_result r = aio_lock_release(c->lock);
     if (r < 0) return aio__done_with(w, r);         // CV-1
-    aio__sync_wait(w, &c->waiters, c, &aio__condition_wait_class);
+    aio__sync_wait(w, &c->waiters, c, aio__condition_wait_class());
     return false;
 }
-static const aio_await_class aio__condition_await = { aio__condition_start, "condition", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__condition_await,
+    { aio__condition_start, "condition", AIO__AWAIT_OWN })
 AIO_FN void aio_condition_init(aio_condition *c, aio_lock *lock)
 {
     c->lock = lock;
@@ -3141,7 +3173,7 @@ AIO_FN void aio_condition_init(aio_condition *c, aio_lock *lock)
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_condition_wait(aio_condition *c)
 {
-    return aio__sync_await(&aio__condition_await, c);
+    return aio__sync_await(aio__condition_await(), c);
 }
 AIO_FN aio_result aio_condition_notify(aio_condition *c, uint32_t n)
 {
@@ -3181,8 +3213,9 @@ AIO_FN void aio__semaphore_dispose(aio_waiter *w)
     if (aio__sync_state(w)) (void)aio__semaphore_woken(w, true);
     else aio__sync_forget(w, &((aio_semaphore *)aio__sync_object(w))->waiters);
 }
-static const aio_wait_class aio__semaphore_wait = { "semaphore", AIO__WAIT_OWN,
-    aio__semaphore_cancel, aio__semaphore_woken, 0, 0, 0, aio__semaphore_dispose };
+AIO_TABLE(aio_wait_class, aio__semaphore_wait,
+    { "semaphore", AIO__WAIT_OWN, aio__semaphore_cancel, aio__semaphore_woken, 0, 0, 0,
+      aio__semaphore_dispose })
 AIO_FN bool aio_semaphore_locked(const aio_semaphore *s) { return !s->value || s->waiters || s->woken; }   // SM-1
 AIO_FN bool aio__semaphore_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -3191,10 +3224,11 @@ AIO_FN bool aio__semaphore_start(aio_waiter *w, const aio_awaitable *a)
         s->value--;
         return aio__done_with(w, 0);
     }
-    aio__sync_wait(w, &s->waiters, s, &aio__semaphore_wait);
+    aio__sync_wait(w, &s->waiters, s, aio__semaphore_wait());
     return false;
 }
-static const aio_await_class aio__semaphore_await = { aio__semaphore_start, "semaphore", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__semaphore_await,
+    { aio__semaphore_start, "semaphore", AIO__AWAIT_OWN })
 AIO_FN aio_result aio_semaphore_init(aio_semaphore *s, uint32_t value, uint32_t limit)
 {
     if (limit && value > limit) return -EINVAL;
@@ -3205,7 +3239,7 @@ AIO_FN aio_result aio_semaphore_init(aio_semaphore *s, uint32_t value, uint32_t 
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_semaphore_acquire(aio_semaphore *s)
 {
-    return aio__sync_await(&aio__semaphore_await, s);
+    return aio__sync_await(aio__semaphore_await(), s);
 }
 AIO_FN aio_result aio_semaphore_release(aio_semaphore *s)
 {
@@ -3267,7 +3301,8 @@ AIO_FN bool aio__barrier_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable call = aio__call_new(&AIO__CO(aio__barrier_wait), f);
     return aio__call_new_start(w, &call);
 }
-static const aio_await_class aio__barrier_await = { aio__barrier_start, "barrier", AIO__AWAIT_TASK_ONLY };
+AIO_TABLE(aio_await_class, aio__barrier_await,
+    { aio__barrier_start, "barrier", AIO__AWAIT_TASK_ONLY })
 AIO_FN aio_result aio_barrier_init(aio_barrier *b, uint32_t parties)
 {
     if (!parties) return -EINVAL;
@@ -3278,7 +3313,7 @@ AIO_FN aio_result aio_barrier_init(aio_barrier *b, uint32_t parties)
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_barrier_wait(aio_barrier *b)
 {
-    return aio__sync_await(&aio__barrier_await, b);
+    return aio__sync_await(aio__barrier_await(), b);
 }
 AIO_FN void aio_barrier_reset(aio_barrier *b)
 {
@@ -3358,22 +3393,24 @@ AIO_FN aio_result aio__getter_woken(aio_waiter *w, bool must_cancel)
 }
 AIO_FN void aio__putter_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_queue *)aio__sync_object(w))->putters); }
 AIO_FN void aio__getter_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_queue *)aio__sync_object(w))->getters); }
-static const aio_wait_class aio__putter_wait =
-    { "queue put", AIO__WAIT_OWN, aio__putter_cancel, aio__putter_woken, 0, 0, 0, aio__putter_dispose };
-static const aio_wait_class aio__getter_wait =
-    { "queue get", AIO__WAIT_OWN, aio__getter_cancel, aio__getter_woken, 0, 0, 0, aio__getter_dispose };
+AIO_TABLE(aio_wait_class, aio__putter_wait,
+    { "queue put", AIO__WAIT_OWN, aio__putter_cancel, aio__putter_woken, 0, 0, 0,
+      aio__putter_dispose })
+AIO_TABLE(aio_wait_class, aio__getter_wait,
+    { "queue get", AIO__WAIT_OWN, aio__getter_cancel, aio__getter_woken, 0, 0, 0,
+      aio__getter_dispose })
 // While it waits, the waiter's result is the item's address. Q-2: a wake is a hint.
 AIO_FN aio_result aio__queue_put_now(aio_queue *q, aio_waiter *w)
 {
     const void *item = (const void *)(intptr_t)w->future.result;
     if (q->count < q->capacity || q->is_shutdown) return aio_queue_put_nowait(q, item);
-    aio__sync_wait(w, &q->putters, q, &aio__putter_wait);
+    aio__sync_wait(w, &q->putters, q, aio__putter_wait());
     return AIO_PENDING;
 }
 AIO_FN aio_result aio__queue_get_now(aio_queue *q, aio_waiter *w)
 {
     if (q->count || q->is_shutdown) return aio_queue_get_nowait(q, (void *)(intptr_t)w->future.result);
-    aio__sync_wait(w, &q->getters, q, &aio__getter_wait);
+    aio__sync_wait(w, &q->getters, q, aio__getter_wait());
     return AIO_PENDING;
 }
 AIO_FN bool aio__put_start(aio_waiter *w, const aio_awaitable *a)
@@ -3388,8 +3425,8 @@ AIO_FN bool aio__get_start(aio_waiter *w, const aio_awaitable *a)
     aio_result r = aio__queue_get_now((aio_queue *)a->u.p[0], w);
     return r != AIO_PENDING && aio__done_with(w, r);
 }
-static const aio_await_class aio__put_await = { aio__put_start, "queue put", AIO__AWAIT_OWN };
-static const aio_await_class aio__get_await = { aio__get_start, "queue get", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__put_await, { aio__put_start, "queue put", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__get_await, { aio__get_start, "queue get", AIO__AWAIT_OWN })
 AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes, uint32_t capacity,
                                  uint32_t flags, int (*compare)(const void *, const void *, void *),
                                  void *context)
@@ -3407,13 +3444,13 @@ AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes,
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_queue_put(aio_queue *q, const void *item)
 {
-    aio_awaitable a = aio__sync_await(&aio__put_await, q);
+    aio_awaitable a = aio__sync_await(aio__put_await(), q);
     a.u.cp[1] = item;
     return a;
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_queue_get(aio_queue *q, void *item)
 {
-    aio_awaitable a = aio__sync_await(&aio__get_await, q);
+    aio_awaitable a = aio__sync_await(aio__get_await(), q);
     a.u.p[1] = item;
     return a;
 }
@@ -3479,7 +3516,8 @@ AIO_FN aio_result aio__generator_exit(aio_scope *s, aio_task *t, aio_result r)
     aio__free(t->waiter.future.loop, g, aio__class_of(sizeof *g));
     return r;
 }
-static const aio_scope_class aio__generator_scope = { "generator", aio__generator_exit, AIO__SCOPE_GENERATOR };
+AIO_TABLE(aio_scope_class, aio__generator_scope,
+    { "generator", aio__generator_exit, AIO__SCOPE_GENERATOR })
 AIO_FN struct aio__generator *aio__gen_find(const aio_task *t, const aio_frame *f)
 {
     for (aio_scope *s = t->scopes; s; s = s->outer) {
@@ -3502,7 +3540,7 @@ AIO_SLOW aio_result aio__gen_open(aio_task *t, aio_frame *f)
     }
     g->frame = f;
     g->closing = false;
-    aio_scope_enter(&g->scope, t, &aio__generator_scope);
+    aio_scope_enter(&g->scope, t, aio__generator_scope());
     return 0;
 }
 AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
@@ -3513,20 +3551,20 @@ AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
     if (f->site->kind != AIO__SITE_START && f->site->kind != AIO__SITE_YIELD) return aio__done_with(w, 0);
     return aio__gen_resume(w, f, 0);
 }
-static const aio_await_class aio__next_await = { aio__next_start, "next", AIO__AWAIT_TASK_ONLY };
-AIO_FN AIO_NODISCARD aio_awaitable aio__next(aio_frame *f) { return aio__sync_await(&aio__next_await, f); }
+AIO_TABLE(aio_await_class, aio__next_await, { aio__next_start, "next", AIO__AWAIT_TASK_ONLY })
+AIO_FN AIO_NODISCARD aio_awaitable aio__next(aio_frame *f) { return aio__sync_await(aio__next_await(), f); }
 
 struct aio__gen_close { aio_frame aio; aio_frame *f; aio_result r; };
 AIO_FN bool aio__shut_start(aio_waiter *w, const aio_awaitable *a)
 {
     return aio__gen_resume(w, (aio_frame *)a->u.p[0], -ESHUTDOWN);
 }
-static const aio_await_class aio__shut_await = { aio__shut_start, "close", AIO__AWAIT_TASK_ONLY };
+AIO_TABLE(aio_await_class, aio__shut_await, { aio__shut_start, "close", AIO__AWAIT_TASK_ONLY })
 aio_async(aio__gen_close) {                                     // AG-2
     if (self->f->parent) return -EBUSY;
     if (self->f->site->kind == AIO__SITE_START) aio__frame_drop(self->f, -ECANCELED);
     if (aio__at_yield(self->f)) {
-        aio_await(self->r, aio__sync_await(&aio__shut_await, self->f));
+        aio_await(self->r, aio__sync_await(aio__shut_await(), self->f));
         if (aio__at_yield(self->f)) return -EINVAL;             // it yields although it was closed
     }
     aio__gen_over(self->f);
@@ -3544,8 +3582,9 @@ AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable call = aio__call_new(&AIO__CO(aio__gen_close), f);
     return aio__call_new_start(w, &call);
 }
-static const aio_await_class aio__gen_close_await = { aio__gen_close_start, "close", AIO__AWAIT_TASK_ONLY };
-AIO_FN AIO_NODISCARD aio_awaitable aio__gen_end(aio_frame *f) { return aio__sync_await(&aio__gen_close_await, f); }
+AIO_TABLE(aio_await_class, aio__gen_close_await,
+    { aio__gen_close_start, "close", AIO__AWAIT_TASK_ONLY })
+AIO_FN AIO_NODISCARD aio_awaitable aio__gen_end(aio_frame *f) { return aio__sync_await(aio__gen_close_await(), f); }
 
 // --- ops
 // An awaitable that will never be awaited gives up what it holds.
@@ -3560,15 +3599,30 @@ AIO_FN void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
         aio__frame_drop(f, -ECANCELED);
         aio__guard_free(t->waiter.future.loop, (struct aio__guard *)(void *)f - 1);
         break;
+    case AIO__AWAIT_JOB: {
+        void (*free_arg)(void *);
+        __builtin_memcpy(&free_arg, &a->u.p[3], sizeof free_arg);
+        if (free_arg) free_arg(a->u.p[2]);
+        break;
+    }
+    case AIO__AWAIT_WAIT_FOR: {
+        aio_awaitable inner = *a;
+        inner.cls = (const aio_await_class *)a->u.cp[7];
+        aio__awaitable_drop(t, &inner);
+        break;
+    }
     default: break;
     }
 }
 // It ends as far as its owner is concerned: a result nobody took is disposed of.
 AIO_FN void aio__op_close(aio_op *op, bool taken)
 {
+    aio_waiter *w = &op->waiter;
     if (!op->owner) return;
-    if (!taken && op->waiter.node.cls->dispose) op->waiter.node.cls->dispose(&op->waiter);
-    aio_scope_leave(&op->scope, op->owner);
+    if (taken && w->node.cls->kind == AIO__WAIT_JOIN) aio__saw(w->node.u.list.target);
+    if ((!taken || w->node.cls->kind == AIO__WAIT_JOIN) && w->node.cls->dispose) w->node.cls->dispose(w);
+    // A frame that waits for its ops' ends closes their scopes itself.
+    if (op->scope.frame->site->kind != AIO__SITE_LEAVING) aio_scope_leave(&op->scope, op->owner);
     op->owner = 0;
 }
 // An op's end for one who waits beside it, whatever that one is asked meanwhile.
@@ -3577,35 +3631,34 @@ AIO_FN void aio__op_ended_notify(aio_node *n, aio_future *f)
     (void)f;
     aio_complete(AIO__CONTAINER(n, aio_waiter, node), 0);
 }
-static const aio_wait_class aio__op_ended_wait =
-    { "end of an operation", AIO__WAIT_OWN, 0, 0, aio__op_ended_notify, 0, 0, aio__watch_dispose };
+AIO_TABLE(aio_wait_class, aio__op_ended_wait,
+    { "end of an operation", AIO__WAIT_OWN, 0, 0, aio__op_ended_notify, 0, 0, aio__watch_dispose })
 AIO_FN aio_result aio__op_scope_exit(aio_scope *s, aio_task *t, aio_result r)
 {
     aio_op *op = AIO__CONTAINER(s, aio_op, scope);
     if (!(op->waiter.future.flags & AIO__DONE)) aio__wait_cancel(&op->waiter);
     if (!(op->waiter.future.flags & AIO__DONE)) {
         aio__list_add(&op->waiter.future, &t->waiter.node);
-        aio_waiter_begin(&t->waiter, &aio__op_ended_wait);
+        aio_waiter_begin(&t->waiter, aio__op_ended_wait());
         return AIO_PENDING;
     }
     aio__op_close(op, false);
     return r;
 }
-static const aio_scope_class aio__op_scope = { "op", aio__op_scope_exit, AIO__SCOPE_OWN };
+AIO_TABLE(aio_scope_class, aio__op_scope, { "op", aio__op_scope_exit, AIO__SCOPE_OWN })
 AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a)
 {
     aio_task *t = aio_current_task();
-    if (op->owner) return -EBUSY;
-    if (!t || a.cls->kind >= AIO__AWAIT_TASK_ONLY) {
-        if (t) aio__awaitable_drop(t, &a);
-        return -EINVAL;
+    if (op->owner || !t || a.cls->kind >= AIO__AWAIT_TASK_ONLY) {
+        aio__awaitable_drop(t, &a);
+        return op->owner ? -EBUSY : -EINVAL;
     }
     aio__zero(&op->waiter, sizeof op->waiter);
     op->waiter.future.loop = t->waiter.future.loop;
     op->waiter.future.flags = AIO__IS_OP;
     op->waiter.node.cls = &aio__ready;
     op->owner = t;
-    aio_scope_enter(&op->scope, t, &aio__op_scope);
+    aio_scope_enter(&op->scope, t, aio__op_scope());
     if (a.cls->start(&op->waiter, &a)) aio__future_finish(&op->waiter.future, op->waiter.future.result);
     return 0;
 }
@@ -3624,32 +3677,47 @@ AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
 {
     aio_op *op = (aio_op *)(void *)f;
     const aio_wait_class *cls = op->waiter.node.cls;
+    if (cls->kind == AIO__WAIT_JOIN && (AIO__CONTAINER(n, aio_waiter, node)->future.flags & AIO__IS_TASK)) {
+        aio_future *joined = op->waiter.node.u.list.target;
+        op->waiter.node.cls = &aio__ready;
+        aio__op_close(op, true);
+        n->u.list.target = joined;                      // whose value it is until the body has it
+        aio_wake(AIO__CONTAINER(n, aio_waiter, node), &aio__joined_wait);
+        return;
+    }
     aio__op_close(op, true);
     aio__settle(AIO__CONTAINER(n, aio_waiter, node), f->result, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
 }
 AIO_FN bool aio__op_wait_cancel(aio_waiter *w)
 {
-    w->future.flags |= AIO__CANCEL_ASKED;
+    if (w->future.flags & AIO__MARK) {                  // T-11: it waits for itself in the end
+        aio__list_remove(&w->node);
+        aio_complete(w, -ECANCELED);
+        return true;
+    }
+    w->future.flags |= AIO__CANCEL_ASKED | AIO__MARK;
     aio_future_cancel(w->node.u.list.target);
+    w->future.flags &= ~(uint32_t)AIO__MARK;
     return true;
 }
 AIO_FN size_t aio__op_describe(const aio_waiter *w, char *text, size_t size)
 {
     return aio_describe((const aio_waiter *)(const void *)w->node.u.list.target, text, size);
 }
-static const aio_wait_class aio__op_wait = { "operation", AIO__WAIT_OWN, aio__op_wait_cancel, 0,
-    aio__op_wait_notify, 0, aio__op_describe, aio__watch_dispose };
+AIO_TABLE(aio_wait_class, aio__op_wait,
+    { "operation", AIO__WAIT_OWN, aio__op_wait_cancel, 0, aio__op_wait_notify, 0,
+      aio__op_describe, aio__watch_dispose })
 AIO_FN bool aio__op_wait_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_op *op = (aio_op *)a->u.p[0];
     if (!op->owner) return aio__done_with(w, -EINVAL);
     if (op->waiter.future.flags & AIO__DONE) return aio__done_with(w, aio_op_result(op));
     aio__list_add(&op->waiter.future, &w->node);
-    aio_waiter_begin(w, &aio__op_wait);
+    aio_waiter_begin(w, aio__op_wait());
     return false;
 }
-static const aio_await_class aio__op_await = { aio__op_wait_start, "operation", AIO__AWAIT_OWN };
-AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op) { return aio__sync_await(&aio__op_await, op); }
+AIO_TABLE(aio_await_class, aio__op_await, { aio__op_wait_start, "operation", AIO__AWAIT_OWN })
+AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op) { return aio__sync_await(aio__op_await(), op); }
 
 // --- race: waits for the first, ends the others
 struct aio__racing {
@@ -3671,10 +3739,11 @@ AIO_FN bool aio__op_end_start(aio_waiter *w, const aio_awaitable *a)
     aio_op *op = (aio_op *)a->u.p[0];
     if (op->waiter.future.flags & AIO__DONE) return aio__done_with(w, 0);
     aio__list_add(&op->waiter.future, &w->node);
-    aio_waiter_begin(w, &aio__op_ended_wait);
+    aio_waiter_begin(w, aio__op_ended_wait());
     return false;
 }
-static const aio_await_class aio__op_end_await = { aio__op_end_start, "end of an operation", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__op_end_await,
+    { aio__op_end_start, "end of an operation", AIO__AWAIT_OWN })
 // The first that has ended already; n: none; -EINVAL: one is not started.
 AIO_FN aio_result aio__race_begin(const struct aio__racing *f)
 {
@@ -3693,7 +3762,7 @@ aio_async(aio__racing) {
     for (self->i = 0; self->i < self->n; self->i++)
         if ((aio_result)self->i != self->first) aio_op_cancel(aio__ops_at(self->ops, self->i));
     for (self->i = 0; self->i < self->n; self->i++) {
-        aio_await(self->r, aio__sync_await(&aio__op_end_await, aio__ops_at(self->ops, self->i)));
+        aio_await(self->r, aio__sync_await(aio__op_end_await(), aio__ops_at(self->ops, self->i)));
         if (self->r < 0) self->first = self->r;
     }
     return self->first;
@@ -3709,10 +3778,10 @@ AIO_FN bool aio__race_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable call = aio__call_new(&AIO__CO(aio__racing), f);
     return aio__call_new_start(w, &call);
 }
-static const aio_await_class aio__race_await = { aio__race_start, "race", AIO__AWAIT_TASK_ONLY };
+AIO_TABLE(aio_await_class, aio__race_await, { aio__race_start, "race", AIO__AWAIT_TASK_ONLY })
 AIO_FN AIO_NODISCARD aio_awaitable aio__race(struct aio__ops ops, size_t n)
 {
-    aio_awaitable a = aio__sync_await(&aio__race_await, ops.ops);
+    aio_awaitable a = aio__sync_await(aio__race_await(), ops.ops);
     a.u.p[1] = ops.pointers;
     a.u.w[2] = n;
     return a;
@@ -3805,6 +3874,10 @@ AIO_SLOW void aio__task_destroy(aio_executor *x, aio_task *t)
 {
     aio__report(x, "task was destroyed but it is pending", 0, &t->waiter.future, t->leaf->site);
     if (t->waiter.node.cls->dispose) t->waiter.node.cls->dispose(&t->waiter);
+    for (aio_scope *s = t->scopes; s; s = s->outer) {
+        aio_waiter *w = aio__scope_waiter(s);
+        if (w && w->node.cls->dispose) w->node.cls->dispose(w);
+    }
     for (aio_frame *f = t->leaf, *parent; f; f = parent) {
         parent = f->parent;
         if (f->site->kind != AIO__SITE_LEAVING) aio__frame_drop(f, -ECANCELED);

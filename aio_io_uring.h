@@ -258,18 +258,20 @@ AIO_FN bool aio__listen_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__shutdown_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a);
-static const aio_await_class aio__io_await = { aio__io_start, "io", AIO__AWAIT_OWN };
-static const aio_await_class aio__path_await = { aio__path_start, "io", AIO__AWAIT_OWN };
-static const aio_await_class aio__address_await = { aio__address_start, "io", AIO__AWAIT_OWN };
-static const aio_await_class aio__transfer_await = { aio__transfer_start, "io", AIO__AWAIT_OWN };
-static const aio_await_class aio__close_await = { aio__close_start, "close", AIO__AWAIT_OWN };
-static const aio_await_class aio__invalid_await = { aio__invalid_start, "invalid", AIO__AWAIT_OWN };
-static const aio_await_class aio__socket_await = { aio__socket_start, "socket", AIO__AWAIT_OWN };
-static const aio_await_class aio__bind_await = { aio__bind_start, "bind", AIO__AWAIT_OWN };
-static const aio_await_class aio__listen_await = { aio__listen_start, "listen", AIO__AWAIT_OWN };
-static const aio_await_class aio__shutdown_await = { aio__shutdown_start, "shutdown", AIO__AWAIT_OWN };
-static const aio_await_class aio__listen_tcp_await = { aio__listen_tcp_start, "listen_tcp", AIO__AWAIT_OWN };
-static const aio_await_class aio__connect_tcp_await = { aio__connect_tcp_start, "connect_tcp", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__io_await, { aio__io_start, "io", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__path_await, { aio__path_start, "io", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__address_await, { aio__address_start, "io", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__transfer_await, { aio__transfer_start, "io", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__close_await, { aio__close_start, "close", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__invalid_await, { aio__invalid_start, "invalid", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__socket_await, { aio__socket_start, "socket", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__bind_await, { aio__bind_start, "bind", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__listen_await, { aio__listen_start, "listen", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__shutdown_await, { aio__shutdown_start, "shutdown", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__listen_tcp_await,
+    { aio__listen_tcp_start, "listen_tcp", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__connect_tcp_await,
+    { aio__connect_tcp_start, "connect_tcp", AIO__AWAIT_OWN })
 
 // ------------------------------------------------------------------------------- >>implementation
 
@@ -320,70 +322,70 @@ AIO_INLINE aio_awaitable aio__io(const aio_await_class *cls, unsigned opcode, in
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_nop(void)
 {
-    return aio__io(&aio__io_await, IORING_OP_NOP, -1, 0, 0, 0, 0);
+    return aio__io(aio__io_await(), IORING_OP_NOP, -1, 0, 0, 0, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_accept(int fd)
 {
-    return aio__io(&aio__io_await, IORING_OP_ACCEPT, fd, 0, 0, 0, SOCK_CLOEXEC);
+    return aio__io(aio__io_await(), IORING_OP_ACCEPT, fd, 0, 0, 0, SOCK_CLOEXEC);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_recv(int fd, void *buf, size_t len, int flags)
 {
-    return aio__io(&aio__io_await, IORING_OP_RECV, fd, 0, buf, len, (unsigned)flags);
+    return aio__io(aio__io_await(), IORING_OP_RECV, fd, 0, buf, len, (unsigned)flags);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_send(int fd, const void *buf, size_t len, int flags)
 {
-    return aio__io(&aio__io_await, IORING_OP_SEND, fd, 0, buf, len, (unsigned)(flags | MSG_NOSIGNAL));
+    return aio__io(aio__io_await(), IORING_OP_SEND, fd, 0, buf, len, (unsigned)(flags | MSG_NOSIGNAL));
 }
 // -1 means the current position to the kernel, and is a mistake from a caller who gives an offset.
 AIO_INLINE uint64_t aio__offset(int64_t offset) { return offset == -1 ? (uint64_t)INT64_MIN : (uint64_t)offset; }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pread(int fd, void *buf, size_t len, int64_t offset)
 {
-    return aio__io(&aio__io_await, IORING_OP_READ, fd, aio__offset(offset), buf, len, 0);
+    return aio__io(aio__io_await(), IORING_OP_READ, fd, aio__offset(offset), buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len, int64_t offset)
 {
-    return aio__io(&aio__io_await, IORING_OP_WRITE, fd, aio__offset(offset), buf, len, 0);
+    return aio__io(aio__io_await(), IORING_OP_WRITE, fd, aio__offset(offset), buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_read_some(int fd, void *buf, size_t len)
 {
-    return aio__io(&aio__io_await, IORING_OP_READ, fd, UINT64_MAX, buf, len, 0);
+    return aio__io(aio__io_await(), IORING_OP_READ, fd, UINT64_MAX, buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, size_t len)
 {
-    return aio__io(&aio__io_await, IORING_OP_WRITE, fd, UINT64_MAX, buf, len, 0);
+    return aio__io(aio__io_await(), IORING_OP_WRITE, fd, UINT64_MAX, buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events)
 {
-    return aio__io(&aio__io_await, IORING_OP_POLL_ADD, fd, 0, 0, 0, AIO__POLL_EVENTS(events));
+    return aio__io(aio__io_await(), IORING_OP_POLL_ADD, fd, 0, 0, 0, AIO__POLL_EVENTS(events));
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file(int fd, unsigned flags)
 {
-    return aio__io(&aio__io_await, IORING_OP_FSYNC, fd, 0, 0, 0, flags);
+    return aio__io(aio__io_await(), IORING_OP_FSYNC, fd, 0, 0, 0, flags);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
-    return aio__io(&aio__path_await, IORING_OP_OPENAT, dirfd, 0, path, mode, (unsigned)(flags | O_CLOEXEC));
+    return aio__io(aio__path_await(), IORING_OP_OPENAT, dirfd, 0, path, mode, (unsigned)(flags | O_CLOEXEC));
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int flags, unsigned mask,
                                              struct statx *buf)
 {
-    return aio__io(&aio__path_await, IORING_OP_STATX, dirfd, (uint64_t)(uintptr_t)buf, path, mask,
+    return aio__io(aio__path_await(), IORING_OP_STATX, dirfd, (uint64_t)(uintptr_t)buf, path, mask,
                    (unsigned)flags);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
-    return aio__io(&aio__address_await, IORING_OP_CONNECT, fd, length, address, 0, 0);
+    return aio__io(aio__address_await(), IORING_OP_CONNECT, fd, length, address, 0, 0);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_close(int fd)
 {
-    return aio__io(&aio__close_await, IORING_OP_CLOSE, fd, 0, 0, 0, 0);
+    return aio__io(aio__close_await(), IORING_OP_CLOSE, fd, 0, 0, 0, 0);
 }
 // The composite ones carry the length beside the entry, whose own has 32 bits.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio__send_all(int fd, const void *buf, size_t len, int flags,
                                                      size_t *done)
 {
     unsigned all = (unsigned)(flags | MSG_NOSIGNAL | MSG_WAITALL);
-    aio_awaitable a = aio__io(&aio__transfer_await, IORING_OP_SEND, fd, 0, buf, len, all);
+    aio_awaitable a = aio__io(aio__transfer_await(), IORING_OP_SEND, fd, 0, buf, len, all);
     a.u.p[4] = done;
     a.u.w[5] = all;
     a.u.w[6] = len;
@@ -392,7 +394,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio__send_all(int fd, const void *buf, si
 AIO_INLINE AIO_NODISCARD aio_awaitable aio__write_all(int fd, uint64_t offset, const void *buf, size_t len,
                                                       size_t *done)
 {
-    aio_awaitable a = aio__io(&aio__transfer_await, IORING_OP_WRITE, fd, offset, buf, len, 0);
+    aio_awaitable a = aio__io(aio__transfer_await(), IORING_OP_WRITE, fd, offset, buf, len, 0);
     a.u.p[4] = done;
     a.u.w[6] = len;
     return a;
@@ -414,29 +416,29 @@ AIO_FN aio_awaitable aio__plain(const aio_await_class *cls, int64_t a0, const vo
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol)
 {
-    aio_awaitable a = aio__plain(&aio__socket_await, domain, 0, type);
+    aio_awaitable a = aio__plain(aio__socket_await(), domain, 0, type);
     a.u.i[3] = protocol;
     return a;
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
-    return aio__plain(&aio__bind_await, fd, address, length);
+    return aio__plain(aio__bind_await(), fd, address, length);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen(int fd, int backlog)
 {
-    return aio__plain(&aio__listen_await, fd, 0, backlog);
+    return aio__plain(aio__listen_await(), fd, 0, backlog);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_shutdown(int fd, int how)
 {
-    return aio__plain(&aio__shutdown_await, fd, 0, how);
+    return aio__plain(aio__shutdown_await(), fd, 0, how);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port)
 {
-    return aio__plain(&aio__listen_tcp_await, port, host, 0);
+    return aio__plain(aio__listen_tcp_await(), port, host, 0);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port)
 {
-    return aio__plain(&aio__connect_tcp_await, port, host, 0);
+    return aio__plain(aio__connect_tcp_await(), port, host, 0);
 }
 // One entry must be one result.
 AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe)
@@ -451,7 +453,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe)
                 (op == IORING_OP_TIMEOUT && (sqe->timeout_flags & AIO__TIMEOUT_MULTISHOT)) ||
                 (op == IORING_OP_URING_CMD && (sqe->rw_flags & AIO__URING_CMD_MULTISHOT)) ||
                 op == AIO__OP_READ_MULTISHOT || op == AIO__OP_RECV_ZC;
-    a.cls = many || (sqe->flags & refused) ? &aio__invalid_await : &aio__io_await;
+    a.cls = many || (sqe->flags & refused) ? aio__invalid_await() : aio__io_await();
     __builtin_memcpy(&a.u.w[0], sqe, 32);
     __builtin_memcpy(&a.u.w[4], (const char *)sqe + 40, 24);
     return a;
@@ -727,12 +729,18 @@ AIO_FN bool aio__withdraw(aio_uring *u, uint64_t user_data)
     sqe->flags = u->has_cancel_all ? IOSQE_CQE_SKIP_SUCCESS : 0;
     return true;
 }
-// Calls for each task that waits on the ring; fd < 0: on any descriptor.
+AIO_COLD void aio__cancel_waiter(aio_uring *u, const aio_waiter *w, int fd)
+{
+    if (aio__waits_on(w, fd) && !aio__cancel_by_data(u, w->node.u.w[0])) u->cancel_owed = true;
+}
+// Calls for each task and op that waits on the ring; fd < 0: on any descriptor.
 AIO_COLD void aio__cancel_one_by_one(aio_uring *u, int fd)
 {
     for (aio_task *t = u->loop->executor.first; t; t = t->next) {
-        if (!aio__waits_on(&t->waiter, fd)) continue;
-        if (!aio__cancel_by_data(u, t->waiter.node.u.w[0])) u->cancel_owed = true;
+        aio__cancel_waiter(u, &t->waiter, fd);
+        for (aio_scope *s = t->scopes; s; s = s->outer) {
+            if (aio__scope_waiter(s)) aio__cancel_waiter(u, aio__scope_waiter(s), fd);
+        }
     }
 }
 // Ends all operations on fd, or (fd < 0) all there are.
@@ -760,14 +768,20 @@ AIO_COLD void aio__cancel_answer(aio_uring *u, uint64_t user_data, aio_result fo
         aio__cancel_one_by_one(u, (int)(uint32_t)w->node.u.w[1]);
 }
 // Cancels for which there was neither room nor memory.
+AIO_COLD void aio__cancel_owed(aio_uring *u, aio_node *n)
+{
+    if (n->cls->kind != AIO__WAIT_URING || !(n->u.w[1] & AIO__IO_CANCEL_OWED)) return;
+    if (aio__cancel_by_data(u, n->u.w[0])) n->u.w[1] &= ~AIO__IO_CANCEL_OWED;
+    else u->cancel_owed = true;
+}
 AIO_COLD void aio__cancel_again(aio_uring *u)
 {
     u->cancel_owed = false;
     for (aio_task *t = u->loop->executor.first; t; t = t->next) {
-        aio_node *n = &t->waiter.node;
-        if (n->cls->kind != AIO__WAIT_URING || !(n->u.w[1] & AIO__IO_CANCEL_OWED)) continue;
-        if (aio__cancel_by_data(u, n->u.w[0])) n->u.w[1] &= ~AIO__IO_CANCEL_OWED;
-        else u->cancel_owed = true;
+        aio__cancel_owed(u, &t->waiter.node);
+        for (aio_scope *s = t->scopes; s; s = s->outer) {
+            if (aio__scope_waiter(s)) aio__cancel_owed(u, &aio__scope_waiter(s)->node);
+        }
     }
     for (aio_waiter *w = u->closing; w; w = (aio_waiter *)w->node.u.p[2])
         aio__cancel_all(u, (int)(uint32_t)w->node.u.w[1]);
@@ -797,16 +811,17 @@ AIO_FN size_t aio__io_describe(const aio_waiter *w, char *text, size_t size)
     if (!(info & AIO__IO_TRACKED) && AIO__IO_OPCODE(info) != IORING_OP_CLOSE) return at;
     return aio__append_number(text, size, aio__append(text, size, at, " fd "), (uint32_t)info);
 }
-static const aio_wait_class aio__io_wait =
-    { "io", AIO__WAIT_URING, aio__io_cancel, 0, 0, 0, aio__io_describe, 0 };
-static const aio_wait_class aio__close_wait = { "close", AIO__WAIT_OWN, 0, 0, 0, 0, aio__io_describe, 0 };
+AIO_TABLE(aio_wait_class, aio__io_wait,
+    { "io", AIO__WAIT_URING, aio__io_cancel, 0, 0, 0, aio__io_describe, 0 })
+AIO_TABLE(aio_wait_class, aio__close_wait,
+    { "close", AIO__WAIT_OWN, 0, 0, 0, 0, aio__io_describe, 0 })
 
 AIO_FN void aio__io_dispose(aio_waiter *w)
 {
     if (w->future.result >= 0) close((int)w->future.result);
 }
-static const aio_wait_class aio__io_done_fd =
-    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__io_dispose };
+AIO_TABLE(aio_wait_class, aio__io_done_fd,
+    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__io_dispose })
 
 // The entry is written: from now on the kernel (or the backlog) owes a result.
 AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w, struct io_uring_sqe *sqe,
@@ -861,7 +876,7 @@ AIO_COLD bool aio__io_start_slow(aio_waiter *w, const aio_awaitable *a)
 {
     aio_result r = 0;
     aio_uring *u = aio__uring_of(w, &r);
-    if (u) r = aio__io_submit(u, w, a, AIO__UD_WAITER, &aio__io_wait);
+    if (u) r = aio__io_submit(u, w, a, AIO__UD_WAITER, aio__io_wait());
     return aio__failed(w, r);
 }
 // Straight into the ring. The slow path gets a copy, so that the awaitable itself stays in registers.
@@ -879,7 +894,7 @@ AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
     }
     if (tracked) u->fd_ops[fd]++;
     aio__io_submitted(l, u, w, aio__sqe_next(u), a, AIO__UD_WAITER, info);
-    aio_waiter_begin(w, &aio__io_wait);
+    aio_waiter_begin(w, aio__io_wait());
     return false;
 }
 AIO_FN bool aio__copied_start(aio_waiter *w, const aio_awaitable *a, const void *from, size_t size)
@@ -889,7 +904,7 @@ AIO_FN bool aio__copied_start(aio_waiter *w, const aio_awaitable *a, const void 
     aio_uring *u = aio__uring_of(w, &r);
     if (u) {
         copy.u.w[2] = (uint64_t)(uintptr_t)aio__arena_copy(u, from, size);     // sqe.addr
-        r = copy.u.w[2] ? aio__io_submit(u, w, &copy, AIO__UD_WAITER, &aio__io_wait) : -ENOMEM;
+        r = copy.u.w[2] ? aio__io_submit(u, w, &copy, AIO__UD_WAITER, aio__io_wait()) : -ENOMEM;
     }
     return aio__failed(w, r);
 }
@@ -921,7 +936,7 @@ AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, uint6
 // The last word on a wait.
 AIO_INLINE void aio__io_finish(aio_waiter *w, aio_result r, bool gives_fd)
 {
-    aio__settle(w, r, gives_fd ? &aio__io_done_fd : &aio__settled);
+    aio__settle(w, r, gives_fd ? aio__io_done_fd() : aio__settled());
 }
 // A zero-copy send has its result before its buffer is free: true for the first of the two.
 AIO_COLD bool aio__io_early(aio_waiter *w, aio_result res, uint32_t cqe_flags)
@@ -987,7 +1002,7 @@ AIO_HOT void aio__reap(aio_uring *u)
         }
         plain++;
         aio__fd_release(u, w->node.u.w[1]);
-        w->node.cls = &aio__settled;
+        w->node.cls = aio__settled();
         w->future.result = cqe->res;
         aio__push(x, (uintptr_t)w);
     }
@@ -1038,7 +1053,7 @@ AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__co
     entry[2] += (uint64_t)r;
     entry[3] = AIO__WORD(aio__length(t->left), t->flags);
     if (AIO__HEAD_OPCODE(entry[0]) == IORING_OP_WRITE && entry[1] != UINT64_MAX) entry[1] += (uint64_t)r;
-    r = aio__io_submit(u, w, &t->entry, AIO__UD_COMPOUND, &aio__io_wait);
+    r = aio__io_submit(u, w, &t->entry, AIO__UD_COMPOUND, aio__io_wait());
     w->node.u.p[2] = c;
     return r < 0 ? r : AIO_PENDING;
 }
@@ -1056,7 +1071,7 @@ AIO_FN void *aio__compound_new(aio_uring *u, size_t size, aio_result (*next)(aio
 AIO_FN aio_result aio__compound_begin(aio_uring *u, aio_waiter *w, struct aio__compound *c,
                                       const aio_awaitable *a)
 {
-    aio_result r = aio__io_submit(u, w, a, AIO__UD_COMPOUND, &aio__io_wait);
+    aio_result r = aio__io_submit(u, w, a, AIO__UD_COMPOUND, aio__io_wait());
     w->node.u.p[2] = c;
     if (r < 0) aio__free(&u->loop->executor, c, c->block_class);
     return r;
@@ -1090,8 +1105,8 @@ AIO_COLD void aio__closing_add(aio_uring *u, aio_waiter *w)
 }
 AIO_FN bool aio__close_begin(aio_uring *u, aio_waiter *w, uint32_t fd)
 {
-    aio_awaitable a = aio__io(&aio__close_await, IORING_OP_CLOSE, (int)fd, 0, 0, 0, 0);
-    if (u && aio__io_submit(u, w, &a, AIO__UD_WAITER, &aio__close_wait) >= 0) return false;
+    aio_awaitable a = aio__io(aio__close_await(), IORING_OP_CLOSE, (int)fd, 0, 0, 0, 0);
+    if (u && aio__io_submit(u, w, &a, AIO__UD_WAITER, aio__close_wait()) >= 0) return false;
     w->future.result = close((int)fd) < 0 ? -errno : 0;     // no ring, or no memory: still released
     return true;
 }
@@ -1125,7 +1140,7 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
     w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
     aio__closing_add(u, w);
     u->loop->in_flight++;
-    aio_waiter_begin(w, &aio__close_wait);
+    aio_waiter_begin(w, aio__close_wait());
     if (!(u->fd_ops[fd] & AIO__FD_CLOSING)) {
         u->fd_ops[fd] |= AIO__FD_CLOSING;
         aio__cancel_all(u, (int)fd);
@@ -1237,7 +1252,7 @@ AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
     void *copy = aio__arena_copy(u, &address, (size_t)length);
     r = -ENOMEM;
     if (k && copy) {
-        aio_awaitable entry = aio__io(&aio__io_await, IORING_OP_CONNECT, (int)fd, (uint64_t)length, copy, 0, 0);
+        aio_awaitable entry = aio__io(aio__io_await(), IORING_OP_CONNECT, (int)fd, (uint64_t)length, copy, 0, 0);
         k->fd = (int)fd;
         r = aio__compound_begin(u, w, &k->compound, &entry);
     } else if (k) {
@@ -1284,8 +1299,8 @@ AIO_FN void aio__uring_forked(aio_loop *l)
     u->sq_room = 0;
     close(u->ring.ring_fd);
 }
-static const aio_backend aio__uring_backend =
-    { "io_uring", aio__uring_wait, 0, aio__uring_drain, aio__uring_close, aio__uring_forked };
+AIO_TABLE(aio_backend, aio__uring_backend,
+    { "io_uring", aio__uring_wait, 0, aio__uring_drain, aio__uring_close, aio__uring_forked })
 
 // --- attaching a ring
 AIO_COLD bool aio__file_says(const char *path, const char *key, long *value)
@@ -1414,7 +1429,7 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
         return r;
     }
     aio__uring_adopt(u, options);
-    l->backend = &aio__uring_backend;
+    l->backend = aio__uring_backend();
     l->backend_state = u;
     return 0;
 }

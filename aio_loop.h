@@ -601,8 +601,8 @@ AIO_FN size_t aio__sleep_describe(const aio_waiter *w, char *text, size_t size)
     int n = snprintf(text, size, "sleep %.6f s more", (double)left / 1e9);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }
-static const aio_wait_class aio__sleep_wait =
-    { "sleep", AIO__WAIT_SLEEP, aio__sleep_cancel, 0, 0, aio__sleep_run, aio__sleep_describe, 0 };
+AIO_TABLE(aio_wait_class, aio__sleep_wait,
+    { "sleep", AIO__WAIT_SLEEP, aio__sleep_cancel, 0, 0, aio__sleep_run, aio__sleep_describe, 0 })
 AIO_FN bool aio__sleep_begin(aio_waiter *w, int64_t when)
 {
     w->node.u.timer.when = when;
@@ -614,7 +614,7 @@ AIO_FN bool aio__sleep_begin(aio_waiter *w, int64_t when)
             return true;
         }
     }
-    aio_waiter_begin(w, &aio__sleep_wait);
+    aio_waiter_begin(w, aio__sleep_wait());
     return false;
 }
 AIO_INLINE bool aio__sleep_start(aio_waiter *w, const aio_awaitable *a)
@@ -628,19 +628,20 @@ AIO_FN bool aio__sleep_until_start(aio_waiter *w, const aio_awaitable *a)
 {
     return aio__sleep_begin(w, a->u.i[0]);
 }
-static const aio_await_class aio__sleep_await = { aio__sleep_start, "sleep", AIO__AWAIT_SLEEP };
-static const aio_await_class aio__sleep_until_await = { aio__sleep_until_start, "sleep", AIO__AWAIT_SLEEP };
+AIO_TABLE(aio_await_class, aio__sleep_await, { aio__sleep_start, "sleep", AIO__AWAIT_SLEEP })
+AIO_TABLE(aio_await_class, aio__sleep_until_await,
+    { aio__sleep_until_start, "sleep", AIO__AWAIT_SLEEP })
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep(int64_t ns)
 {
     aio_awaitable a;
-    a.cls = &aio__sleep_await;
+    a.cls = aio__sleep_await();
     a.u.i[0] = ns;
     return a;
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when)
 {
     aio_awaitable a;
-    a.cls = &aio__sleep_until_await;
+    a.cls = aio__sleep_until_await();
     a.u.i[0] = when;
     return a;
 }
@@ -654,10 +655,11 @@ AIO_FN void aio__handle_run(aio_node *n)
     int r = h->fn(h->arg);          // may reuse h
     if (AIO__UNLIKELY(r < 0)) aio__loop_say(l, "a callback failed", r);     // L-17
 }
-static const aio_wait_class aio__handle_class = { "callback", AIO__WAIT_CALLBACK, 0, 0, 0, aio__handle_run, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__handle_class,
+    { "callback", AIO__WAIT_CALLBACK, 0, 0, 0, aio__handle_run, 0, 0 })
 AIO_FN void aio__handle_init(aio_handle *h, aio_loop *l, int (*fn)(void *), void *arg)
 {
-    h->node.cls = &aio__handle_class;
+    h->node.cls = aio__handle_class();
     h->node.u.timer.index = 0;
     h->fn = fn;
     h->arg = arg;
@@ -825,7 +827,8 @@ AIO_FN aio_result aio__timeout_scope_exit(aio_scope *s, aio_task *t, aio_result 
     (void)t;
     return aio_timeout_exit(AIO__CONTAINER(s, aio_timeout, scope), r);
 }
-static const aio_scope_class aio__timeout_scope = { "timeout", aio__timeout_scope_exit, AIO__SCOPE_OWN };
+AIO_TABLE(aio_scope_class, aio__timeout_scope,
+    { "timeout", aio__timeout_scope_exit, AIO__SCOPE_OWN })
 AIO_FN bool aio__timeout_open(const aio_timeout *s)
 {
     return s->state == AIO__TIMEOUT_ENTERED || s->state == AIO__TIMEOUT_EXPIRING;
@@ -838,7 +841,7 @@ AIO_FN aio_result aio__timeout_begin(aio_timeout *s, aio_task *t, int64_t when)
     aio_result r = aio__timeout_arm(s, when);
     if (r < 0) return r;
     s->state = AIO__TIMEOUT_ENTERED;
-    aio_scope_enter(&s->scope, t, &aio__timeout_scope);
+    aio_scope_enter(&s->scope, t, aio__timeout_scope());
     return 0;
 }
 AIO_FN aio_result aio_timeout_enter_at(aio_timeout *s, int64_t when)
@@ -893,8 +896,9 @@ AIO_FN aio_future *aio__awaited_future(const aio_awaitable *a)
 }
 // Cancels a future and waits for its end: 0; cancellable itself.
 AIO_FN void aio__ended_run(aio_node *n) { aio_complete(AIO__CONTAINER(n, aio_waiter, node), 0); }
-static const aio_wait_class aio__ended_wait = { "end of a cancelled task", AIO__WAIT_OWN, aio__shield_cancel, 0,
-    aio__shield_notify, aio__ended_run, 0, aio__shield_dispose };
+AIO_TABLE(aio_wait_class, aio__ended_wait,
+    { "end of a cancelled task", AIO__WAIT_OWN, aio__shield_cancel, 0, aio__shield_notify,
+      aio__ended_run, 0, aio__shield_dispose })
 AIO_FN bool aio__end_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_future *f = (aio_future *)a->u.p[0];
@@ -905,11 +909,11 @@ AIO_FN bool aio__end_start(aio_waiter *w, const aio_awaitable *a)
     }
     if (r < 0) return aio__done_with(w, r);
     aio__list_add(f, &w->node);
-    aio_waiter_begin(w, &aio__ended_wait);
+    aio_waiter_begin(w, aio__ended_wait());
     aio_future_cancel(f);
     return false;
 }
-static const aio_await_class aio__end_await = { aio__end_start, "end", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__end_await, { aio__end_start, "end", AIO__AWAIT_OWN })
 // What never begins takes the turns in which asyncio makes its task, cancels it and sees its end.
 AIO_FN void aio__unbegun_run(aio_node *n)
 {
@@ -921,19 +925,19 @@ AIO_FN void aio__unbegun_run(aio_node *n)
     w->future.loop->slots++;            // the one that was just given back
     aio__node_queue(w->future.loop, n);
 }
-static const aio_wait_class aio__unbegun_wait = { "limit of 0", AIO__WAIT_OWN,
-    aio__shield_queued_cancel, 0, 0, aio__unbegun_run, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__unbegun_wait,
+    { "limit of 0", AIO__WAIT_OWN, aio__shield_queued_cancel, 0, 0, aio__unbegun_run, 0, 0 })
 AIO_FN bool aio__unbegun_start(aio_waiter *w, const aio_awaitable *a)
 {
     (void)a;
     aio_result r = aio__reserve(w->future.loop);
     if (r < 0) return aio__done_with(w, r);
     w->node.u.timer.seq = 1;
-    aio_waiter_begin(w, &aio__unbegun_wait);
+    aio_waiter_begin(w, aio__unbegun_wait());
     aio__node_queue(w->future.loop, &w->node);
     return false;
 }
-static const aio_await_class aio__unbegun_await = { aio__unbegun_start, "limit of 0", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__unbegun_await, { aio__unbegun_start, "limit of 0", AIO__AWAIT_OWN })
 aio_async(aio__wait_for) {
     if (self->ns > 0) {                                                 // WF-1
         self->r = aio_timeout_enter(&self->scope, self->ns);
@@ -944,11 +948,11 @@ aio_async(aio__wait_for) {
     self->future = aio__awaited_future(&self->inner);                   // WF-4
     if (!self->future) {
         aio__awaitable_drop(AIO__TASK, &self->inner);
-        aio_try(aio__sync_await(&aio__unbegun_await, 0));
+        aio_try(aio__sync_await(aio__unbegun_await(), 0));
         return -ETIMEDOUT;
     }
     if (!aio_future_done(self->future)) {
-        aio_await(self->r, aio__sync_await(&aio__end_await, self->future));
+        aio_await(self->r, aio__sync_await(aio__end_await(), self->future));
         if (self->r >= 0) {
             self->r = aio_future_result(self->future);
             if (aio_future_cancelled(self->future)) self->r = -ETIMEDOUT;
@@ -975,7 +979,8 @@ AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable call = aio__call_new(&AIO__CO(aio__wait_for), f);
     return aio__call_new_start(w, &call);
 }
-static const aio_await_class aio__wait_for_await = { aio__wait_for_start, "wait_for", AIO__AWAIT_WAIT_FOR };
+AIO_TABLE(aio_await_class, aio__wait_for_await,
+    { aio__wait_for_start, "wait_for", AIO__AWAIT_WAIT_FOR })
 AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a)
 {
     if (ns == AIO_FOREVER) return a;
@@ -985,7 +990,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a)
     }
     a.u.cp[7] = a.cls;
     a.u.i[8] = ns;
-    a.cls = &aio__wait_for_await;
+    a.cls = aio__wait_for_await();
     return a;
 }
 
@@ -1024,11 +1029,12 @@ AIO_FN bool aio__wait_timeout_start(aio_waiter *w, const aio_awaitable *a)
     if (h) aio__free(&l->executor, h, aio__class_of(sizeof *h));
     return true;
 }
-static const aio_await_class aio__wait_timeout_await = { aio__wait_timeout_start, "wait", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__wait_timeout_await,
+    { aio__wait_timeout_start, "wait", AIO__AWAIT_OWN })
 AIO_FN AIO_NODISCARD aio_awaitable aio__wait_timeout(struct aio__futures f, size_t n, int mode, int64_t ns)
 {
     aio_awaitable a = aio__wait(f, n, mode);
-    if (ns != AIO_FOREVER) a.cls = &aio__wait_timeout_await;
+    if (ns != AIO_FOREVER) a.cls = aio__wait_timeout_await();
     a.u.i[5] = ns;
     return a;
 }
@@ -1064,7 +1070,8 @@ AIO_FN aio_result aio__completed_scope_exit(aio_scope *s, aio_task *t, aio_resul
     aio_completed_close(AIO__CONTAINER(s, aio_completed, scope));
     return r;
 }
-static const aio_scope_class aio__completed_scope = { "as_completed", aio__completed_scope_exit, AIO__SCOPE_OWN };
+AIO_TABLE(aio_scope_class, aio__completed_scope,
+    { "as_completed", aio__completed_scope_exit, AIO__SCOPE_OWN })
 AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, size_t n, int64_t ns)
 {
     aio_task *t = aio_current_task();
@@ -1092,7 +1099,7 @@ AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, 
     it->many->timer = h;
     if (ns != AIO_FOREVER) it->many->stop_timer = aio__completed_stop_timer;
     it->left = it->many->pending;
-    aio_scope_enter(&it->scope, t, &aio__completed_scope);
+    aio_scope_enter(&it->scope, t, aio__completed_scope());
     return 0;
 }
 AIO_FN void aio_completed_close(aio_completed *it)
@@ -1125,10 +1132,11 @@ AIO_FN bool aio__completed_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable call = aio__call_new(&AIO__CO(aio__completed_next), f);
     return aio__call_new_start(w, &call);
 }
-static const aio_await_class aio__completed_await = { aio__completed_start, "as_completed", AIO__AWAIT_TASK_ONLY };
+AIO_TABLE(aio_await_class, aio__completed_await,
+    { aio__completed_start, "as_completed", AIO__AWAIT_TASK_ONLY })
 AIO_FN AIO_NODISCARD aio_awaitable aio_completed_next(aio_completed *it)
 {
-    return aio__sync_await(&aio__completed_await, it);
+    return aio__sync_await(aio__completed_await(), it);
 }
 
 // --- jobs on threads
@@ -1166,7 +1174,7 @@ AIO_FN int aio__job_ended(void *arg)
 {
     struct aio__job *j = (struct aio__job *)arg;
     aio_waiter *w = j->waiter;
-    if (w) aio__settle(w, j->result, &aio__settled);
+    if (w) aio__settle(w, j->result, aio__settled());
     aio__job_free(j->loop, j);
     return 0;
 }
@@ -1250,8 +1258,8 @@ AIO_FN bool aio__job_cancel(aio_waiter *w)
     aio_complete(w, -ECANCELED);
     return true;
 }
-static const aio_wait_class aio__job_wait =
-    { "thread job", AIO__WAIT_OWN, aio__job_cancel, 0, 0, 0, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__job_wait,
+    { "thread job", AIO__WAIT_OWN, aio__job_cancel, 0, 0, 0, 0, 0 })
 AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_loop *l = AIO__LOOP_OF(w->future.loop);
@@ -1293,15 +1301,16 @@ AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
     p->all = j;
     l->in_flight++;
     w->node.u.p[0] = j;
-    aio_waiter_begin(w, &aio__job_wait);
+    aio_waiter_begin(w, aio__job_wait());
     return false;
 }
-static const aio_await_class aio__to_thread_await = { aio__to_thread_start, "thread job", AIO__AWAIT_OWN };
+AIO_TABLE(aio_await_class, aio__to_thread_await,
+    { aio__to_thread_start, "thread job", AIO__AWAIT_OWN })
 AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread(aio_result (*fn)(void *), int (*small)(void *), void *arg,
                                                   void (*free_arg)(void *))
 {
     aio_awaitable a;
-    a.cls = &aio__to_thread_await;
+    a.cls = aio__to_thread_await();
     memcpy(&a.u.p[0], &small, sizeof small);
     memcpy(&a.u.p[1], &fn, sizeof fn);
     a.u.p[2] = arg;
@@ -1436,8 +1445,8 @@ AIO_FN int aio__thread_future_start(void *arg)
     return 0;
 }
 AIO_FN void aio__thread_start_run(aio_node *n) { aio__handle_run(n); }
-static const aio_wait_class aio__thread_start_class =
-    { "spawn", AIO__WAIT_THREAD_START, 0, 0, 0, aio__thread_start_run, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__thread_start_class,
+    { "spawn", AIO__WAIT_THREAD_START, 0, 0, 0, aio__thread_start_run, 0, 0 })
 AIO_FN aio_thread_future *aio__thread_future_new(const aio_coroutine *co)
 {
     aio_thread_future *f = (aio_thread_future *)aligned_alloc(16, (sizeof *f + co->size + 31) & ~(size_t)15);
@@ -1459,7 +1468,7 @@ AIO_FN AIO_NODISCARD aio_thread_future *aio__thread_future_post(aio_loop *l, aio
 {
     f->loop = l;
     aio__handle_init(&f->start, l, aio__thread_future_start, f);
-    f->start.node.cls = &aio__thread_start_class;
+    f->start.node.cls = aio__thread_start_class();
     aio_result r = aio__inbox_post(l, &f->start);
     if (r >= 0) return f;
     aio__frame_drop(f->arguments, r);
@@ -1635,7 +1644,8 @@ AIO_FN void aio__after_step(aio_executor *x, uintptr_t entry)
              (double)took / 1e9);
     aio__report(x, text, 0, 0, l->step_site);
 }
-static const struct aio__observer aio__loop_observer = { aio__shuffle, aio__before_step, aio__after_step };
+AIO_TABLE(struct aio__observer, aio__loop_observer,
+    { aio__shuffle, aio__before_step, aio__after_step })
 AIO_FN void aio__observe(aio_loop *l)
 {
     const char *seed = getenv("AIO_SEED"), *debug = getenv("AIO_DEBUG");
@@ -1647,7 +1657,7 @@ AIO_FN void aio__observe(aio_loop *l)
     if (!l->slow_step_ns && l->debug) l->slow_step_ns = AIO_SECOND / 10;
     if (l->is_virtual) l->slow_step_ns = 0;             // its time stands still meanwhile
     if (l->seed || l->slow_step_ns || l->options.on_step || l->is_virtual)
-        l->executor.observer = &aio__loop_observer;
+        l->executor.observer = aio__loop_observer();
 }
 AIO_FN uint64_t aio_loop_hash(const aio_loop *l) { return l->hash; }
 // K-2, K-3: a simulation that does not come to an end.
@@ -1957,8 +1967,8 @@ AIO_FN void aio__until_notify(aio_node *n, aio_future *f)
     u->at = aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
 }
 AIO_FN void aio__until_run(aio_node *n) { ((struct aio__until *)(void *)n)->state = AIO__UNTIL_OVER; }
-static const aio_wait_class aio__until_class =
-    { "run", AIO__WAIT_OWN, 0, 0, aio__until_notify, aio__until_run, 0, 0 };
+AIO_TABLE(aio_wait_class, aio__until_class,
+    { "run", AIO__WAIT_OWN, 0, 0, aio__until_notify, aio__until_run, 0, 0 })
 AIO_FN aio_result aio__run_until_future(aio_loop *l, aio_future *f)
 {
     if (f->flags & AIO__REFUSED) return f->result;
@@ -1967,7 +1977,7 @@ AIO_FN aio_result aio__run_until_future(aio_loop *l, aio_future *f)
     if (!aio__future_bind(f, &l->executor)) return -EXDEV;
     struct aio__until u;
     if ((r = aio__reserve(&l->executor)) < 0) return r;
-    u.node.cls = &aio__until_class;
+    u.node.cls = aio__until_class();
     u.state = AIO__UNTIL_LISTED;
     if (f->flags & AIO__DONE) aio__until_notify(&u.node, f);
     else aio__list_add(f, &u.node);
