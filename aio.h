@@ -2118,6 +2118,9 @@ AIO_TABLE(aio_wait_class, aio__value_wait,
     { "ready", AIO__WAIT_READY, 0, aio__value_resume, 0, 0, 0, 0 })
 AIO_TABLE(aio_wait_class, aio__joined_wait,
     { "ready", AIO__WAIT_READY, 0, aio__joined_resume, 0, 0, 0, aio__join_dispose })
+// An op that has joined a task keeps the handle until somebody takes the value.
+AIO_TABLE(aio_wait_class, aio__op_joined_wait,
+    { "ready", AIO__WAIT_JOIN, 0, 0, 0, 0, 0, aio__join_dispose })
 AIO_INLINE bool aio__value_notify(aio_node *n, aio_future *f, const aio_wait_class *cls)
 {
     const aio_frame *root = (const aio_frame *)(const void *)(AIO__TASK_OF(f) + 1);
@@ -2135,7 +2138,8 @@ AIO_FN void aio__task_notify(aio_node *n, aio_future *f)
 }
 AIO_FN void aio__join_notify(aio_node *n, aio_future *f)
 {
-    if (aio__value_notify(n, f, aio__joined_wait())) return;
+    bool op = !(AIO__CONTAINER(n, aio_waiter, node)->future.flags & AIO__IS_TASK);
+    if (aio__value_notify(n, f, op ? aio__op_joined_wait() : aio__joined_wait())) return;
     aio__future_notify(n, f);
     aio__task_release(AIO__TASK_OF(f));
 }
@@ -2586,7 +2590,7 @@ AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
     w->future.result = r;
     return true;
 }
-AIO_TABLE(aio_await_class, aio__gather_await, { aio__gather_start, "gather", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__gather_await, { aio__gather_start, "gather", AIO__AWAIT_TASK_ONLY })
 AIO_FN AIO_NODISCARD aio_awaitable aio__gather(aio_task **tasks, aio_result *results, size_t n, bool all)
 {
     aio_awaitable a;
@@ -3645,7 +3649,7 @@ AIO_FN aio_result aio__op_scope_exit(aio_scope *s, aio_task *t, aio_result r)
     aio__op_close(op, false);
     return r;
 }
-AIO_TABLE(aio_scope_class, aio__op_scope, { "op", aio__op_scope_exit, AIO__SCOPE_OWN })
+AIO_TABLE(aio_scope_class, aio__op_scope, { "op", aio__op_scope_exit, AIO__SCOPE_OP })
 AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a)
 {
     aio_task *t = aio_current_task();
@@ -3682,7 +3686,7 @@ AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
         op->waiter.node.cls = &aio__ready;
         aio__op_close(op, true);
         n->u.list.target = joined;                      // whose value it is until the body has it
-        aio_wake(AIO__CONTAINER(n, aio_waiter, node), &aio__joined_wait);
+        aio_wake(AIO__CONTAINER(n, aio_waiter, node), aio__joined_wait());
         return;
     }
     aio__op_close(op, true);
