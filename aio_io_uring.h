@@ -191,7 +191,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
 // user_data: a pointer to a waiter, aligned to 8 bytes and below 2^48; above it the place in
 // the ring, which makes each activation unique, so that a late cancel cannot hit the next one; below
 // it one of these. CLOSING: a cancel for aio_close; above it how many operations it should find.
-enum { AIO__UD_NOBODY, AIO__UD_WAITER, AIO__UD_COMPOUND, AIO__UD_WAKE, AIO__UD_CLOSING };
+enum { AIO__UD_NOBODY, AIO__UD_WAITER, AIO__UD_COMPOUND, AIO__UD_WAKE, AIO__UD_CLOSING, AIO__UD_WHOLE };
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
 
 // A waiter on the ring: node.u.w[0] is its user_data, w[1] this, p[2] its compound.
@@ -946,6 +946,7 @@ AIO_COLD bool aio__io_early(aio_waiter *w, aio_result res, uint32_t cqe_flags)
     w->future.result = res;
     return true;
 }
+AIO_FN aio_result aio__whole_end(aio_uring *u, aio_waiter *w, aio_result res);
 AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cqe_flags)
 {
     if (AIO__UNLIKELY(cqe_flags & (IORING_CQE_F_MORE | AIO__CQE_NOTIF)) && aio__io_early(w, res, cqe_flags))
@@ -955,7 +956,9 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
     if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, w, info, res);
     u->loop->in_flight--;
     aio__fd_release(u, info);
-    if (AIO__UNLIKELY((w->node.u.w[0] & 7) == AIO__UD_COMPOUND)) {
+    uint64_t kind = w->node.u.w[0] & 7;
+    if (kind == AIO__UD_WHOLE && (res = aio__whole_end(u, w, res)) == AIO_PENDING) return;
+    if (AIO__UNLIKELY(kind == AIO__UD_COMPOUND)) {
         struct aio__compound *c = (struct aio__compound *)w->node.u.p[2];
         res = c->next(u, w, c, res);
         if (res == AIO_PENDING) return;
@@ -1076,6 +1079,41 @@ AIO_FN aio_result aio__compound_begin(aio_uring *u, aio_waiter *w, struct aio__c
     if (r < 0) aio__free(&u->loop->executor, c, c->block_class);
     return r;
 }
+AIO_FN struct aio__transfer *aio__transfer_new(aio_uring *u, const aio_awaitable *a)
+{
+    struct aio__transfer *t =
+        (struct aio__transfer *)aio__compound_new(u, sizeof *t, aio__transfer_next, false);
+    if (!t) return 0;
+    t->entry = *a;
+    t->entry.u.w[4] = t->entry.u.w[5] = t->entry.u.w[6] = 0;
+    t->flags = (uint32_t)a->u.w[5];
+    t->left = t->total = (size_t)a->u.w[6];
+    t->done = (size_t *)a->u.p[4];
+    return t;
+}
+// Most go out in one piece: the waiter itself holds what a rest would need (node.u.p[2] the data,
+// future.result the length), and a block is taken only for that.
+AIO_INLINE bool aio__fits_whole(const aio_awaitable *a)
+{
+    bool send = AIO__HEAD_OPCODE(a->u.w[0]) == IORING_OP_SEND;
+    bool usual = send ? a->u.w[5] == (MSG_NOSIGNAL | MSG_WAITALL) : a->u.w[1] == UINT64_MAX;
+    return usual && !a->u.p[4] && a->u.w[6] <= AIO__LENGTH_MAX;
+}
+AIO_FN aio_result aio__whole_end(aio_uring *u, aio_waiter *w, aio_result res)
+{
+    uint64_t info = w->node.u.w[1];
+    size_t total = (size_t)w->future.result;
+    if (res < 0 || (size_t)res == total) return res;
+    unsigned opcode = AIO__IO_OPCODE(info);
+    aio_awaitable rest = opcode == IORING_OP_SEND
+        ? aio__send_all((int)(uint32_t)info, w->node.u.p[2], total, 0, 0)
+        : aio__write_all((int)(uint32_t)info, UINT64_MAX, w->node.u.p[2], total, 0);
+    struct aio__transfer *t = aio__transfer_new(u, &rest);
+    if (!t) return -ENOMEM;
+    aio_result r = aio__transfer_next(u, w, &t->compound, res);
+    if (r != AIO_PENDING) aio__free(&u->loop->executor, t, t->compound.block_class);
+    return r;
+}
 AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_result r = 0;
@@ -1083,15 +1121,18 @@ AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
     if (done) *done = 0;
     aio_uring *u = aio__uring_of(w, &r);
     if (!u) return aio__failed(w, r);
-    struct aio__transfer *t =
-        (struct aio__transfer *)aio__compound_new(u, sizeof *t, aio__transfer_next, false);
+    if (aio__fits_whole(a)) {
+        aio_awaitable entry = *a;
+        entry.u.w[5] = entry.u.w[6] = 0;
+        r = aio__io_submit(u, w, &entry, AIO__UD_WHOLE, aio__io_wait());
+        if (aio__failed(w, r)) return true;
+        w->node.u.w[2] = 0;
+        w->node.u.p[2] = (void *)(uintptr_t)a->u.w[2];
+        w->future.result = (aio_result)a->u.w[6];
+        return false;
+    }
+    struct aio__transfer *t = aio__transfer_new(u, a);
     if (!t) return aio__failed(w, -ENOMEM);
-    t->entry = *a;
-    t->entry.u.w[4] = t->entry.u.w[5] = 0;
-    t->flags = (uint32_t)a->u.w[5];
-    t->left = t->total = (size_t)a->u.w[6];
-    t->entry.u.w[6] = 0;
-    t->done = done;
     return aio__failed(w, aio__compound_begin(u, w, &t->compound, &t->entry));
 }
 
