@@ -543,7 +543,7 @@ static void hazard_9_twenty_item_cap(void **state)
     static int pipes[PIPES][2];
     for (int i = 0; i < PIPES; i++) assert_int_equal(pipe2(pipes[i], O_CLOEXEC), 0);
     long enters = run(all_ready, .pipes = pipes);
-    assert_in_range(enters, 1, 10);
+    assert_in_range(enters, 0, 10);     // without deferred work: none
     for (int i = 0; i < PIPES; i++) close(pipes[i][0]), close(pipes[i][1]);
 }
 // While tasks keep the loop busy, deferred completions must come in all the same.
