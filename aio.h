@@ -2191,9 +2191,16 @@ AIO_FN bool aio__future_start(aio_waiter *w, const aio_awaitable *a)
     aio_future *f = (aio_future *)a->u.p[0];
     return aio__watch(w, f, f->flags & AIO__IS_TASK ? aio__task_wait() : aio__future_wait());
 }
+AIO_FN bool aio__op_joins_ended(aio_waiter *w, aio_future *f)
+{
+    if ((f->flags & (AIO__DONE | AIO__REFUSED)) != AIO__DONE) return false;
+    w->node.u.list.target = f;
+    return aio__value_notify(&w->node, f, aio__op_joined_wait());
+}
 AIO_FN bool aio__join_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_task *t = (aio_task *)a->u.p[0];
+    if (AIO__UNLIKELY(!(w->future.flags & AIO__IS_TASK)) && aio__op_joins_ended(w, &t->waiter.future)) return false;
     if (!aio__watch(w, &t->waiter.future, aio__join_wait())) {
         if (AIO__UNLIKELY(&t->waiter == w)) aio__task_release(t);
         return false;
@@ -2577,10 +2584,11 @@ AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
     struct aio__many *m = aio__many_new(w, a, false, aio__gather_ended);
     if (!m) return true;
     struct aio__watched *v = aio__watches(m);
-    for (uint32_t i = 0; i < m->n; i++)                 // G-1: one that stands twice is held twice
+    uint32_t n = m->n;
+    for (uint32_t i = 0; i < n; i++)                    // G-1: one that stands twice is held twice
         if (v[i].twice) aio_task_retain(m->tasks[i]);
-    aio_result r = m->n ? AIO_PENDING : aio__gather_end(m, 0);      // G-2
-    for (uint32_t i = 0, n = m->n; i < n && r == AIO_PENDING; i++)
+    aio_result r = n ? AIO_PENDING : aio__gather_end(m, 0);         // G-2
+    for (uint32_t i = 0; i < n && r == AIO_PENDING; i++)
         if (v[i].state == AIO__WATCH_DONE) r = aio__gather_count(m, aio__many_at(m, i));
     if (r == AIO_PENDING) {
         w->node.u.p[0] = m;
