@@ -34,7 +34,7 @@ aio_async(answer) {
     } while (self->n > 0 && !strchr(self->line, '\n'));
     self->value = value_of(self->line);
     if (self->n > 0 && self->line[0] == 'f') aio_await(self->n, aio_sleep(AIO_FOREVER));
-    if (self->n > 0 && (self->line[0] == 'n' || !*self->value)) aio_await(self->n, aio_sleep(AIO_SECOND / 20));
+    if (self->n > 0 && (self->line[0] == 'n' || !*self->value)) aio_await(self->n, aio_sleep(10 * AIO_MSEC));
     if (self->n >= 0 && *self->value)
         aio_await(self->n, aio_send_all(self->fd, self->value, strlen(self->value), 0));
     aio_await(aio_close(self->fd));                         // no such name: nothing but a hang-up
