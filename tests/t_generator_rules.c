@@ -56,9 +56,10 @@ struct user {
     aio_result result, r;
 };
 aio_async(user) {
-    self->r = aio_gen_init(&self->gen, counter, .name = "g", .ns = self->ns, .cleanup = self->cleanup,
-                           .limit = self->limit, .stubborn = self->stubborn, .has_group = self->has_group,
-                           .result = self->result);
+    self->r =
+        aio_gen_init(&self->gen, counter, .name = "g", .ns = self->ns, .cleanup = self->cleanup,
+                     .limit = self->limit, .stubborn = self->stubborn, .has_group = self->has_group,
+                     .result = self->result);
     if (self->r < 0) return self->r;
     for (self->r = 1; self->take-- && self->r > 0;) {
         aio_await(self->r, aio_next(&self->gen));
@@ -154,7 +155,7 @@ static void AG_2_cancelled_while_it_closes(void **state)
 static void AG_3_what_is_open_at_the_end_is_closed(void **state)
 {
     (void)state;
-    run_one(core_spawn(user, .take = 1, .over = true, .cleanup = 5), 1);        // by the frame's return
+    run_one(core_spawn(user, .take = 1, .over = true, .cleanup = 5), 1); // by the frame's return
     assert_trace("1 g:closed g:clean0 ");
     run_one(core_spawn(user, .take = 0, .over = true), 1);
     assert_trace("g:drop(-125) ");
@@ -177,10 +178,13 @@ static void one_that_never_stops_yielding_is_dropped_with_its_scopes(void **stat
     (void)state;
     run_one(core_spawn(user, .take = 1, .over = true, .stubborn = 9, .limit = 50), 1);
     assert_trace("1 g:drop(-125) ");
-    run_one(core_spawn(user, .take = 1, .over = true, .stubborn = 9, .has_group = true, .limit = 50), 1);
+    run_one(
+        core_spawn(user, .take = 1, .over = true, .stubborn = 9, .has_group = true, .limit = 50),
+        1);
     assert_trace("1 g:drop(-125) ");                // its child never ran
     assert_result(now(), 0);
-    run_one(core_spawn(user, .take = 2, .ns = 5, .over = true, .stubborn = 9, .has_group = true), 1);
+    run_one(core_spawn(user, .take = 2, .ns = 5, .over = true, .stubborn = 9, .has_group = true),
+            1);
     assert_trace("1 2 g:drop(-125) child! ");
 }
 
@@ -188,7 +192,7 @@ static void scopes_of_a_generator_end_with_it(void **state)
 {
     (void)state;
     run_one(core_spawn(user, .take = ALL, .limit = 50, .has_group = true, .ns = 5), -ETIMEDOUT);
-    assert_result(now(), 50);                       // its group waits for the child, its limit ends that
+    assert_result(now(), 50); // its group waits for the child, its limit ends that
     assert_trace("1 2 3 g:end child! done:-110 ");
     run_one(core_spawn(user, .take = 1, .over = true, .limit = 50, .has_group = true, .ns = 5), 1);
     assert_trace("1 g:closed child! ");

@@ -33,12 +33,14 @@ aio_async(party) {
     aio_await(self->r, aio_group_exit(&self->group, self->r));
     say("%s:%lld/%u ", self->name, (long long)self->r, aio_task_cancelling(me()));
     return self->r;
-} aio_end
+}
+aio_end
 #define CHILD(...) ((struct child){ __VA_ARGS__ })
-#define two(...) .children[0] = CHILD(.name = "a", .ns = 5), .children[1] = CHILD(.name = "b", __VA_ARGS__)
+#define two(...) \
+    .children[0] = CHILD(.name = "a", .ns = 5), .children[1] = CHILD(.name = "b", __VA_ARGS__)
 
-static void run_one(aio_task *t, aio_result expected)
-{
+    static void
+    run_one(aio_task *t, aio_result expected) {
     assert_result(core_run(t), expected);
     aio_detach(t);
     assert_result(core.loop.executor.live, 0);
@@ -76,8 +78,9 @@ struct spawner { aio_frame aio; aio_group *g; int n; };
 aio_async(spawner) {                            // spawns into its own group while that exits
     aio_await(aio_sleep(1));
     say("s%d ", self->n);
-    if (self->n) assert_non_null(aio_task_frame(spawner, aio_group_spawn(self->g, spawner, .g = self->g,
-                                                                         .n = self->n - 1)));
+    if (self->n)
+        assert_non_null(aio_task_frame(
+            spawner, aio_group_spawn(self->g, spawner, .g = self->g, .n = self->n - 1)));
     return 0;
 } aio_end
 struct family { aio_frame aio; aio_group g; aio_result r; };
@@ -148,8 +151,8 @@ static void TG_6_errors_beat_the_cancellation(void **state)
 {
     (void)state;
     for (int bad = 0; bad < 2; bad++) {
-        aio_task *t = core_spawn(party, .name = "p", two(.ns = 9, .refuse = true, .result = bad ? -EIO : 1),
-                                 .body = 9);
+        aio_task *t = core_spawn(party, .name = "p",
+                                 two(.ns = 9, .refuse = true, .result = bad ? -EIO : 1), .body = 9);
         core_turn();
         core_turn();
         aio_task_cancel(t);
@@ -161,7 +164,8 @@ static void TG_6_errors_beat_the_cancellation(void **state)
 static void TG_7_cancels_at_the_exit_are_absorbed(void **state)
 {
     (void)state;
-    aio_task *t = core_spawn(party, .name = "p", two(.ns = 9, .cleanup = 5, .refuse = true), .body = -1);
+    aio_task *t =
+        core_spawn(party, .name = "p", two(.ns = 9, .cleanup = 5, .refuse = true), .body = -1);
     core_turn();
     core_turn();
     for (int i = 0; i < 3; i++) {
@@ -181,7 +185,8 @@ aio_async(counted) {
         aio_task_cancel(me());
         aio_await(self->r, aio_next_turn());    // absorbed
     }
-    aio_await(self->r, aio_call(&self->p, party, .name = "p", two(.ns = 2, .result = -EIO), .body = 9));
+    aio_await(self->r,
+              aio_call(&self->p, party, .name = "p", two(.ns = 2, .result = -EIO), .body = 9));
     aio_await(self->again, aio_sleep(3));
     say("then:%lld ", (long long)self->again);
     return self->r;
@@ -215,12 +220,18 @@ static void TG_10_the_body_swallows_the_cancel(void **state)
     assert_trace("b a! p! p:-5/0 ");
 }
 
-struct nested { aio_frame aio; aio_group outer; struct party in; int64_t bad, inner_bad; aio_result r; };
+struct nested {
+    aio_frame aio;
+    aio_group outer;
+    struct party in;
+    int64_t bad, inner_bad;
+    aio_result r;
+};
 aio_async(nested) {
     aio_group_enter(&self->outer);
     aio_group_spawn(&self->outer, nap, .name = "o", .ns = self->bad, .result = -EDOM);
-    aio_await(self->r, aio_call(&self->in, party, .name = "in", two(.ns = self->inner_bad, .result = -EIO),
-                                .body = 50));
+    aio_await(self->r, aio_call(&self->in, party, .name = "in",
+                                two(.ns = self->inner_bad, .result = -EIO), .body = 50));
     if (self->r == -EIO) aio_await(self->r, aio_sleep(0));
     say("body:%lld/%u ", (long long)self->r, aio_task_cancelling(me()));
     aio_await(self->r, aio_group_exit(&self->outer, self->r));
@@ -257,7 +268,8 @@ static void TG_12_the_body_awaits_the_child_that_fails(void **state)
 struct limited { aio_frame aio; aio_timeout limit; struct party p; int64_t ns; aio_result r; };
 aio_async(limited) {
     aio_timeout_enter(&self->limit, self->ns);
-    aio_await(self->r, aio_call(&self->p, party, .name = "p", two(.ns = 3, .result = -EIO), .body = 9));
+    aio_await(self->r,
+              aio_call(&self->p, party, .name = "p", two(.ns = 3, .result = -EIO), .body = 9));
     return aio_timeout_exit(&self->limit, self->r);
 } aio_end
 static void TG_13_a_limit_around_a_group(void **state)
@@ -310,7 +322,7 @@ static void TG_16_cancel_of_a_group(void **state)
     assert_trace("a! body:-125 0/0 ");
     run_one(core_spawn(stopped, .before = true), 0);        // before it is entered
     core.trace[core.trace_at = 0] = 0;
-    aio_task *t = core_spawn(stopped, .when = 2);           // a cancel from outside is not swallowed
+    aio_task *t = core_spawn(stopped, .when = 2); // a cancel from outside is not swallowed
     core_turn();
     core.loop.now += 2;
     core_turn();
@@ -335,7 +347,8 @@ static void a_frame_returns_over_an_open_group(void **state)
     run_one(core_spawn(over, .ns = 1), 7);                          // waits for its children
     run_one(core_spawn(over, .ns = 1, .result = -EIO), -EIO);
     assert_trace("b a 7/0 b a! -5/0 ");
-    run_one(core_spawn(party, .name = "p", two(.ns = 2), .body = -1, .over = true, .result = -EDOM), -EDOM);
+    run_one(core_spawn(party, .name = "p", two(.ns = 2), .body = -1, .over = true, .result = -EDOM),
+            -EDOM);
     aio_task *t = core_spawn(over, .ns = 1);
     core_settle();
     core.loop.now += 1;

@@ -4,9 +4,10 @@
 enum { ROOM = 8 };
 static aio_queue queue;
 static int storage[ROOM];
-static void queue_of(uint32_t capacity, uint32_t flags, int (*compare)(const void *, const void *, void *))
-{
-    assert_result(aio_queue_init(&queue, storage, sizeof storage[0], capacity, flags, compare, NULL), 0);
+static void queue_of(uint32_t capacity, uint32_t flags,
+                     int (*compare)(const void *, const void *, void *)) {
+    assert_result(
+        aio_queue_init(&queue, storage, sizeof storage[0], capacity, flags, compare, NULL), 0);
 }
 static int setup(void **state)
 {
@@ -23,8 +24,10 @@ aio_async(user) {
     if (self->r < 0) say("%s:%lld ", self->name, (long long)self->r);
     else say("%s%c%d ", self->name, self->put ? '<' : '>', self->item);
     return self->r;
-} aio_end
-static aio_task *put(const char *name, int item) { return core_spawn(user, .name = name, .put = true, .item = item); }
+}
+aio_end static aio_task *put(const char *name, int item) {
+    return core_spawn(user, .name = name, .put = true, .item = item);
+}
 static aio_task *get(const char *name) { return core_spawn(user, .name = name); }
 static int put_now(int item) { return (int)aio_queue_put_nowait(&queue, &item); }
 static int get_now(void)
@@ -232,7 +235,14 @@ static void Q_8_immediate_shutdown(void **state)
 }
 
 struct big { char bytes[100]; };
-struct pump { aio_frame aio; struct big out, in; aio_queue q; struct big room[3]; int i; aio_result r; };
+struct pump {
+    aio_frame aio;
+    struct big out, in;
+    aio_queue q;
+    struct big room[3];
+    int i;
+    aio_result r;
+};
 struct filler { aio_frame aio; aio_queue *q; struct big item; int i; };
 aio_async(filler) {
     for (self->i = 0; self->i < 100; self->i++) {

@@ -422,7 +422,8 @@ static void BR_4_reset_and_abort(void **state)
 static void BR_5_cancel_of_one_that_was_released(void **state)
 {
     (void)state;
-    aio_task *t[6] = { use(BARRIER, "a", 0), use(BARRIER, "b", 0), use(BARRIER, "c", 0), NULL, NULL, NULL };
+    aio_task *t[6] = {
+        use(BARRIER, "a", 0), use(BARRIER, "b", 0), use(BARRIER, "c", 0), NULL, NULL, NULL};
     core_turn();
     aio_task_cancel(t[0]);
     core_settle();

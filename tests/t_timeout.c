@@ -2,8 +2,8 @@
 #include "actors.h"
 
 enum { WAITS = 8 };
-// Opens a limit, waits as told, leaves the scope: ns of each wait, ended by -1. `swallow`: it ignores a
-// cancel; then it goes on with the next wait.
+// Opens a limit, waits as told (ns of each wait, ended by -1), leaves the scope. `swallow`: it ignores
+// a cancel and goes on with the next wait.
 struct limited {
     aio_frame aio;
     const char *name;
@@ -99,8 +99,12 @@ static void TO_3_converts_its_own_cancel(void **state)
 static void TO_4_swallowed_or_another_error(void **state)
 {
     (void)state;
-    run_one(core_spawn(limited, .name = "t", .limit = 3, .swallow = true, TWO_WAITS(5, 5), .result = 4), 4);
-    run_one(core_spawn(limited, .name = "t", .limit = 3, .swallow = true, ONE_WAIT(5), .result = -EIO), -EIO);
+    run_one(
+        core_spawn(limited, .name = "t", .limit = 3, .swallow = true, TWO_WAITS(5, 5), .result = 4),
+        4);
+    run_one(
+        core_spawn(limited, .name = "t", .limit = 3, .swallow = true, ONE_WAIT(5), .result = -EIO),
+        -EIO);
     assert_trace("t:4/0x t:-5/0x ");
 }
 

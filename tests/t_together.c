@@ -135,7 +135,8 @@ static void G_5_all_keeps_errors_as_results(void **state)
     aio_task *c = core_spawn(nap, .name = "c", .ns = 5);
     aio_task *tasks[3] = { core_spawn(nap, .name = "a", .ns = 1, .result = -EIO),
                            core_spawn(nap, .name = "b", .ns = 9, .result = 2), c };
-    aio_task *g = core_spawn(gatherer, .name = "g", .tasks = tasks, .results = results, .n = 3, .all = true);
+    aio_task *g =
+        core_spawn(gatherer, .name = "g", .tasks = tasks, .results = results, .n = 3, .all = true);
     core_turn();
     aio_task_cancel(c);
     assert_result(core_run(g), 0);
@@ -249,11 +250,13 @@ aio_async(waiter) {
     else aio_await(self->r, aio_wait(self->tasks, self->n, self->mode));
     say("w:%lld@%llu ", (long long)self->r, (unsigned long long)(turns() - self->before));
     return self->r;
-} aio_end
-#define wait_for_them(...) core_spawn(waiter, .tasks = tasks, .n = sizeof tasks / sizeof *tasks, __VA_ARGS__)
+}
+aio_end
+#define wait_for_them(...) \
+    core_spawn(waiter, .tasks = tasks, .n = sizeof tasks / sizeof *tasks, __VA_ARGS__)
 
-static void W_1_nothing_is_an_error_duplicates_collapse(void **state)
-{
+    static void
+    W_1_nothing_is_an_error_duplicates_collapse(void **state) {
     (void)state;
     aio_task *w = core_spawn(waiter, .n = 0);
     assert_result(core_run(w), -EINVAL);
@@ -308,7 +311,8 @@ static void W_3_counts_when_the_waiter_goes_on(void **state)
 static void W_4_a_cancelled_one_has_not_failed(void **state)
 {
     (void)state;
-    aio_task *a = core_spawn(nap, .name = "a", .ns = 9), *b = core_spawn(nap, .name = "b", .ns = 5, .result = -EIO);
+    aio_task *a = core_spawn(nap, .name = "a", .ns = 9),
+             *b = core_spawn(nap, .name = "b", .ns = 5, .result = -EIO);
     aio_task *c = core_spawn(nap, .name = "c", .ns = 9), *tasks[3] = { a, b, c };
     aio_task *w = wait_for_them(.mode = AIO_FIRST_ERROR);
     core_turn();
@@ -502,7 +506,8 @@ struct completer {
     int stop;
 };
 aio_async(completer) {
-    self->r = aio_completed_init(&self->it, self->tasks, self->n, self->ns ? self->ns : AIO_FOREVER);
+    self->r =
+        aio_completed_init(&self->it, self->tasks, self->n, self->ns ? self->ns : AIO_FOREVER);
     if (self->r < 0) return self->r;
     for (;;) {
         aio_await(self->r, aio_completed_next(&self->it));
@@ -515,7 +520,8 @@ aio_async(completer) {
 static void AC_1_order_of_the_ends(void **state)
 {
     (void)state;
-    aio_task *a = core_spawn(nap, .name = "a", .ns = 9), *b = core_spawn(nap, .name = "b", .ns = 1, .result = -EIO);
+    aio_task *a = core_spawn(nap, .name = "a", .ns = 9),
+             *b = core_spawn(nap, .name = "b", .ns = 1, .result = -EIO);
     aio_task *c = core_spawn(nap, .name = "c", .ns = 5), *tasks[4] = { a, b, c, b };
     aio_task *t = core_spawn(completer, .tasks = tasks, .n = 4);
     assert_result(core_run(t), -ENODATA);
@@ -532,7 +538,8 @@ static void AC_1_stopping_cancels_nobody(void **state)
 {
     (void)state;
     aio_task *a = core_spawn(nap, .name = "a", .ns = 9), *b = core_spawn(nap, .name = "b", .ns = 1);
-    aio_task *tasks[2] = { a, b }, *t = core_spawn(completer, .tasks = tasks, .n = 2, .ns = 50, .stop = 1);
+    aio_task *tasks[2] = {a, b},
+             *t = core_spawn(completer, .tasks = tasks, .n = 2, .ns = 50, .stop = 1);
     assert_result(core_run(t), 0);
     aio_detach(t);
     assert_result(core.loop.timer_count, 1);            // a's: the iterator's is gone
@@ -629,7 +636,8 @@ aio_async(limiter) {
             .result = self->args.result)));
     if (self->what == SLEEP) aio_await(self->r, aio_wait_for(self->ns, aio_sleep(self->args.ns)));
     if (self->what == FUTURE) aio_await(self->r, aio_wait_for(self->ns, aio_future_wait(self->f)));
-    if (self->what == GATHER) aio_await(self->r, aio_wait_for(self->ns, aio_gather(self->tasks, NULL, 1)));
+    if (self->what == GATHER)
+        aio_await(self->r, aio_wait_for(self->ns, aio_gather(self->tasks, NULL, 1)));
     if (self->what == SHIELD) aio_await(self->r, aio_wait_for(self->ns, aio_shield(self->t)));
     say("l:%lld/%u@%llu ", (long long)self->r, aio_task_cancelling(me()),
         (unsigned long long)(turns() - self->before));
@@ -642,7 +650,8 @@ static void WF_1_inline_and_no_turn_more(void **state)
     (void)state;
     static const enum limited calls[] = { CALL, CALL_NEW };
     for (int i = 0; i < 2; i++) {
-        aio_task *t = limit_it(.what = calls[i], .ns = i ? 9 : AIO_FOREVER, .args.ns = 5, .args.result = 3);
+        aio_task *t =
+            limit_it(.what = calls[i], .ns = i ? 9 : AIO_FOREVER, .args.ns = 5, .args.result = 3);
         assert_result(core_run(t), 3);
         assert_trace("n l:3/0@2 ");             // as the sleep alone
         assert_result(core.loop.executor.live, 0);
@@ -669,7 +678,8 @@ static void WF_2_waits_for_what_it_cancelled(void **state)
 static void WF_3_a_refusal_wins(void **state)
 {
     (void)state;
-    aio_task *t = limit_it(.what = CALL_NEW, .ns = 3, .args.ns = 50, .args.refuse = true, .args.result = 4);
+    aio_task *t =
+        limit_it(.what = CALL_NEW, .ns = 3, .args.ns = 50, .args.refuse = true, .args.result = 4);
     assert_result(core_run(t), 4);
     aio_detach(t);
     t = limit_it(.what = JOIN, .ns = 3,
@@ -870,7 +880,8 @@ static void *scarce_allocate(void *context, size_t size)
 {
     (void)context;
     scarce.calls++;
-    if (scarce.calls == scarce.fail_at || (scarce.from && scarce.calls > scarce.fail_at)) return NULL;
+    if (scarce.calls == scarce.fail_at || (scarce.from && scarce.calls > scarce.fail_at))
+        return NULL;
     scarce.blocks++;
     return aligned_alloc(64, (size + 63) & ~(size_t)63);
 }

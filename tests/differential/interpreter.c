@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: MIT
 //
 // usage: differential < program            one program; its trace on standard output
-//        differential --batch < records    many, separated by lines `---`; what follows a line `===`
-//                                          in a record is ignored; the traces are separated likewise
+//        differential --batch < records    many, separated by lines `---`; what follows a line
+//                                          `===` in a record is ignored; the traces likewise
 //
-// A program is bodies of ops. Each op is one call of the toolkit, and its outcome a line of the trace;
-// CPython's asyncio gives the same lines for the same program. What cannot happen ends the run loudly.
+// A program is bodies of ops. Each op is one call of the toolkit, its outcome a line of the trace;
+// CPython's asyncio gives the same lines for the same program. What cannot happen stops it loudly.
 #define _GNU_SOURCE
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,8 +16,18 @@
 #include "aio_loop.h"
 
 enum {
-    MAX_TASKS = 24, MAX_OPS_RUN = 400, MAX_HANDLES = 64, FUTURES = 4, SWEEPS = 8, USER_ERRORS = 4,
-    MAX_BODIES = 8, MAX_OPS = 500, MAX_NUMBERS = 10, MAX_DEPTH = 16, MAX_ITEMS = 512, LIST_TEXT = 256,
+    MAX_TASKS = 24,
+    MAX_OPS_RUN = 400,
+    MAX_HANDLES = 64,
+    FUTURES = 4,
+    SWEEPS = 8,
+    USER_ERRORS = 4,
+    MAX_BODIES = 8,
+    MAX_OPS = 500,
+    MAX_NUMBERS = 10,
+    MAX_DEPTH = 16,
+    MAX_ITEMS = 512,
+    LIST_TEXT = 256,
 };
 
 static _Noreturn __attribute__((format(printf, 1, 2))) void die(const char *format, ...)
@@ -55,7 +65,12 @@ enum how { NOW, ONE, CALLS };
 #define OP_NAME(name, how, numbers, more) OP_##name,
 enum op_name { OPS(OP_NAME) OP_COUNT };
 #define OP_KIND(name, how, numbers, more) { #name, how, numbers, more },
-static const struct { const char *name; enum how how; int numbers; bool more; } kinds[] = { OPS(OP_KIND) };
+static const struct {
+    const char *name;
+    enum how how;
+    int numbers;
+    bool more;
+} kinds[] = {OPS(OP_KIND)};
 
 struct op {
     enum op_name name;
@@ -116,7 +131,8 @@ static void read_op(struct reader *r, char **word, int words)
     op->name = (enum op_name)k;
     op->catches = word[1][0] == 'c';
     op->n = words - 2;
-    if (op->n > MAX_NUMBERS || op->n < kinds[k].numbers || (op->n > kinds[k].numbers && !kinds[k].more))
+    if (op->n > MAX_NUMBERS || op->n < kinds[k].numbers ||
+        (op->n > kinds[k].numbers && !kinds[k].more))
         die("line %d: wrong number of arguments", r->line);
     for (int i = 0; i < op->n; i++) op->a[i] = number_of(r, word[i + 2]);
     if (is_block(op->name)) {
@@ -238,8 +254,8 @@ static const char *outcome_text(aio_result r)
 }
 static void emit(const char *who, const char *op, const char *outcome, const char *cancelling)
 {
-    printf("%lld %s %s %s %s @%llu\n", (long long)aio_loop_time(&run->loop), who, op, outcome, cancelling,
-           (unsigned long long)aio_loop_turn(&run->loop) + 1);
+    printf("%lld %s %s %s %s @%llu\n", (long long)aio_loop_time(&run->loop), who, op, outcome,
+           cancelling, (unsigned long long)aio_loop_turn(&run->loop) + 1);
 }
 static void log_text(const struct slot *s, const char *op, const char *outcome)
 {
@@ -483,7 +499,13 @@ static aio_result op_now(struct block *b, const int *a)
     case OP_uncancel: return aio_task_uncancel(b->slot->task);
     case OP_tcb: return add_callback(aio_task_future(any_slot(a[0])->task), a[1]);
     case OP_resched: return op_resched(b, a[0]);
-    case OP_fset: case OP_ferr: case OP_fcancel: case OP_fres: case OP_fnew: case OP_fcb: case OP_funcb:
+    case OP_fset:
+    case OP_ferr:
+    case OP_fcancel:
+    case OP_fres:
+    case OP_fnew:
+    case OP_fcb:
+    case OP_funcb:
         return future_op(b, a);
     case OP_soon: case OP_later: return schedule(b, a);
     case OP_hcancel: return run->handle_count ? cancel_handle(a[0]) : skip(b);
@@ -508,7 +530,8 @@ static aio_awaitable op_await(struct block *b)
     case OP_yield: return aio_sleep(0);
     case OP_await: return aio_future_wait(aio_task_future(higher(b, a[0])));
     case OP_shield: return aio_shield(higher(b, a[0]));
-    case OP_waitfor: return aio_wait_for(limit(a[0]), aio_future_wait(aio_task_future(higher(b, a[1]))));
+    case OP_waitfor:
+        return aio_wait_for(limit(a[0]), aio_future_wait(aio_task_future(higher(b, a[1]))));
     case OP_fwait: return aio_future_wait(run->future[a[0]]);
     case OP_fwaitfor: return aio_wait_for(limit(a[0]), aio_future_wait(run->future[a[1]]));
     case OP_ewait: return aio_event_wait(&run->event);
@@ -562,7 +585,8 @@ static void write_list(char *list, const aio_result *results, size_t n)
 {
     size_t at = 0;
     for (size_t i = 0; i < n; i++)
-        at += (size_t)snprintf(list + at, LIST_TEXT - at, "%s%s", i ? "," : "[", outcome_text(results[i]));
+        at += (size_t)snprintf(list + at, LIST_TEXT - at, "%s%s", i ? "," : "[",
+                               outcome_text(results[i]));
     snprintf(list + at, LIST_TEXT - at, "]");
 }
 aio_async(op_gather) {
@@ -723,9 +747,10 @@ aio_async(block) {
                                             .end = run->program->bodies[self->op->a[0]].end));
             if (self->r >= 0) self->r = self->op->a[0];
         } else if (self->op->name == OP_waitblock) {
-            aio_await(self->r, aio_wait_for(limit(self->op->a[0]),
-                                            aio_call_new(block, .slot = self->slot, .at = self->at + 1,
-                                                         .end = self->op->middle)));
+            aio_await(self->r,
+                      aio_wait_for(limit(self->op->a[0]),
+                                   aio_call_new(block, .slot = self->slot, .at = self->at + 1,
+                                                .end = self->op->middle)));
         }
         OP_CALL(gen)
         OP_CALL(gather)
