@@ -26,6 +26,7 @@ if [ "$what" = check ]; then
     tool clang && ! clang_runtime && need clang-rt
     tool arm-none-eabi-gcc || need arm-gcc
     tool valgrind || need valgrind
+    tool xz || need xz
     { echo '#include <stdarg.h>'; echo '#include <stddef.h>'; echo '#include <stdint.h>'
       echo '#include <setjmp.h>'; echo '#include <cmocka.h>'; } |
         "$cc" -E -x c - >/dev/null 2>&1 || need cmocka
@@ -56,6 +57,7 @@ package() {     # our name -> this distribution's
     dnf:arm-gcc) echo arm-none-eabi-gcc-cs ;;
     pacman:arm-gcc) echo arm-none-eabi-gcc ;;
     apt:clang-rt) apt_clang_runtime ;;      *:clang-rt) echo compiler-rt ;;
+    apt:xz) echo xz-utils ;;
     pacman:python3) echo python ;;          *) echo "$1" ;;
     esac
 }
