@@ -823,7 +823,7 @@ enum { AIO__SITE_START, AIO__SITE_AWAIT, AIO__SITE_YIELD, AIO__SITE_LEAVING, AIO
 enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR, AIO__SCOPE_OP };
 enum {                          // aio_wait_class.kind
     AIO__WAIT_OWN, AIO__WAIT_READY, AIO__WAIT_FUTURE, AIO__WAIT_TASK, AIO__WAIT_JOIN,
-    AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING, AIO__WAIT_THREAD_START,
+    AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING, AIO__WAIT_THREAD_START, AIO__WAIT_OP,
 };
 enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
@@ -3684,40 +3684,56 @@ AIO_FN aio_result aio_op_result(aio_op *op)
     aio__op_close(op, true);
     return r;
 }
-// What an operation did stands, also seen through an op.
+// What an operation did stands, also seen through an op; then the cancel that came too late is owed. A
+// task's value is the task's until the body has it.
 AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
 {
     aio_op *op = (aio_op *)(void *)f;
+    aio_waiter *w = AIO__CONTAINER(n, aio_waiter, node);
     const aio_wait_class *cls = op->waiter.node.cls;
-    if (cls->kind == AIO__WAIT_JOIN && (AIO__CONTAINER(n, aio_waiter, node)->future.flags & AIO__IS_TASK)) {
-        aio_future *joined = op->waiter.node.u.list.target;
+    uint32_t asked = w->future.flags & AIO__CANCEL_ASKED;
+    w->future.flags &= ~(uint32_t)AIO__CANCEL_ASKED;
+    if (asked) w->future.flags |= f->flags & AIO__MUST_CANCEL;
+    if (cls->kind == AIO__WAIT_JOIN) {
+        n->u.list.target = op->waiter.node.u.list.target;
         op->waiter.node.cls = &aio__ready;
         aio__op_close(op, true);
-        n->u.list.target = joined;                      // whose value it is until the body has it
-        aio_wake(AIO__CONTAINER(n, aio_waiter, node), aio__joined_wait());
+        if (w->future.flags & AIO__IS_TASK) aio_wake(w, aio__joined_wait());
+        else aio__complete_as(w, f->result, cls);
         return;
     }
     aio__op_close(op, true);
-    aio__settle(AIO__CONTAINER(n, aio_waiter, node), f->result, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
+    if (asked && !cls->resume) cls = aio__settled();
+    aio__complete_as(w, f->result, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
+}
+// An op's wait for a task ends although that has not.
+AIO_FN void aio__op_cut(aio_waiter *w)
+{
+    while (w->node.cls->kind == AIO__WAIT_OP) w = (aio_waiter *)(void *)w->node.u.list.target;
+    if (w->node.cls->kind != AIO__WAIT_TASK && w->node.cls->kind != AIO__WAIT_JOIN) return;
+    aio_future *f = w->node.u.list.target;
+    bool joined = w->node.cls->kind == AIO__WAIT_JOIN;
+    aio__list_remove(&w->node);
+    aio_complete(w, -ECANCELED);
+    if (joined) aio__task_release(aio__future_task(f));
 }
 AIO_FN bool aio__op_wait_cancel(aio_waiter *w)
 {
     if (w->future.flags & AIO__MARK) {                  // T-11: it waits for itself in the end
-        aio__list_remove(&w->node);
-        aio_complete(w, -ECANCELED);
+        aio__op_cut(w);
         return true;
     }
     w->future.flags |= AIO__CANCEL_ASKED | AIO__MARK;
-    aio_future_cancel(w->node.u.list.target);
-    w->future.flags &= ~(uint32_t)AIO__MARK;
-    return true;
+    bool asked = aio_future_cancel(w->node.u.list.target);
+    w->future.flags &= ~(uint32_t)(asked ? AIO__MARK : AIO__MARK | AIO__CANCEL_ASKED);
+    return asked;
 }
 AIO_FN size_t aio__op_describe(const aio_waiter *w, char *text, size_t size)
 {
     return aio_describe((const aio_waiter *)(const void *)w->node.u.list.target, text, size);
 }
 AIO_TABLE(aio_wait_class, aio__op_wait,
-    { "operation", AIO__WAIT_OWN, aio__op_wait_cancel, 0, aio__op_wait_notify, 0,
+    { "operation", AIO__WAIT_OP, aio__op_wait_cancel, 0, aio__op_wait_notify, 0,
       aio__op_describe, aio__watch_dispose })
 AIO_FN bool aio__op_wait_start(aio_waiter *w, const aio_awaitable *a)
 {

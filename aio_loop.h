@@ -104,7 +104,7 @@ struct aio_loop_options {
     unsigned threads;               // most threads for aio_to_thread: processors + 4, at most 32
     // For simulations. A seed shuffles the ready tasks of each turn; AIO_SEED in the environment does too.
     uint64_t seed;
-    uint64_t turns_max;             // at one moment of time: more gives -ELOOP
+    uint64_t turns_max;             // at one moment of the virtual clock: more gives -ELOOP
     int64_t end_ns;                 // of the virtual clock: beyond it a run gives -ETIMEDOUT
     void (*on_step)(aio_loop *loop, const struct aio_step *step, void *context);
     // For debugging. AIO_DEBUG=1 in the environment does the same.
@@ -221,7 +221,8 @@ AIO_FN aio_result aio_runner_init(aio_runner *runner, const struct aio_loop_opti
 // the result is then -EINTR, and a second SIGINT ends the process.
 #define aio_runner_run(runner, ...) AIO__RUNNER_RUN(__COUNTER__, runner, __VA_ARGS__, )
 AIO_FN aio_loop *aio_runner_loop(aio_runner *runner);
-// Cancels what is left, waits for it, closes the loop. Twice is harmless. Result: 0, -EBUSY.
+// Cancels what is left, waits for it, closes the loop. Twice is harmless. Result: 0; -EBUSY: a loop runs
+// in this thread; -EPERM in another thread.
 AIO_FN aio_result aio_runner_close(aio_runner *runner);
 
 // --- loop
@@ -713,6 +714,7 @@ AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)
     aio__handle_init(h, l, fn, arg);
     return aio__inbox_post(l, h);
 }
+AIO_FN bool aio__interrupt_left(const aio_loop *l);
 // Queues what other threads sent. No memory for a slot: the rest waits for the next turn. `borrow`: one
 // goes in without a slot; for an empty ring into which this turn will put nothing more.
 AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
@@ -729,6 +731,7 @@ AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
     if (!in->first) {
         in->last = 0;
         __atomic_store_n(&in->full, 0, __ATOMIC_SEQ_CST);
+        if (aio__interrupt_left(l)) __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);
     }
     pthread_mutex_unlock(&in->lock);
 }
@@ -777,11 +780,15 @@ AIO_FN aio_handle *aio__inbox_close(aio_loop *l)
     }
     in->first = in->last = 0;
     in->closed = true;
-    l->inbox = 0;
     pthread_mutex_unlock(&in->lock);
+    return left;
+}
+AIO_FN void aio__inbox_free(aio_loop *l)        // when nothing polls it any more
+{
+    struct aio__inbox *in = l->inbox;
+    l->inbox = 0;
     close(in->wake_fd);
     if (in->wake_write_fd != in->wake_fd) close(in->wake_write_fd);
-    return left;
 }
 AIO_FN void aio__inbox_remove(aio_loop *l, aio_handle *h)
 {
@@ -1158,7 +1165,7 @@ struct aio__pool {
     pthread_cond_t work, gone;
     struct aio__job *first, *last;  // queued; under the lock
     struct aio__job *all;           // owner thread
-    unsigned threads, idle, limit;  // under the lock
+    unsigned threads, idle, queued, limit;  // under the lock
     bool closing;
 };
 AIO_FN void aio__job_free(aio_loop *l, struct aio__job *j)
@@ -1192,6 +1199,7 @@ AIO_FN void *aio__worker(void *arg)
         if (!j) break;
         p->first = j->next;
         if (!p->first) p->last = 0;
+        p->queued--;
         j->started = true;
         pthread_mutex_unlock(&p->lock);
         j->result = j->fn ? j->fn(j->arg) : j->small(j->arg);
@@ -1242,6 +1250,7 @@ AIO_FN bool aio__job_unqueue(struct aio__pool *p, struct aio__job *j)
     while (queued && *at != j) before = *at, at = &(*at)->next;
     if (queued) *at = j->next;
     if (queued && p->last == j) p->last = before;
+    if (queued) p->queued--;
     pthread_mutex_unlock(&p->lock);
     return queued;
 }
@@ -1276,11 +1285,12 @@ AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
         j->loop = l;
         j->waiter = w;
         pthread_mutex_lock(&p->lock);
-        r = p->idle || p->threads >= p->limit ? 0 : aio__worker_new(p);
+        r = p->queued < p->idle || p->threads >= p->limit ? 0 : aio__worker_new(p);
         if (p->threads) {
             if (p->last) p->last->next = j;
             else p->first = j;
             p->last = j;
+            p->queued++;
             pthread_cond_signal(&p->work);
             r = 0;
         }
@@ -1288,11 +1298,7 @@ AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
     }
     if (r < 0) {
         if (j) aio__free(&l->executor, j, aio__class_of(sizeof *j));
-        if (a->u.p[3]) {
-            void (*free_arg)(void *);
-            memcpy(&free_arg, &a->u.p[3], sizeof free_arg);
-            free_arg(a->u.p[2]);
-        }
+        aio__awaitable_drop(0, a);
         w->future.result = r;
         return true;
     }
@@ -1305,7 +1311,7 @@ AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
     return false;
 }
 AIO_TABLE(aio_await_class, aio__to_thread_await,
-    { aio__to_thread_start, "thread job", AIO__AWAIT_OWN })
+    { aio__to_thread_start, "thread job", AIO__AWAIT_JOB })
 AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread(aio_result (*fn)(void *), int (*small)(void *), void *arg,
                                                   void (*free_arg)(void *))
 {
@@ -1389,13 +1395,17 @@ AIO_FN void aio_thread_future_release(aio_thread_future *f)
     pthread_cond_destroy(&f->ended);
     free(f);
 }
-AIO_FN void aio__thread_future_end(aio_thread_future *f, aio_result r)
+AIO_FN void aio__thread_future_tell(aio_thread_future *f, aio_result r)
 {
     pthread_mutex_lock(&f->lock);
     f->result = r;
     f->done = true;
     pthread_cond_broadcast(&f->ended);
     pthread_mutex_unlock(&f->lock);
+}
+AIO_FN void aio__thread_future_end(aio_thread_future *f, aio_result r)
+{
+    aio__thread_future_tell(f, r);
     aio_thread_future_release(f);
 }
 AIO_FN void aio__thread_future_unlink(aio_thread_future *f)
@@ -1441,7 +1451,6 @@ AIO_FN int aio__thread_future_start(void *arg)
         aio__thread_future_end(f, r);
         return (int)r;
     }
-    if (f->cancel_asked) aio_task_cancel(t);
     return 0;
 }
 AIO_FN void aio__thread_start_run(aio_node *n) { aio__handle_run(n); }
@@ -1517,6 +1526,13 @@ AIO_FN AIO_NODISCARD aio_thread_future *aio__thread_future_from(aio_loop *l, con
        } \
        AIO__V(future_, n); })
 #endif
+AIO_FN bool aio__own_thread(aio_loop *l)
+{
+    pthread_mutex_lock(&l->mailbox.lock);
+    bool own = l->owned && pthread_equal(l->owner, pthread_self());
+    pthread_mutex_unlock(&l->mailbox.lock);
+    return own;
+}
 AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns)
 {
     if (f->refused) return f->result;
@@ -1530,7 +1546,7 @@ AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns)
     }
     int error = 0;
     pthread_mutex_lock(&f->lock);
-    if (!f->done && aio__running() == &f->loop->executor) error = EDEADLK;
+    if (!f->done && aio__own_thread(f->loop)) error = EDEADLK;
     while (!f->done && !error)
         error = ns == AIO_FOREVER ? pthread_cond_wait(&f->ended, &f->lock)
                                   : pthread_cond_timedwait(&f->ended, &f->lock, &until);
@@ -1553,7 +1569,9 @@ AIO_FN bool aio_thread_future_cancel(aio_thread_future *f)
     if (live && !f->cancel_asked) {             // while it is not done the loop is there
         f->cancel_asked = true;
         f->refs++;
-        if (aio_call_soon_threadsafe(f->loop, &f->cancel, aio__thread_future_cancelled, f) < 0) f->refs--;
+        aio__handle_init(&f->cancel, f->loop, aio__thread_future_cancelled, f);
+        f->cancel.node.cls = aio__thread_start_class();
+        if (aio__inbox_post(f->loop, &f->cancel) < 0) f->refs--;
     }
     pthread_mutex_unlock(&f->lock);
     return live;
@@ -1574,20 +1592,31 @@ AIO_FN bool aio_thread_future_done(aio_thread_future *f)
     pthread_mutex_unlock(&f->lock);
     return done;
 }
-// The loop closes: who waits in another thread is told. Handles that came too late are run for the last
-// time, or dropped.
-AIO_FN void aio__thread_futures_close(aio_loop *l, aio_handle *left)
+// The loop closes: who waits in another thread, perhaps in a job that the loop will wait for, is told.
+// `left`: spawns and cancels that came too late.
+AIO_FN void aio__thread_futures_tell(aio_loop *l, aio_handle *left)
 {
     for (aio_handle *h = left, *next; h; h = next) {
         next = h->next;
         aio_thread_future *f = (aio_thread_future *)h->arg;
+        if (h == &f->cancel) {
+            aio_thread_future_release(f);
+            continue;
+        }
         aio__frame_drop(f->arguments, -EBADFD);
         aio__thread_future_end(f, -EBADFD);
     }
+    for (aio_thread_future *f = l->thread_futures; f; f = f->next) {
+        aio_result r = aio_task_result(f->task);
+        aio__thread_future_tell(f, r == -EINPROGRESS ? -EBADFD : r);
+    }
+}
+AIO_FN void aio__thread_futures_close(aio_loop *l)
+{
     while (l->thread_futures) {
         aio_thread_future *f = l->thread_futures;
         aio__thread_future_unlink(f);
-        aio__thread_future_end(f, -EBADFD);
+        aio_thread_future_release(f);
     }
 }
 
@@ -1663,7 +1692,8 @@ AIO_FN uint64_t aio_loop_hash(const aio_loop *l) { return l->hash; }
 // K-2, K-3: a simulation that does not come to an end.
 AIO_COLD aio_result aio__limits(aio_loop *l)
 {
-    if (l->options.end_ns && l->is_virtual && l->now > l->options.end_ns) {
+    if (!l->is_virtual) return 0;
+    if (l->options.end_ns && l->now > l->options.end_ns) {
         aio__loop_say(l, "the simulated time is over", -ETIMEDOUT);
         return -ETIMEDOUT;
     }
@@ -1717,10 +1747,15 @@ AIO_FN void aio__release_sigint(aio_loop *l)
     sigaction(SIGINT, &aio__interrupt.before, 0);
     aio__interrupt.loop = 0;
 }
+// A SIGINT that the main task has not been told of.
+AIO_FN bool aio__interrupt_left(const aio_loop *l)
+{
+    return l->main && !l->interrupted && aio__interrupt.loop == l && aio__interrupt.count;
+}
 // Called when the inbox says that something came.
 AIO_FN void aio__take_interrupt(aio_loop *l)
 {
-    if (!l->main || l->interrupted || aio__interrupt.loop != l || !aio__interrupt.count) return;
+    if (!aio__interrupt_left(l)) return;
     l->interrupted = true;
     aio_task_cancel(l->main);
 }
@@ -1886,8 +1921,10 @@ AIO_FN aio_result aio__loop_own(aio_loop *l)
 {
     if (l->closed) return -EBADFD;
     if (!l->owned) {
+        pthread_mutex_lock(&l->mailbox.lock);       // others may ask whose it is
         l->owned = true;
         l->owner = pthread_self();
+        pthread_mutex_unlock(&l->mailbox.lock);
     }
     return pthread_equal(l->owner, pthread_self()) && l->pid == getpid() ? 0 : -EPERM;
 }
@@ -1900,12 +1937,13 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     l->executor.refusal = -EBADFD;
     l->executor.limit = 0;
     aio__loop_unlink(l);
+    aio__thread_futures_tell(l, aio__inbox_close(l));
     aio__pool_close(l);
     if (l->backend) l->backend->drain(l);
-    aio_handle *left = aio__inbox_close(l);
+    aio__inbox_free(l);
     const aio_backend *backend = l->backend;
     aio__executor_drop(&l->executor);
-    aio__thread_futures_close(l, left);
+    aio__thread_futures_close(l);
     if (backend) backend->close(l);
     aio_executor_close(&l->executor);
     l->timers = 0;
@@ -2014,6 +2052,8 @@ AIO_FN void aio__shutdown(aio_loop *l)
 {
     aio_executor *x = &l->executor;
     aio_result r = 0;
+    l->instant_turns = 0;                   // limits that were reached leave room to clean up
+    if (l->options.end_ns) l->options.end_ns = aio__deadline(l, l->options.shutdown_ns);
     while (x->first && r >= 0 && !l->forked) {
         aio_handle limit;
         uint32_t last_id = x->last->id;
@@ -2046,10 +2086,16 @@ AIO_FN aio_result aio__runner_run(aio_runner *runner, aio_task *t)
     aio_loop *l = &runner->loop;
     aio_task *outer = l->main;
     if (t->waiter.future.flags & AIO__REFUSED) return t->waiter.future.result;
+    aio_result r = aio__run_allowed(l);
+    if (r < 0) {                    // it does not run later either
+        aio_task_cancel(t);
+        aio_detach(t);
+        return r;
+    }
     aio__catch_sigint(l);
     l->main = t;
     l->interrupted = false;
-    aio_result r = aio__run_until_task(l, t);
+    r = aio__run_until_task(l, t);
     if (r == -ECANCELED && l->interrupted && aio_task_uncancel(t) == 0) r = -EINTR;
     l->main = outer;
     aio__release_sigint(l);
@@ -2061,6 +2107,8 @@ AIO_FN aio_result aio_runner_close(aio_runner *r)
     aio_loop *l = &r->loop;
     if (l->closed) return 0;
     if (l->runs) return -EBUSY;
+    aio_result allowed = aio__run_allowed(l);
+    if (allowed < 0) return allowed;
     aio_executor *outer = aio__running_executor;
     aio__running_executor = &l->executor;
     l->runs++;
