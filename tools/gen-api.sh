@@ -54,8 +54,8 @@ for header in aio.h aio_loop.h aio_io_uring.h; do
     types { comment = ""; next }
     !api { next }
     continued { continued = /\\$/; next }
-    /^#define AIO_(FN|NODISCARD|COLD|SLOW|HOT|INLINE) / { comment = ""; continued = /\\$/; next }
-    /^#(ifdef __cplusplus|else|endif)/ { cplusplus = /^#ifdef/; next }
+    /^# *define AIO_(FN|NODISCARD|COLD|SLOW|HOT|INLINE|TABLE)[ (]/ { comment = ""; continued = /\\$/; next }
+    /^#(ifdef|else|endif)/ { cplusplus = /^#ifdef __cplusplus/; next }
     cplusplus { sub(/;.*/, ";") }
     /^\/\/ --- / { heading(substr($0, 8)); next }
     /^\/\// { if (code != "") flush(); comment = comment $0 "\n"; next }
