@@ -137,6 +137,12 @@ lint-file: ## the lost-locals analysis of your own code: FILES="a.c b.c" [CPPFLA
 fmt: ## clang-format tests, examples and benchmarks (or FILES=…)
 	@clang-format -i $(or $(FILES),$(wildcard tests/*.[ch] examples/*.[ch] bench/*.[ch]))
 
+# --- documentation
+.PHONY: docs
+docs: ## makes docs/api.md from the headers
+	@mkdir -p "$(BUILD)"
+	@tools/gen-api.sh > "$(BUILD)/api.md" && cp "$(BUILD)/api.md" docs/api.md
+
 # --- install
 .PHONY: install
 install: ## headers to PREFIX/include/aio, aio.pc for pkg-config; DESTDIR as usual

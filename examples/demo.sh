@@ -13,6 +13,9 @@ title "Three tasks sleep for a second each; then the same work as calls, one aft
 title "A simulated day, on a clock that jumps when everybody waits for it (08_virtual_time):"
 "$bin/08_virtual_time" | show
 
+title "A chess exhibition: 24 boards, one after another, and all at the same time (14_chess):"
+"$bin/14_chess" 2>&1 | show
+
 title "An echo server of 25 lines, and real clients (05_echo):"
 program=$bin/05_echo
 name=05_echo
