@@ -255,8 +255,8 @@ aio_end
 #define wait_for_them(...) \
     core_spawn(waiter, .tasks = tasks, .n = sizeof tasks / sizeof *tasks, __VA_ARGS__)
 
-    static void
-    W_1_nothing_is_an_error_duplicates_collapse(void **state) {
+    static void W_1_none_is_an_error_duplicates_collapse(void **state)
+{
     (void)state;
     aio_task *w = core_spawn(waiter, .n = 0);
     assert_result(core_run(w), -EINVAL);
@@ -946,7 +946,7 @@ int main(void)
         core_test(G_7_cancel_after_the_children_ended),
         core_test(G_8_cancel_after_an_error_cancels_nobody),
         core_test(G_9_tasks_of_another_loop),
-        core_test(W_1_nothing_is_an_error_duplicates_collapse),
+        core_test(W_1_none_is_an_error_duplicates_collapse),
         core_test(W_2_takes_no_error_and_cancels_nothing),
         core_test(W_3_counts_when_the_waiter_goes_on),
         core_test(W_4_a_cancelled_one_has_not_failed),
