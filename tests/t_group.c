@@ -33,14 +33,13 @@ aio_async(party) {
     aio_await(self->r, aio_group_exit(&self->group, self->r));
     say("%s:%lld/%u ", self->name, (long long)self->r, aio_task_cancelling(me()));
     return self->r;
-}
-aio_end
+} aio_end
 #define CHILD(...) ((struct child){ __VA_ARGS__ })
 #define two(...) \
     .children[0] = CHILD(.name = "a", .ns = 5), .children[1] = CHILD(.name = "b", __VA_ARGS__)
 
-    static void
-    run_one(aio_task *t, aio_result expected) {
+static void run_one(aio_task *t, aio_result expected)
+{
     assert_result(core_run(t), expected);
     aio_detach(t);
     assert_result(core.loop.executor.live, 0);

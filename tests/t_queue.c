@@ -24,8 +24,9 @@ aio_async(user) {
     if (self->r < 0) say("%s:%lld ", self->name, (long long)self->r);
     else say("%s%c%d ", self->name, self->put ? '<' : '>', self->item);
     return self->r;
-}
-aio_end static aio_task *put(const char *name, int item) {
+} aio_end
+static aio_task *put(const char *name, int item)
+{
     return core_spawn(user, .name = name, .put = true, .item = item);
 }
 static aio_task *get(const char *name) { return core_spawn(user, .name = name); }

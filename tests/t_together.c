@@ -250,12 +250,11 @@ aio_async(waiter) {
     else aio_await(self->r, aio_wait(self->tasks, self->n, self->mode));
     say("w:%lld@%llu ", (long long)self->r, (unsigned long long)(turns() - self->before));
     return self->r;
-}
-aio_end
+} aio_end
 #define wait_for_them(...) \
     core_spawn(waiter, .tasks = tasks, .n = sizeof tasks / sizeof *tasks, __VA_ARGS__)
 
-    static void W_1_none_is_an_error_duplicates_collapse(void **state)
+static void W_1_none_is_an_error_duplicates_collapse(void **state)
 {
     (void)state;
     aio_task *w = core_spawn(waiter, .n = 0);
