@@ -76,11 +76,15 @@ test: $(TESTS) $(TESTS_CXX) $(EXAMPLES) $(EXAMPLES_CXX) ## run the tests; T=name
 	@CC="$(CC)" CXX="$(CXX)" BUILD="$(BUILD)" tests/run.sh T="$(T)"
 
 .PHONY: check
-check: ## everything: packages, tests, compile matrix, lint, sanitizers (under 10 minutes)
+check: ## everything: packages, lint, tests, compile matrix, sanitizers (under 10 minutes)
 	@tools/deps.sh check
+	@mkdir -p $(BUILD) && : >$(BUILD)/tally
 	@failed=; for step in lint test asan; do \
-	    $(MAKE) --no-print-directory $$step T= || failed="$$failed $$step"; done; \
-	    [ -z "$$failed" ] || { echo "check failed:$$failed"; exit 1; }
+	    TALLY="$(abspath $(BUILD)/tally)" $(MAKE) --no-print-directory $$step T= || failed="$$failed $$step"; done; \
+	    [ -z "$$failed" ] || echo "check failed:$$failed"; \
+	    awk '{ p += $$1; f += $$2; s += $$3 } END { \
+	        printf "%d passed, %d failed, %d skipped\n", p, f, s }' $(BUILD)/tally; \
+	    [ -z "$$failed" ]
 
 .PHONY: differential
 differential: $(BUILD)/differential ## build the interpreter that is compared with CPython's asyncio
@@ -131,7 +135,7 @@ lint-lite:
 
 .PHONY: lint-file
 lint-file: ## the lost-locals analysis of your own code: FILES="a.c b.c" [CPPFLAGS=…]
-	@CPPFLAGS="$(CPPFLAGS)" tools/lint.sh $(FILES)
+	@VERBOSE=1 CPPFLAGS="$(CPPFLAGS)" tools/lint.sh $(FILES)
 
 .PHONY: fmt
 fmt: ## clang-format tests, examples and benchmarks (or FILES=…)

@@ -2,7 +2,7 @@
 # Runs test programs and check scripts, which print TAP. Failures are shown in full; the last line is
 # "N passed, N failed, N skipped".
 #   tests/run.sh [T=name] [J=jobs] [program…]      no program: all; T: those whose name contains it
-# Environment: BUILD, TEST_TIMEOUT (seconds), WRAP ("valgrind …"), CI=1: a skip that
+# Environment: TALLY (a file: "passed failed skipped" is added to it), BUILD, TEST_TIMEOUT (seconds), WRAP ("valgrind …"), CI=1: a skip that
 # tests/skips.allowed does not list fails. "TIMEOUT n" in a comment at a test's top sets its limit.
 here=$(cd "$(dirname "$0")" && pwd)
 self=$here/$(basename "$0")
@@ -118,6 +118,11 @@ fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 printf '%s\0' "${selected[@]}" | xargs -0 -n 1 -P "$jobs" "$self" --one "$dir"
-cat "$dir"/*.count | awk -v programs=${#selected[@]} '
+cat "$dir"/*.count | awk -v programs=${#selected[@]} -v tally="${TALLY:-/dev/null}" '
     { p += $1; f += $2; s += $3 }
-    END { if (NR < programs) f += programs - NR; printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f != 0 }'
+    END {
+        if (NR < programs) f += programs - NR
+        printf "%d %d %d\n", p, f, s >>tally
+        printf "%d passed, %d failed, %d skipped\n", p, f, s
+        exit f != 0
+    }'
