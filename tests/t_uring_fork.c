@@ -110,6 +110,7 @@ static void contract_8_a_forked_child_gets_eperm_everywhere(void **state)
                                     .file = file, .virtual_clock = clock);
         if (getpid() != parent) {       // the child comes out here
             shared->run = r;
+            if (uring_reports) print_error("%s", uring_told);
             _exit(uring_reports ? 3 : 0);
         }
         uring_check(__FILE__, __LINE__);

@@ -91,7 +91,8 @@ TEST_FN struct aio_loop_options uring_options(void)
 }
 TEST_FN void uring_begin(void)
 {
-    aio__running_executor = 0;      // a test that failed inside a run has left it
+    aio__running_executor = 0;      // a test that failed inside a run has left them
+    aio__loops.first = 0;
     memset(&uring_memory, 0, sizeof uring_memory);
     uring_told[0] = 0;
     uring_reports = 0;
@@ -166,6 +167,13 @@ aio_async(two) {
 } aio_end
 #define MAKE(name, type, expression) \
     static aio_awaitable name(void *arg) { type *a = (type *)arg; (void)a; return expression; }
+
+// valgrind lets no other thread run while one is in io_uring_enter.
+TEST_FN bool under_valgrind(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    return preload && strstr(preload, "vgpreload");
+}
 
 // --- descriptors
 TEST_FN int pair_of(int fds[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds); }
