@@ -2107,6 +2107,7 @@ AIO_FN aio_result aio_runner_close(aio_runner *r)
     aio_loop *l = &r->loop;
     if (l->closed) return 0;
     if (l->runs) return -EBUSY;
+    if (l->forked) return -EPERM;           // a child comes out of aio_run: nothing went wrong
     aio_result allowed = aio__run_allowed(l);
     if (allowed < 0) return allowed;
     aio_executor *outer = aio__running_executor;
