@@ -22,11 +22,12 @@
 //   limits       aio_timeout_enter aio_timeout_enter_at aio_timeout_reschedule aio_timeout_expired
 //                aio_timeout_exit aio_wait_for aio_wait_timeout
 //                aio_completed_init aio_completed_next aio_completed_close
+//   simulation   aio_sim_advance aio_sim_run_until_idle aio_sim_set_autojump aio_loop_hash
 //   callbacks    aio_call_soon aio_call_later aio_call_at aio_call_soon_threadsafe aio_handle_cancel
 //   threads      aio_to_thread aio_to_thread_owned aio_spawn_threadsafe aio_thread_future_wait
 //                aio_thread_future_cancel aio_thread_future_done aio_thread_future_result
 //                aio_thread_future_release
-//   looking in   aio_loop_turn aio_loop_hash aio_loop_dump aio_task_dump aio_strerror
+//   looking in   aio_loop_turn aio_loop_dump aio_task_dump aio_strerror
 //   backend      aio_backend (for headers like aio_io_uring.h)
 //
 // RULES
@@ -192,6 +193,7 @@ struct aio_loop {
     const aio_site *step_site;
     bool interrupted, debug, limited;
     bool is_virtual, stopping, closed, forked, owned;
+    bool no_jump;                   // the virtual clock is moved from outside
     uint32_t runs;                  // depth of runs
     pthread_t owner;
     pid_t pid;
@@ -301,6 +303,16 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a);
 AIO_FN AIO_NODISCARD aio_awaitable aio_completed_next(aio_completed *it);
 // Stops iterating; cancels nothing. The frame's return does it too.
 AIO_FN void aio_completed_close(aio_completed *it);
+
+// --- simulated time, for those who drive it from outside a run (a test)
+
+// Runs what is ready, then timer by timer up to now + ns, and leaves the clock there. Result: 0; -EINVAL:
+// the clock is not virtual; errors of a run.
+AIO_FN aio_result aio_sim_advance(aio_loop *loop, int64_t ns);
+// Runs until nothing is ready at this moment. Result: as above.
+AIO_FN aio_result aio_sim_run_until_idle(aio_loop *loop);
+// Off: time does not jump by itself; a run that has nothing else to do ends with -EAGAIN.
+AIO_FN void aio_sim_set_autojump(aio_loop *loop, bool on);
 
 // --- callbacks
 
@@ -667,10 +679,15 @@ AIO_FN void aio__handle_init(aio_handle *h, aio_loop *l, int (*fn)(void *), void
     h->loop = l;
     h->next = 0;
 }
+// L-15: another thread must use the *_threadsafe call.
+AIO_INLINE bool aio__foreign(const aio_loop *l)
+{
+    return l->owned && !pthread_equal(l->owner, pthread_self());
+}
 AIO_FN aio_result aio_call_soon(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
 {
     aio__handle_init(h, l, fn, arg);
-    aio_result r = aio__reserve(&l->executor);
+    aio_result r = aio__foreign(l) ? -EPERM : aio__reserve(&l->executor);
     if (r < 0) return r;
     aio__node_queue(&l->executor, &h->node);
     return 0;
@@ -678,7 +695,7 @@ AIO_FN aio_result aio_call_soon(aio_loop *l, aio_handle *h, int (*fn)(void *), v
 AIO_FN aio_result aio_call_at(aio_loop *l, aio_handle *h, int64_t when, int (*fn)(void *), void *arg)
 {
     aio__handle_init(h, l, fn, arg);
-    aio_result r = aio__reserve(&l->executor);
+    aio_result r = aio__foreign(l) ? -EPERM : aio__reserve(&l->executor);
     if (r < 0) return r;
     if (when != AIO_FOREVER && (r = aio__timer_arm(l, &h->node, when)) >= 0) return 0;
     aio__unreserve(&l->executor);
@@ -983,8 +1000,8 @@ AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
     }
     f->ns = a->u.i[8];
     f->inner = inner;
-    aio_awaitable call = aio__call_new(&AIO__CO(aio__wait_for), f);
-    return aio__call_new_start(w, &call);
+    // Now: what is awaited may point to the caller's locals. A nested call looks at the stack itself.
+    return aio__enter_block(AIO__TASK_OF(w), &f->aio, &AIO__CO(aio__wait_for), true);
 }
 AIO_TABLE(aio_await_class, aio__wait_for_await,
     { aio__wait_for_start, "wait_for", AIO__AWAIT_WAIT_FOR })
@@ -1362,7 +1379,10 @@ AIO_FN void aio__pool_close(aio_loop *l)
             aio__loop_say(l, "close waits: a thread job has not ended", 0);
     }
     pthread_mutex_unlock(&p->lock);
-    while (p->all) aio__job_free(l, p->all);
+    while (p->all) {
+        if (p->all->waiter) p->all->waiter->node.cls = &aio__ready;     // a drop hook may cancel it
+        aio__job_free(l, p->all);
+    }
     pthread_cond_destroy(&p->work);
     pthread_cond_destroy(&p->gone);
     pthread_mutex_destroy(&p->lock);
@@ -1793,6 +1813,7 @@ AIO_FN int64_t aio__patience(aio_loop *l)
         return when > now ? when - now : 0;
     }
     if (l->in_flight) return AIO_FOREVER;       // J-6: time stands still while the world owes an answer
+    if (l->now < when && l->no_jump) return -EAGAIN;
     if (l->now < when) l->now = when;
     return 0;
 }
@@ -1811,7 +1832,7 @@ AIO_FN void aio__loop_wait(aio_loop *l, int64_t timeout_ns)
 AIO_FN aio_result aio__loop_turn(aio_loop *l)
 {
     int64_t patience = aio__patience(l);
-    if (AIO__UNLIKELY(patience < 0)) return aio__deadlock(l);
+    if (AIO__UNLIKELY(patience < 0)) return patience == -EAGAIN ? patience : aio__deadlock(l);
     if (l->backend || patience) aio__loop_wait(l, patience);
     if (AIO__UNLIKELY(l->limited) && (patience = aio__limits(l)) < 0) return patience;
     bool full = AIO__UNLIKELY(aio__inbox_full(l));
@@ -1969,6 +1990,32 @@ AIO_FN aio_result aio__run_allowed(aio_loop *l)
         : "run refused: another loop runs in this thread; await instead, or use a thread", -EBUSY);
     return -EBUSY;
 }
+// Is there something to run up to a moment of the virtual clock?
+AIO_FN bool aio__sim_busy(const aio_loop *l, int64_t until)
+{
+    if (l->executor.head != l->executor.tail || aio__inbox_full(l)) return true;
+    return l->timer_count && l->timers[0].when <= until;
+}
+AIO_FN aio_result aio_sim_advance(aio_loop *l, int64_t ns)
+{
+    aio_result r = l->is_virtual ? aio__run_allowed(l) : -EINVAL;
+    if (r < 0) return r;
+    aio_executor *outer = aio__running_executor;
+    int64_t until = aio__deadline(l, ns > 0 ? ns : 0);
+    bool no_jump = l->no_jump;
+    aio__running_executor = &l->executor;
+    l->no_jump = false;
+    l->runs++;
+    while (r >= 0 && !l->stopping && aio__sim_busy(l, until)) r = aio__loop_turn(l);
+    l->runs--;
+    l->no_jump = no_jump;
+    aio__running_executor = outer;
+    if (r >= 0 && !l->stopping && l->now < until) l->now = until;
+    l->stopping = false;
+    return r;
+}
+AIO_FN aio_result aio_sim_run_until_idle(aio_loop *l) { return aio_sim_advance(l, 0); }
+AIO_FN void aio_sim_set_autojump(aio_loop *l, bool on) { l->no_jump = !on; }
 // Watches what a run waits for, as a done-callback would. It is in the run's C stack frame, and taken
 // back on every way out (L-8).
 enum aio__until_state { AIO__UNTIL_LISTED, AIO__UNTIL_QUEUED, AIO__UNTIL_OVER };
