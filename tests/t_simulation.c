@@ -3,8 +3,7 @@
 #include "core.h"
 
 static struct aio_loop_options options;
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     memset(&core, 0, sizeof core);
     unsetenv("AIO_SEED");
@@ -12,8 +11,7 @@ static int setup(void **state)
     options = core_options(AIO_CLOCK_VIRTUAL);
     return 0;
 }
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     unsetenv("AIO_SEED");
     unsetenv("AIO_DEBUG");
@@ -24,35 +22,45 @@ static int teardown(void **state)
 #define fresh(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 // --- random programs
-struct actor { aio_frame aio; uint64_t dice; int steps, depth; aio_lock *lock; aio_queue *q; int item; aio_result r; };
-static uint64_t draw(uint64_t *dice) { return aio__random(dice) >> 33; }
+struct actor {
+    aio_frame aio;
+    uint64_t dice, what;
+    int steps, depth, item;
+    aio_lock *lock;
+    aio_queue *q;
+    aio_result r;
+};
+static uint64_t draw(uint64_t *dice) {
+    return aio__random(dice) >> 33;
+}
 aio_async(actor) {
     for (; self->steps; self->steps--) {
-        switch (draw(&self->dice) % 7) {
-        case 0: aio_try(aio_next_turn()); break;
-        case 1: aio_try(aio_sleep((int64_t)(draw(&self->dice) % 50))); break;
-        case 2:
+        self->what = draw(&self->dice) % 7;
+        if (self->what == 0) {
+            aio_try(aio_next_turn());
+        } else if (self->what == 1) {
+            aio_try(aio_sleep((int64_t)(draw(&self->dice) % 50)));
+        } else if (self->what == 2) {
             aio_try(aio_lock_acquire(self->lock));
             aio_await(self->r, aio_sleep((int64_t)(draw(&self->dice) % 3)));
             aio_lock_release(self->lock);
             if (self->r < 0) return self->r;
-            break;
-        case 3: aio_try(aio_queue_put(self->q, &self->item)); break;
-        case 4: aio_try(aio_wait_for(5, aio_queue_get(self->q, &self->item))); break;
-        case 5:
-            if (!self->depth) break;
-            aio_try(aio_join(aio_spawn(actor, .dice = draw(&self->dice) | 1, .steps = self->steps,
-                                       .depth = self->depth - 1, .lock = self->lock, .q = self->q)));
-            break;
-        default:
-            if (self->depth) aio_detach(aio_spawn(actor, .dice = draw(&self->dice) | 1, .steps = self->steps / 2,
-                                                  .depth = self->depth - 1, .lock = self->lock, .q = self->q));
+        } else if (self->what == 3) {
+            aio_try(aio_queue_put(self->q, &self->item));
+        } else if (self->what == 4) {
+            aio_try(aio_wait_for(5, aio_queue_get(self->q, &self->item)));
+        } else if (self->what == 5 && self->depth) {
+            aio_try(
+                aio_join(aio_spawn(actor, .dice = draw(&self->dice) | 1, .steps = self->steps,
+                                   .depth = self->depth - 1, .lock = self->lock, .q = self->q)));
+        } else if (self->depth) {
+            aio_detach(aio_spawn(actor, .dice = draw(&self->dice) | 1, .steps = self->steps / 2,
+                                 .depth = self->depth - 1, .lock = self->lock, .q = self->q));
         }
     }
     return 0;
-} aio_end
-static uint64_t program(uint64_t dice, uint64_t seed)
-{
+}
+aio_end static uint64_t program(uint64_t dice, uint64_t seed) {
     aio_lock lock;
     aio_queue q;
     int room[4];
@@ -67,8 +75,7 @@ static uint64_t program(uint64_t dice, uint64_t seed)
     core_forget_reports();
     return hash;
 }
-static void contract_9_D_2_same_seed_same_hash(void **state)
-{
+static void contract_9_D_2_same_seed_same_hash(void **state) {
     (void)state;
     unsigned different = 0, other_program = 0;
     for (uint64_t i = 1; i <= 3000; i++) {
@@ -77,31 +84,45 @@ static void contract_9_D_2_same_seed_same_hash(void **state)
         different += program(i, seed + 1000000) != hash;
         other_program += program(i + 5000, seed) != hash;
     }
-    assert_true(different > 1000);              // many have several tasks ready in a turn
+    assert_true(different > 1000); // many have several tasks ready in a turn
     assert_true(other_program > 2900);
 }
 
 // --- a planted bug of order: two tasks, a lost update
-struct adds { aio_frame aio; int *sum, seen; bool polite; };
+struct adds {
+    aio_frame aio;
+    int *sum, seen;
+    bool polite;
+};
 aio_async(adds) {
     aio_try(aio_next_turn());
     self->seen = *self->sum;
     if (self->polite) aio_try(aio_next_turn());
     *self->sum = self->seen + 1;
     return 0;
-} aio_end
-struct writer { aio_frame aio; int *flag; };
+}
+aio_end struct writer {
+    aio_frame aio;
+    int *flag;
+};
 aio_async(writer) {
     aio_try(aio_next_turn());
     *self->flag = 1;
     return 0;
-} aio_end
-struct reader { aio_frame aio; int *flag; };
+}
+aio_end struct reader {
+    aio_frame aio;
+    int *flag;
+};
 aio_async(reader) {
     aio_try(aio_next_turn());
-    return *self->flag ? 0 : -EIO;              // "the writer was started before me"
-} aio_end
-struct buggy { aio_frame aio; int flag, sum; aio_task *w, *r; };
+    return *self->flag ? 0 : -EIO; // "the writer was started before me"
+}
+aio_end struct buggy {
+    aio_frame aio;
+    int flag, sum;
+    aio_task *w, *r;
+};
 aio_async(buggy) {
     self->w = aio_spawn(writer, .flag = &self->flag);
     self->r = aio_spawn(reader, .flag = &self->flag);
@@ -111,11 +132,10 @@ aio_async(buggy) {
     aio_detach(aio_spawn(adds, .sum = &self->sum, .polite = true));
     aio_try(aio_sleep(1));
     return self->sum;
-} aio_end
-static void D_6_seeds_find_a_bug_of_order(void **state)
-{
+}
+aio_end static void D_6_seeds_find_a_bug_of_order(void **state) {
     (void)state;
-    assert_result(aio_run_with(&options, buggy), 2);        // first come, first served: nobody notices
+    assert_result(aio_run_with(&options, buggy), 2); // first come, first served: nobody notices
     unsigned failed = 0, lost = 0, kept = 0;
     uint64_t culprit = 0;
     for (uint64_t seed = 1; seed <= 200; seed++) {
@@ -129,7 +149,7 @@ static void D_6_seeds_find_a_bug_of_order(void **state)
     assert_true(failed > 50 && failed < 150);
     assert_true(lost > 20 && kept > 20);
     options.seed = culprit;
-    for (int i = 0; i < 5; i++) assert_result(aio_run_with(&options, buggy), -EIO);     // D-1: replay
+    for (int i = 0; i < 5; i++) assert_result(aio_run_with(&options, buggy), -EIO); // D-1: replay
     char text[32];
     options.seed = 0;
     snprintf(text, sizeof text, "%llu", (unsigned long long)culprit);
@@ -140,24 +160,26 @@ static void D_6_seeds_find_a_bug_of_order(void **state)
     assert_result(aio_run_with(&options, buggy), -EIO);
 }
 // D-1: what was reported without a hook comes with the seed.
-struct fails { aio_frame aio; };
-aio_async(fails) { return -EIO; } aio_end
-struct spawns_fails { aio_frame aio; };
+struct fails {
+    aio_frame aio;
+};
+aio_async(fails) {
+    return -EIO;
+}
+aio_end struct spawns_fails { aio_frame aio; };
 aio_async(spawns_fails) {
     aio_detach(aio_spawn(fails));
     aio_try(aio_sleep(1));
     return 0;
-} aio_end
-static void run_in_child(void *arg)
-{
+}
+aio_end static void run_in_child(void *arg) {
     struct aio_loop_options o;
     memset(&o, 0, sizeof o);
     o.clock = AIO_CLOCK_VIRTUAL;
     o.seed = *(uint64_t *)arg;
     _exit(aio_run_with(&o, spawns_fails) != 0);
 }
-static void D_1_the_seed_is_printed(void **state)
-{
+static void D_1_the_seed_is_printed(void **state) {
     (void)state;
     char text[1024];
     uint64_t seed = 4711;
@@ -175,25 +197,31 @@ static void D_1_the_seed_is_printed(void **state)
 
 // --- a seed permutes within a turn, never across turns (L-2)
 enum { RUNNERS = 10, ROUNDS = 20 };
-struct rounds { aio_frame aio; int n, round, *at; };
+struct rounds {
+    aio_frame aio;
+    int n, round, *at;
+};
 aio_async(rounds) {
     for (; self->round < ROUNDS; self->round++) {
         self->at[self->round]++;
         for (int i = 0; i < self->round; i++)
-            if (self->at[i] != RUNNERS) fail_msg("round %d began before round %d was over", self->round, i);
+            if (self->at[i] != RUNNERS)
+                fail_msg("round %d began before round %d was over", self->round, i);
         say("%d", self->n);
         aio_try(aio_next_turn());
     }
     return 0;
-} aio_end
-struct starts { aio_frame aio; int at[ROUNDS]; };
+}
+aio_end struct starts {
+    aio_frame aio;
+    int at[ROUNDS];
+};
 aio_async(starts) {
     for (int i = 0; i < RUNNERS; i++) aio_detach(aio_spawn(rounds, .n = i, .at = self->at));
     aio_try(aio_sleep(1));
     return self->at[ROUNDS - 1];
-} aio_end
-static void L_2_a_seed_keeps_the_batches(void **state)
-{
+}
+aio_end static void L_2_a_seed_keeps_the_batches(void **state) {
     (void)state;
     static char plain[4096];
     unsigned shuffled = 0;
@@ -201,8 +229,10 @@ static void L_2_a_seed_keeps_the_batches(void **state)
         options.seed = seed;
         assert_result(aio_run_with(&options, starts), RUNNERS);
         assert_result(strlen(core.trace), RUNNERS * ROUNDS);
-        if (!seed) strcpy(plain, core.trace);
-        else shuffled += strcmp(plain, core.trace) != 0;
+        if (!seed)
+            strcpy(plain, core.trace);
+        else
+            shuffled += strcmp(plain, core.trace) != 0;
         core.trace[core.trace_at = 0] = 0;
     }
     assert_int_equal(strncmp(plain, "01234567890123456789", 20), 0);
@@ -210,7 +240,11 @@ static void L_2_a_seed_keeps_the_batches(void **state)
 }
 
 // --- limits
-struct circles { aio_frame aio; bool clean; int64_t nap; };
+struct circles {
+    aio_frame aio;
+    bool clean;
+    int64_t nap;
+};
 aio_async(circles) {
     aio_result r;
     do aio_await(r, self->nap ? aio_sleep(self->nap) : aio_next_turn());
@@ -220,36 +254,40 @@ aio_async(circles) {
         say("clean%lld ", (long long)r);
     }
     return r;
-} aio_end
-struct two { aio_frame aio; int64_t nap; };
+}
+aio_end struct two {
+    aio_frame aio;
+    int64_t nap;
+};
 aio_async(two) {
     aio_detach(aio_spawn(circles, .clean = true, .nap = self->nap));
     aio_detach(aio_spawn(circles, .clean = true, .nap = self->nap));
     aio_try(aio_sleep(AIO_FOREVER));
     return 0;
-} aio_end
-static void K_3_too_many_turns_at_one_moment(void **state)
-{
+}
+aio_end static void K_3_too_many_turns_at_one_moment(void **state) {
     (void)state;
     options.turns_max = 1000;
     assert_result(aio_run_with(&options, two), -ELOOP);
-    assert_trace("clean0 clean0 ");             // there is room to clean up
+    assert_trace("clean0 clean0 "); // there is room to clean up
     assert_reports("too many turns at one moment: something runs in circles: ELOOP: -\n");
     options.end_ns = 0;
-    options.turns_max = 8;                      // each moment counts anew
+    options.turns_max = 8; // each moment counts anew
     options.end_ns = 100 * AIO_SECOND;
     assert_result(aio_run_with(&options, two, .nap = AIO_SECOND), -ETIMEDOUT);
     assert_trace("clean0 clean0 ");
     assert_result(core_count("the simulated time is over"), 1);
     core_forget_reports();
 }
-struct long_run { aio_frame aio; int n; };
+struct long_run {
+    aio_frame aio;
+    int n;
+};
 aio_async(long_run) {
     for (; self->n; self->n--) aio_try(aio_next_turn());
     return 1;
-} aio_end
-static void K_3_real_time_goes_on_by_itself(void **state)
-{
+}
+aio_end static void K_3_real_time_goes_on_by_itself(void **state) {
     (void)state;
     options.turns_max = 1000;
     options.end_ns = 1;
@@ -257,49 +295,52 @@ static void K_3_real_time_goes_on_by_itself(void **state)
     assert_result(aio_run_with(&options, long_run, .n = 5000), 1);
     assert_reports("");
 }
-struct sleeps { aio_frame aio; int64_t ns; };
+struct sleeps {
+    aio_frame aio;
+    int64_t ns;
+};
 aio_async(sleeps) {
     aio_try(aio_sleep(self->ns));
     return aio_loop_time(aio_running_loop());
-} aio_end
-static void K_2_the_simulated_time_is_over(void **state)
-{
+}
+aio_end static void K_2_the_simulated_time_is_over(void **state) {
     (void)state;
     options.end_ns = AIO_SECOND;
     assert_result(aio_run_with(&options, sleeps, .ns = AIO_SECOND), AIO_SECOND);
     assert_result(aio_run_with(&options, sleeps, .ns = AIO_SECOND + 1), -ETIMEDOUT);
     assert_reports("the simulated time is over: ETIMEDOUT: -\n");
     options.end_ns = 0;
-    assert_result(aio_run_with(&options, sleeps, .ns = 25 * 3600 * AIO_SECOND), 25 * 3600 * AIO_SECOND);    // J-10
+    assert_result(aio_run_with(&options, sleeps, .ns = 25 * 3600 * AIO_SECOND),
+                  25 * 3600 * AIO_SECOND); // J-10
 }
 
 // --- slow steps
-struct slow { aio_frame aio; unsigned us; };
+struct slow {
+    aio_frame aio;
+    unsigned us;
+};
 aio_async(slow) {
     aio_try(aio_next_turn());
     usleep(self->us);
     aio_try(aio_next_turn());
     return 0;
-} aio_end
-static const aio_site *slow_site;
+}
+aio_end static const aio_site *slow_site;
 static unsigned slow_reports;
 static char slow_message[128];
-static void on_slow(aio_loop *loop, const struct aio_report *r, void *context)
-{
+static void on_slow(aio_loop *loop, const struct aio_report *r, void *context) {
     (void)loop;
     (void)context;
     slow_reports++;
     slow_site = r->site;
     snprintf(slow_message, sizeof slow_message, "%s", r->message);
 }
-static int slow_callback(void *arg)
-{
+static int slow_callback(void *arg) {
     usleep(3000);
     aio_loop_stop((aio_loop *)arg);
     return 0;
 }
-static void X_2_a_slow_step_is_named(void **state)
-{
+static void X_2_a_slow_step_is_named(void **state) {
     (void)state;
     options.on_error = on_slow;
     options.clock = AIO_CLOCK_MONOTONIC;
@@ -314,7 +355,7 @@ static void X_2_a_slow_step_is_named(void **state)
     options.slow_step_ns = 0;
     options.debug = true;
     slow_reports = 0;
-    assert_result(aio_run_with(&options, slow, .us = 120000), 0);     // 100 ms by default
+    assert_result(aio_run_with(&options, slow, .us = 120000), 0); // 100 ms by default
     assert_true(slow_reports >= 1);
     options.debug = false;
     setenv("AIO_DEBUG", "1", 1);
@@ -325,13 +366,12 @@ static void X_2_a_slow_step_is_named(void **state)
     slow_reports = 0;
     assert_result(aio_run_with(&options, slow, .us = 120000), 0);
     assert_result(slow_reports, 0);
-    options.clock = AIO_CLOCK_VIRTUAL;          // its time stood still
+    options.clock = AIO_CLOCK_VIRTUAL; // its time stood still
     options.slow_step_ns = AIO_MSEC;
     assert_result(aio_run_with(&options, slow, .us = 3000), 0);
     assert_result(slow_reports, 0);
 }
-static void X_2_a_slow_callback(void **state)
-{
+static void X_2_a_slow_callback(void **state) {
     (void)state;
     aio_loop l;
     aio_handle h;
@@ -349,58 +389,71 @@ static void X_2_a_slow_callback(void **state)
 }
 
 // --- each step
-static void on_step(aio_loop *loop, const struct aio_step *s, void *context)
-{
+static void on_step(aio_loop *loop, const struct aio_step *s, void *context) {
     (void)loop;
     (void)context;
-    if (!s->task) say("[%llu %lld -]", (unsigned long long)s->turn, (long long)s->time);
+    if (!s->task)
+        say("[%llu %lld -]", (unsigned long long)s->turn, (long long)s->time);
     else
-        say("[%llu %lld %s#%u %s]", (unsigned long long)s->turn, (long long)s->time, aio_task_name(s->task),
-            aio_task_id(s->task), s->site->text ? s->site->text : "start");
+        say("[%llu %lld %s#%u %s]", (unsigned long long)s->turn, (long long)s->time,
+            aio_task_name(s->task), aio_task_id(s->task), s->site->text ? s->site->text : "start");
 }
-struct stepped { aio_frame aio; aio_handle h; };
+struct stepped {
+    aio_frame aio;
+    aio_handle h;
+};
 aio_async(stepped) {
     aio_try(aio_next_turn());
     aio_detach(aio_spawn(fails));
     aio_try(aio_sleep(7));
     return 0;
-} aio_end
-static void contract_9_on_step_sees_each(void **state)
-{
+}
+aio_end static void contract_9_on_step_sees_each(void **state) {
     (void)state;
     options.on_step = on_step;
     assert_result(aio_run_with(&options, stepped), 0);
     core_forget_reports();
     assert_non_null(strstr(core.trace, "[0 0 stepped#1 "));
     assert_non_null(strstr(core.trace, "[1 0 stepped#1 aio_next_turn()][2 0 fails#2 "));
-    assert_non_null(strstr(core.trace, "[3 7 -]"));             // the timer
+    assert_non_null(strstr(core.trace, "[3 7 -]")); // the timer
     assert_non_null(strstr(core.trace, "[4 7 stepped#1 aio_sleep(7)]"));
     core.trace[core.trace_at = 0] = 0;
 }
 // --- a deadlock tells each task and its chain
 static char *dumped;
 static size_t dumped_size;
-static void dump(aio_loop *loop, const struct aio_report *r, void *context)
-{
+static void dump(aio_loop *loop, const struct aio_report *r, void *context) {
     (void)context;
     if (r->error != -EDEADLK) return;
     FILE *out = open_memstream(&dumped, &dumped_size);
     aio_loop_dump(loop, out);
     fclose(out);
 }
-struct deep { aio_frame aio; aio_lock *a, *b; };
+struct deep {
+    aio_frame aio;
+    aio_lock *a, *b;
+};
 aio_async(deep) {
     aio_try(aio_lock_acquire(self->a));
     aio_try(aio_next_turn());
     aio_try(aio_lock_acquire(self->b));
     return 0;
-} aio_end
-struct outer { aio_frame aio; struct deep child; aio_lock *a, *b; };
+}
+aio_end struct outer {
+    aio_frame aio;
+    struct deep child;
+    aio_lock *a, *b;
+};
 aio_async(outer) {
     aio_try(aio_call(&self->child, deep, .a = self->a, .b = self->b));
     return 0;
-} aio_end
-struct crossing { aio_frame aio; aio_lock a, b; aio_task *t, *u; aio_op op; };
+}
+aio_end struct crossing {
+    aio_frame aio;
+    aio_lock a, b;
+    aio_task *t, *u;
+    aio_op op;
+};
 aio_async(crossing) {
     self->t = aio_spawn(outer, .a = &self->a, .b = &self->b);
     self->u = aio_spawn(outer, .a = &self->b, .b = &self->a);
@@ -410,24 +463,24 @@ aio_async(crossing) {
     aio_try(aio_op_wait(&self->op));
     aio_try(aio_join(self->t));
     return 0;
-} aio_end
-static void K_1_a_deadlock_names_each_task_and_its_chain(void **state)
-{
+}
+aio_end static void K_1_a_deadlock_names_each_task_and_its_chain(void **state) {
     (void)state;
     options.on_error = dump;
     assert_result(aio_run_with(&options, crossing), -EDEADLK);
     assert_non_null(dumped);
     const char *main_at = strstr(dumped, "crossing#1: waits for task right#3\n");
-    const char *left = strstr(dumped, "left#2: waits for lock\n"), *right = strstr(dumped, "right#3: waits for lock\n");
+    const char *left = strstr(dumped, "left#2: waits for lock\n"),
+               *right = strstr(dumped, "right#3: waits for lock\n");
     assert_true(main_at && left && right && main_at < left && left < right);
-    const char *inner = strstr(left, "deep: aio_lock_acquire(self->b)"), *call = strstr(left, "outer: aio_call(");
+    const char *inner = strstr(left, "deep: aio_lock_acquire(self->b)"),
+               *call = strstr(left, "outer: aio_call(");
     assert_true(inner && call && inner < call && call < right);
     free(dumped);
     dumped = NULL;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         fresh(contract_9_D_2_same_seed_same_hash),
         fresh(D_6_seeds_find_a_bug_of_order),
