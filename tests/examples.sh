@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
+# TIMEOUT 240
 # Runs every example and compares what it prints with examples/NAME.expect, or lets the executable
-# examples/NAME.check (which gets the program's path) judge it.   TIMEOUT 240
+# examples/NAME.check (which gets the program's path) judge it.
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 n=0

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
+# TIMEOUT 400
 # tests/fail/*.c must not compile, and the compiler must say what the file's EXPECT lines say. With
 # -DTWIN each must compile without a warning. hole_* do compile; `make lint` must refuse them.
 #   In a file: COMPILERS, FLAGS, EXPECT: or EXPECT <compiler>: (an extended regular expression), HOLE:
-#   TIMEOUT 300
 # shellcheck source=compile/lib.sh
 . "$(dirname "$0")/compile/lib.sh"
 field() { sed -n "s|^// $2: *||p" "$1" | head -n 1; }
@@ -40,8 +40,8 @@ case_of() {     # file, compiler
     local o
     for o in -O0 -O2; do
         refused "$1" "$2" $o || return 1
-        accepted "$1" "$2" $o -DTWIN || { echo "with -DTWIN"; return 1; }
     done
+    accepted "$1" "$2" -O2 -DTWIN || { echo "with -DTWIN"; return 1; }
 }
 # A hole: one compiler alone does not see it, both together under lint do.
 lint() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
+# TIMEOUT 400
 # Each header alone, and all together, compile without a warning as C11, C17, C++17 and C++20, by gcc
-# and clang, from -O0 to -O3.   TIMEOUT 400
+# and clang, from -O0 to -O3.
 # shellcheck source=compile/lib.sh
 . "$(dirname "$0")/compile/lib.sh"
 compiles() {    # file, compiler and options: at $levels

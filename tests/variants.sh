@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
+# TIMEOUT 400
 # The language tests once more: by each compiler, at other levels of optimization, as strict ISO C11
-# and as C++17 and C++20. Built and run.   TIMEOUT 300
+# and as C++17 and C++20. Built and run.
 # shellcheck source=compile/lib.sh
 . "$(dirname "$0")/compile/lib.sh"
 need="-iquote . -iquote tests -pthread"
