@@ -1333,6 +1333,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread(aio_result (*fn)(void *), int 
                                                   void (*free_arg)(void *))
 {
     aio_awaitable a;
+    memset((void *)&a, 0, sizeof a);
     a.cls = aio__to_thread_await();
     memcpy(&a.u.p[0], &small, sizeof small);
     memcpy(&a.u.p[1], &fn, sizeof fn);

@@ -597,7 +597,7 @@ struct cancelled_race {
     aio_op op[3];
     int n;
     aio_result r;
-    bool swallow;
+    bool won;
 };
 aio_async(cancelled_race) {
     assert_result(aio_start(&self->op[0], aio_sleep(self->won ? 0 : AIO_SECOND)), 0);
