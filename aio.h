@@ -632,8 +632,8 @@ AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_fut
 // aio_gen_init(&self->gen, name, .argument = value, …)  prepares one in storage of the frame's, which
 // closes it when it returns. Nothing runs yet. Result: 0 or -ENOMEM (it is then at its end).
 #define aio_gen_init(storage, ...) AIO__GEN_INIT(__COUNTER__, storage, __VA_ARGS__, )
-// Awaitable: runs to the next value. Result: 1: a value; 0: the end; an error; -EBUSY: it is running.
-// A generator ends with 0 or an error.
+// Awaitable: runs to the next value. Result: 1: a value; 0: the end; an error; -EBUSY: it is running;
+// -EINVAL: no aio_gen_init. A generator ends with 0 or an error.
 #define aio_next(storage) aio__next(&(storage)->aio)
 #define aio_gen_value(storage) ((storage)->value)
 // Awaitable: closes it where it stands; one that never ran is dropped. Result: 0, its error, -EBUSY,
@@ -663,7 +663,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_shield(aio_task *t);
 
 // Begins a wait, without waiting for it. It belongs to the running frame, which ends it when it
 // returns. Result: 0; -EINVAL: no task runs, or this awaitable needs one of its own (spawn one);
-// -EBUSY: the op is in use. Lifetime: the op, and what the awaitable points to, until it has ended.
+// -EBUSY: the op is in use. Refused, the awaitable gives up what it holds (a handle, a job's argument).
+// Lifetime: the op, and what the awaitable points to, until it has ended.
 AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a);
 // Awaitable: waits for it, and takes its result. Cancelling the awaiter cancels it; -EINVAL: not started.
 AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op);
@@ -884,6 +885,7 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #    define AIO__JUMPS AIO__PRAGMA(GCC diagnostic error "-Wjump-misses-init")
 #  endif
 #  define AIO__CHECK_ON AIO__PRAGMA(GCC diagnostic push) AIO__JUMPS \
+       AIO__PRAGMA(GCC diagnostic error "-Wreturn-type") \
        AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wmaybe-uninitialized") \
        AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wuninitialized")
 #  define AIO__CHECK_OFF AIO__PRAGMA(GCC diagnostic pop)
@@ -1036,6 +1038,7 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
         "`aio_frame aio;` must be the first member of struct " #name); \
     AIO__ASSERT(AIO__ALIGN_OF(struct name) <= AIO__GRAIN, \
         "struct " #name " wants more than 16-byte alignment"); \
+    AIO__PLAIN(name) \
     define(name) \
     static aio_result AIO__STEP(name)(aio_frame *aio__frame, aio_task *AIO__TASK) \
     { \
@@ -1046,8 +1049,11 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
         AIO__DISPATCH
 #ifdef __cplusplus
 #  define AIO__ALIGN_OF(type) alignof(type)
+#  define AIO__PLAIN(name) static_assert(__is_trivial(struct name), "struct " #name \
+       " must be plain: its members' constructors, initialisers and destructors would not run");
 #else
 #  define AIO__ALIGN_OF(type) _Alignof(type)
+#  define AIO__PLAIN(name)
 #endif
 
 // --- await
@@ -1103,7 +1109,7 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
     } while (0)
 
 #define AIO__RESULT (AIO__TASK->waiter.future.result)
-#define AIO__NOT_SIGNED "aio_await(lvalue, …): the lvalue must be a signed integer, results can be negative"
+#define AIO__NOT_SIGNED "aio_await(lvalue, awaitable): the lvalue must be a signed integer, results can be negative"
 #ifdef __cplusplus
 template <class T> inline void aio__assign(T &lhs, aio_task *t)
 {
@@ -1172,7 +1178,7 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
        aio__task_new_in(&(slot)->task, sizeof *(slot), &AIO__CO(name), sizeof(struct name)), \
        name, __VA_ARGS__)
 #  define AIO__MAKE(n, begin, make, name, ...) AIO__MAKE_(n, begin, make, name, __VA_ARGS__)
-#  define AIO__MAKE_(n, begin, make, name, ...) aio__handle(__extension__({ \
+#  define AIO__MAKE_(n, begin, make, name, ...) aio__handle_to_join_or_detach(__extension__({ \
        aio_task *AIO__V(task_, n) = make; \
        if (AIO__LIKELY(AIO__V(task_, n)->leaf)) { \
            struct name *AIO__V(frame_, n) = (struct name *)(void *)AIO__V(task_, n)->leaf; \
@@ -1786,7 +1792,7 @@ AIO_SLOW void aio__task_begin_eager(aio_task *t)        // EA-1, EA-3
     aio__task_step(x, t);
     x->current = current;
 }
-AIO_INLINE AIO_NODISCARD aio_task *aio__handle(aio_task *t) { return t; }
+AIO_INLINE AIO_NODISCARD aio_task *aio__handle_to_join_or_detach(aio_task *t) { return t; }
 #ifdef AIO_STRICT
 AIO_FN bool aio__task_fill(aio_task *t, const aio_coroutine *co, aio_frame *arguments)
 {
@@ -2243,14 +2249,10 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_next_turn(void)
 
 // --- awaitable: a nested call
 // The child's first step runs at once, as a C call; below the stack floor the trampoline does it.
-AIO_INLINE bool aio__run_child(aio_task *t, aio_frame *f, const aio_coroutine *co)
+AIO_INLINE bool aio__begin_child(aio_task *t, aio_frame *f, const aio_coroutine *co)
 {
     f->parent = t->leaf;
     t->leaf = f;
-    if (AIO__UNLIKELY(aio__stack_low(t->waiter.future.loop))) {
-        t->waiter.future.flags |= AIO__AGAIN;
-        return false;
-    }
     aio_result r = co->body.step(f, t);
     if (r == AIO_PENDING) return false;
     if (AIO__UNLIKELY(t->scopes) && (r = aio__leave(t, f, r)) == AIO_PENDING) return false;
@@ -2258,6 +2260,14 @@ AIO_INLINE bool aio__run_child(aio_task *t, aio_frame *f, const aio_coroutine *c
     f->parent = 0;
     t->waiter.future.result = r;
     return true;
+}
+AIO_INLINE bool aio__run_child(aio_task *t, aio_frame *f, const aio_coroutine *co)
+{
+    if (AIO__LIKELY(!aio__stack_low(t->waiter.future.loop))) return aio__begin_child(t, f, co);
+    f->parent = t->leaf;
+    t->leaf = f;
+    t->waiter.future.flags |= AIO__AGAIN;
+    return false;
 }
 AIO_INLINE bool aio__needs_task(aio_waiter *w)
 {
@@ -2314,6 +2324,17 @@ AIO_FN void *aio__call_block(aio_task *t, const aio_coroutine *co, size_t size)
     aio__frame_init(co, f, size);
     return f;
 }
+// `now`: its first step runs at once, also where the trampoline would do it.
+AIO_INLINE bool aio__enter_block(aio_task *t, aio_frame *f, const aio_coroutine *co, bool now)
+{
+    struct aio__guard *g = (struct aio__guard *)(void *)f - 1;
+    g->aio.parent = t->leaf;
+    t->leaf = &g->aio;
+    if (!(now ? aio__begin_child(t, f, co) : aio__run_child(t, f, co))) return false;
+    t->leaf = g->aio.parent;
+    aio__guard_free(t->waiter.future.loop, g);
+    return true;
+}
 AIO_FN bool aio__call_new_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_frame *f = (aio_frame *)a->u.p[0];
@@ -2322,14 +2343,7 @@ AIO_FN bool aio__call_new_start(aio_waiter *w, const aio_awaitable *a)
         return true;
     }
     if (aio__needs_task(w)) return true;
-    aio_task *t = AIO__TASK_OF(w);
-    struct aio__guard *g = (struct aio__guard *)(void *)f - 1;
-    g->aio.parent = t->leaf;
-    t->leaf = &g->aio;
-    if (!aio__run_child(t, f, (const aio_coroutine *)a->u.cp[1])) return false;
-    t->leaf = g->aio.parent;
-    aio__guard_free(w->future.loop, g);
-    return true;
+    return aio__enter_block(AIO__TASK_OF(w), f, (const aio_coroutine *)a->u.cp[1], false);
 }
 AIO_TABLE(aio_await_class, aio__call_new_await,
     { aio__call_new_start, "call", AIO__AWAIT_CALL_NEW })
@@ -3515,6 +3529,9 @@ AIO_FN aio_result aio__generator_exit(aio_scope *s, aio_task *t, aio_result r)
         aio__gen_push(f, t);
         return AIO_PENDING;
     }
+    // It used up a cancel that was meant for the task: that is owed again.
+    if (g->closing && t->cancelling && t->waiter.future.result == -ECANCELED)
+        t->waiter.future.flags |= AIO__MUST_CANCEL;
     if (f->site->kind == AIO__SITE_START || aio__at_yield(f)) aio__frame_drop(f, -ECANCELED);
     aio_scope *open = aio__scope_of(t, f);
     if (aio__at_yield(f) && open) {             // it yields again: its own scopes still end
@@ -3559,6 +3576,7 @@ AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_frame *f = (aio_frame *)a->u.p[0];
     if (aio__needs_task(w)) return true;
+    if (!f->site) return aio__done_with(w, -EINVAL);            // no aio_gen_init
     if (f->parent) return aio__done_with(w, -EBUSY);            // AG-1
     if (f->site->kind != AIO__SITE_START && f->site->kind != AIO__SITE_YIELD) return aio__done_with(w, 0);
     return aio__gen_resume(w, f, 0);
@@ -3573,6 +3591,7 @@ AIO_FN bool aio__shut_start(aio_waiter *w, const aio_awaitable *a)
 }
 AIO_TABLE(aio_await_class, aio__shut_await, { aio__shut_start, "close", AIO__AWAIT_TASK_ONLY })
 aio_async(aio__gen_close) {                                     // AG-2
+    if (!self->f->site) return 0;                               // no aio_gen_init
     if (self->f->parent) return -EBUSY;
     if (self->f->site->kind == AIO__SITE_START) aio__frame_drop(self->f, -ECANCELED);
     if (aio__at_yield(self->f)) {
@@ -3645,13 +3664,21 @@ AIO_FN void aio__op_ended_notify(aio_node *n, aio_future *f)
 }
 AIO_TABLE(aio_wait_class, aio__op_ended_wait,
     { "end of an operation", AIO__WAIT_OWN, 0, 0, aio__op_ended_notify, 0, 0, aio__watch_dispose })
+// The same for a frame that has returned: nothing there could take a cancel, so it is owed.
+AIO_FN void aio__op_left_notify(aio_node *n, aio_future *f)
+{
+    (void)f;
+    aio__complete_as(AIO__CONTAINER(n, aio_waiter, node), 0, aio__settled());
+}
+AIO_TABLE(aio_wait_class, aio__op_left_wait,
+    { "end of an operation", AIO__WAIT_OWN, 0, 0, aio__op_left_notify, 0, 0, aio__watch_dispose })
 AIO_FN aio_result aio__op_scope_exit(aio_scope *s, aio_task *t, aio_result r)
 {
     aio_op *op = AIO__CONTAINER(s, aio_op, scope);
     if (!(op->waiter.future.flags & AIO__DONE)) aio__wait_cancel(&op->waiter);
     if (!(op->waiter.future.flags & AIO__DONE)) {
         aio__list_add(&op->waiter.future, &t->waiter.node);
-        aio_waiter_begin(&t->waiter, aio__op_ended_wait());
+        aio_waiter_begin(&t->waiter, aio__op_left_wait());
         return AIO_PENDING;
     }
     aio__op_close(op, false);
@@ -3739,7 +3766,11 @@ AIO_FN bool aio__op_wait_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_op *op = (aio_op *)a->u.p[0];
     if (!op->owner) return aio__done_with(w, -EINVAL);
-    if (op->waiter.future.flags & AIO__DONE) return aio__done_with(w, aio_op_result(op));
+    if (op->waiter.future.flags & AIO__DONE) {
+        const aio_wait_class *cls = op->waiter.node.cls;        // an op goes on holding what this one held
+        if (cls->kind == AIO__WAIT_READY && !(w->future.flags & AIO__IS_TASK)) aio_waiter_begin(w, cls);
+        return aio__done_with(w, aio_op_result(op));
+    }
     aio__list_add(&op->waiter.future, &w->node);
     aio_waiter_begin(w, aio__op_wait());
     return false;
