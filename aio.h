@@ -983,8 +983,8 @@ template <int N> struct aio__case {
         else return static_cast<E>(0x7a000000 + N);
     }
 };
-constexpr aio_result (*aio__drop_of(aio__tag, void *))(aio_frame *, aio_result) { return nullptr; }
-constexpr uint32_t aio__scratch_of(aio__tag, void *) { return 0; }
+constexpr aio_result (*aio__find_drop(aio__tag, void *))(aio_frame *, aio_result) { return nullptr; }
+constexpr uint32_t aio__find_scratch(aio__tag, void *) { return 0; }
 constexpr bool aio__is_async(aio__tag, void *) { return false; }
 #  define AIO__TOO_LATE(macro, name) \
        static_assert(!aio__is_async(aio__tag(), static_cast<struct name *>(nullptr)), \
@@ -992,9 +992,9 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
 #  define AIO__PARTS(name) \
        static aio_result AIO__STEP(name)(aio_frame *, aio_task *); \
        static constexpr struct aio__drop AIO__DROP(name) = \
-           { aio__drop_of(aio__tag(), static_cast<struct name *>(nullptr)) }; \
+           { aio__find_drop(aio__tag(), static_cast<struct name *>(nullptr)) }; \
        static constexpr struct aio__scratch AIO__SCRATCH(name) = \
-           { aio__scratch_of(aio__tag(), static_cast<struct name *>(nullptr)) }; \
+           { aio__find_scratch(aio__tag(), static_cast<struct name *>(nullptr)) }; \
        constexpr bool aio__is_async(aio__tag, struct name *) { return true; }
 #  define AIO__DEFINE(name) \
        namespace { extern const aio_coroutine AIO__CO(name); } AIO__PARTS(name) \
@@ -1006,10 +1006,10 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
        extern "C" { AIO__HIDDEN extern const aio_coroutine AIO__CO(name); } struct name
 #  define AIO__DROP_HOOK(name) AIO__CHECK_ON AIO__TOO_LATE("aio_drop", name) \
        static aio_result AIO__HOOK(name)(aio_frame *, aio_result); \
-       constexpr aio_result (*aio__drop_of(aio__tag, struct name *))(aio_frame *, aio_result) \
+       constexpr aio_result (*aio__find_drop(aio__tag, struct name *))(aio_frame *, aio_result) \
        { return AIO__HOOK(name); } AIO__HOOK_BODY(name)
 #  define AIO__SCRATCH_FROM(name, member) AIO__TOO_LATE("aio_scratch", name) \
-       constexpr uint32_t aio__scratch_of(aio__tag, struct name *) \
+       constexpr uint32_t aio__find_scratch(aio__tag, struct name *) \
        { return (uint32_t)offsetof(struct name, member); } struct name
 #else
 #  define AIO__PARTS(name) \

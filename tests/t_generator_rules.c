@@ -121,6 +121,18 @@ static void AG_1_one_next_at_a_time(void **state)
     run_one(core_spawn(race), 0);
     assert_trace("b:-16 a:1 g:closed ");
 }
+struct forgetful { aio_frame aio; struct counter gen; aio_result r; };
+aio_async(forgetful) {
+    aio_await(self->r, aio_next(&self->gen));       // aio_gen_init is missing
+    assert_result(self->r, -EINVAL);
+    aio_await(self->r, aio_gen_close(&self->gen));
+    return self->r;
+} aio_end
+static void next_without_init(void **state)
+{
+    (void)state;
+    run_one(core_spawn(forgetful), 0);
+}
 
 static void AG_2_close(void **state)
 {
@@ -268,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         core_test(AG_1_values_and_the_end),
         core_test(AG_1_one_next_at_a_time),
+        core_test(next_without_init),
         core_test(AG_2_close),
         core_test(AG_2_cancelled_while_it_closes),
         core_test(AG_3_what_is_open_at_the_end_is_closed),

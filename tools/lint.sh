@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The lost-locals analysis: compiles each file as if every await were an exit, so that flow analysis
 # (gcc at -O2, and clang) sees each local that an await would lose. Other warnings stay as they are.
-#   tools/lint.sh file.c…       CPPFLAGS, GCC and CLANG from the environment
+#   tools/lint.sh file.c…       CPPFLAGS, GCC, CLANG, VERBOSE=1 (says when all is well) from the environment
 root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# != 0 ] || { echo "usage: make lint-file FILES=\"a.c b.c\"" >&2; exit 2; }
 common="-DAIO_LINT -iquote $root -iquote $root/tests -pthread -c -o /dev/null"
@@ -33,4 +33,5 @@ command -v "${GCC:-gcc}" >/dev/null 2>&1 && check gcc "${GCC:-gcc}" $CPPFLAGS $c
 command -v "${CLANG:-clang}" >/dev/null 2>&1 && check clang "${CLANG:-clang}" $CPPFLAGS $common
 [ $used = 1 ] || { echo "lint needs gcc or clang" >&2; exit 2; }
 wait
-! cat "$work"/*.bad 2>/dev/null
+cat "$work"/*.bad 2>/dev/null && exit 1
+[ -z "$VERBOSE" ] || echo "no local is lost: ${files[*]}"

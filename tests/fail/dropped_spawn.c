@@ -1,5 +1,6 @@
 // COMPILERS: gcc clang g++ clang++
 // FLAGS: -Werror=unused-result
+// EXPECT gcc: aio__handle_to_join_or_detach
 // EXPECT: warn_unused_result|-Wunused-result|-Werror=unused-result
 // A handle that is neither joined nor detached.
 #include "aio_loop.h"
