@@ -2,8 +2,8 @@
 # run.sh - all benchmarks, interleaved; prints a table, writes $BUILD/bench/results.md and results.svg.
 # SPDX-License-Identifier: MIT
 #
-#     bench/run.sh [name …]     names: switch spawn nested timers memory nop read pingpong echo
-#                               instructions compile_time; without: all
+#     bench/run.sh [name …]     names: switch spawn nested together timers memory nop read pingpong
+#                               echo instructions compile_time; without: all
 #
 # BENCH_PASSES (3) times over all programs, BENCH_ROUNDS (5) windows of BENCH_WINDOW_MS (20) each per
 # pass. As root it uses real-time priority and a network namespace of its own with plain TCP. The
@@ -15,7 +15,7 @@ CC=${CC:-cc}
 export BUILD CC
 here=$BUILD/bench
 passes=${BENCH_PASSES:-3}
-all="switch spawn nested timers memory nop read pingpong echo instructions compile_time"
+all="switch spawn nested together timers memory nop read pingpong echo instructions compile_time"
 names=${*:-$all}
 ones=""
 work=$(mktemp -d)
@@ -23,7 +23,7 @@ trap 'rm -rf "$work"' EXIT
 for name in $names; do
     case $name in
         echo) set -- echo_client echo_aio echo_uring echo_epoll ;;
-        instructions) set -- switch spawn nested nop ;;
+        instructions) set -- switch spawn nested nop together ;;
         compile_time) set -- ;;
         *) set -- "$name" ;;
     esac
