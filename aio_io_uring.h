@@ -1199,9 +1199,15 @@ AIO_FN bool aio__syscall_done(aio_waiter *w, long r)
     w->future.result = r < 0 ? -errno : r;
     return true;
 }
+// It gives a descriptor at once: one that an op keeps and nobody takes is closed.
+AIO_FN void aio__gives_fd_now(aio_waiter *w)
+{
+    if (!(w->future.flags & AIO__IS_TASK)) aio_waiter_begin(w, aio__io_done_fd());
+}
 AIO_FN bool aio__socket_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__in_child(w)) return true;
+    aio__gives_fd_now(w);
     return aio__syscall_done(w, socket((int)a->u.i[0], (int)a->u.i[2] | SOCK_CLOEXEC, (int)a->u.i[3]));
 }
 AIO_FN bool aio__bind_start(aio_waiter *w, const aio_awaitable *a)
@@ -1263,6 +1269,7 @@ AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a)
     setsockopt((int)fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (address.ss_family == AF_INET6) setsockopt((int)fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
     w->future.result = fd;
+    aio__gives_fd_now(w);
     if (bind((int)fd, (struct sockaddr *)&address, (socklen_t)length) < 0 || listen((int)fd, 4096) < 0) {
         w->future.result = -errno;
         close((int)fd);

@@ -214,7 +214,7 @@ typedef struct aio_runner { aio_loop loop; } aio_runner;
 // -EDEADLK: all wait for something that cannot come (who for what is told).
 #define aio_run(...) aio_run_with(((const struct aio_loop_options *)0), __VA_ARGS__)
 
-// aio_run_with(&(struct aio_loop_options){ … }, name, …): the same, with options.
+// aio_run_with(&options, name, …): the same, with struct aio_loop_options.
 #define aio_run_with(options, ...) AIO__RUN(__COUNTER__, options, __VA_ARGS__, )
 
 // Prepares a runner. Result: as aio_run's for the loop.
