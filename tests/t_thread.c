@@ -102,12 +102,16 @@ static void TH_1_a_queued_job_is_dropped(void **state) {
     assert_true(aio_task_cancel(b));
     assert_true(aio_task_cancel(c));
     assert_result(queued.frees, 1);
+    assert_true(aio_task_cancel(d)); // the last of the queue; another one follows
+    aio_task *e = core_spawn(runs, .g = &third);
+    core_turn();
     add(&first.open);
     add(&third.open);
     assert_result(core_run(b), -ECANCELED);
     assert_result(core_run(c), -ECANCELED);
     assert_result(core_run(a), 1);
-    assert_result(core_run(d), 3); // the queue behind it is whole
+    assert_result(core_run(d), -ECANCELED);
+    assert_result(core_run(e), 3); // the queue is whole
     assert_result(queued.running, 0);
     assert_result(queued.frees, 1);
     core.trace[core.trace_at = 0] = 0;
@@ -115,6 +119,7 @@ static void TH_1_a_queued_job_is_dropped(void **state) {
     aio_detach(b);
     aio_detach(c);
     aio_detach(d);
+    aio_detach(e);
 }
 static void TH_1_contract_3_the_result_of_a_running_job_stands(void **state) {
     (void)state;
