@@ -230,9 +230,11 @@ struct aio_future {
     aio_executor *loop;     // private: null until somebody waits
 };
 
-// What stands on a future's list, in a timer heap or in the ready ring. 32 bytes.
+// What stands on a future's list, in a timer heap or in the ready ring. 32 bytes; aligned to 8 also
+// where a uint64_t is not: the ready ring keeps a tag below its address. Where pointers are shorter,
+// the members of the union do not lie over each other as they do here.
 struct aio_node {
-    const aio_wait_class *cls;
+    __attribute__((aligned(8))) const aio_wait_class *cls;
     union {
         struct { aio_node *next, *prev; aio_future *target; } list;
         struct { int64_t when; uint32_t index, seq; void *data; } timer;
@@ -2496,8 +2498,8 @@ AIO_FN struct aio__many *aio__many_new(aio_waiter *w, const aio_awaitable *a, bo
     m->n = (uint32_t)n;
     m->mode = (uint32_t)a->u.w[4];
     if (m->mode == AIO__RACE) {
-        m->ops.ops = (aio_op *)a->u.p[5];
-        m->ops.pointers = (aio_op **)a->u.p[6];
+        m->ops.ops = (aio_op *)(uintptr_t)a->u.w[5];
+        m->ops.pointers = (aio_op **)(uintptr_t)a->u.w[6];
     }
     m->block_class = c;
     m->ended = ended;
@@ -2710,19 +2712,16 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__wait(struct aio__futures f, size_t n, in
 // --- shield: the task's end takes a turn of its own, then the awaiter goes on
 AIO_FN void aio__shield_notify(aio_node *n, aio_future *f)
 {
-    n->u.timer.index = AIO__QUEUED | aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
-}
-AIO_FN bool aio__shield_queued_cancel(aio_waiter *w)
-{
-    aio__unqueue(w->future.loop, w->node.u.timer.index);
-    aio_complete(w, -ECANCELED);
-    return true;
+    n->u.w[0] = aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);      // beside list.target
 }
 AIO_FN bool aio__shield_cancel(aio_waiter *w)
 {
-    if (w->node.u.list.target->flags & AIO__DONE) return aio__shield_queued_cancel(w);
-    aio__list_remove(&w->node);
-    aio__unreserve(w->future.loop);
+    if (w->node.u.list.target->flags & AIO__DONE) {
+        aio__unqueue(w->future.loop, (uint32_t)w->node.u.w[0]);
+    } else {
+        aio__list_remove(&w->node);
+        aio__unreserve(w->future.loop);
+    }
     aio_complete(w, -ECANCELED);
     return true;
 }
@@ -3638,7 +3637,7 @@ AIO_FN void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
     }
     case AIO__AWAIT_WAIT_FOR: {
         aio_awaitable inner = *a;
-        inner.cls = (const aio_await_class *)a->u.cp[7];
+        inner.cls = (const aio_await_class *)(uintptr_t)a->u.w[7];
         aio__awaitable_drop(t, &inner);
         break;
     }
@@ -3788,8 +3787,8 @@ struct aio__racing {
 AIO_FN AIO_NODISCARD aio_awaitable aio__wait_ops(struct aio__ops ops, size_t n)
 {
     aio_awaitable a = aio__wait(aio__of_futures(0), n, AIO__RACE);
-    a.u.p[5] = ops.ops;
-    a.u.p[6] = ops.pointers;
+    a.u.w[5] = (uintptr_t)ops.ops;
+    a.u.w[6] = (uintptr_t)ops.pointers;
     return a;
 }
 // An op's end, not cancellable: -ECANCELED tells that a cancel came meanwhile.

@@ -193,6 +193,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
 // it one of these. CLOSING: a cancel for aio_close; above it how many operations it should find.
 enum { AIO__UD_NOBODY, AIO__UD_WAITER, AIO__UD_COMPOUND, AIO__UD_WAKE, AIO__UD_CLOSING, AIO__UD_WHOLE };
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
+AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 
 // A waiter on the ring: node.u.w[0] is its user_data, w[1] this, p[2] its compound.
 #define AIO__IO_OPCODE(info) ((unsigned)((info) >> 32) & 0xff)

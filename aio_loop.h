@@ -949,8 +949,14 @@ AIO_FN void aio__unbegun_run(aio_node *n)
     w->future.loop->slots++;            // the one that was just given back
     aio__node_queue(w->future.loop, n);
 }
+AIO_FN bool aio__unbegun_cancel(aio_waiter *w)
+{
+    aio__unqueue(w->future.loop, w->node.u.timer.index);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
 AIO_TABLE(aio_wait_class, aio__unbegun_wait,
-    { "limit of 0", AIO__WAIT_OWN, aio__shield_queued_cancel, 0, 0, aio__unbegun_run, 0, 0 })
+    { "limit of 0", AIO__WAIT_OWN, aio__unbegun_cancel, 0, 0, aio__unbegun_run, 0, 0 })
 AIO_FN bool aio__unbegun_start(aio_waiter *w, const aio_awaitable *a)
 {
     (void)a;
@@ -990,7 +996,7 @@ aio_async(aio__wait_for) {
 AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_awaitable inner = *a;
-    inner.cls = (const aio_await_class *)a->u.cp[7];
+    inner.cls = (const aio_await_class *)(uintptr_t)a->u.w[7];
     if (aio__needs_task(w)) return true;
     struct aio__wait_for *f = (struct aio__wait_for *)aio__call_block(
         AIO__TASK_OF(w), &AIO__CO(aio__wait_for), sizeof *f);
@@ -1012,7 +1018,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a)
         if (ns < a.u.i[8]) a.u.i[8] = ns;
         return a;
     }
-    a.u.cp[7] = a.cls;
+    a.u.w[7] = (uintptr_t)a.cls;
     a.u.i[8] = ns;
     a.cls = aio__wait_for_await();
     return a;

@@ -4,7 +4,7 @@
 # without libc that runs here.
 # shellcheck source=compile/lib.sh
 . "$(dirname "$0")/compile/lib.sh"
-demo=tests/freestanding/demo.c
+demo=tests/freestanding/demo.c waits=tests/freestanding/waits.c
 undefined() {   # object: undefined symbols that a bare machine need not have
     nm -u "$1" | awk '{ print $NF }' | grep -vxE 'memcpy|memset|memmove'
 }
@@ -30,6 +30,7 @@ runs() {        # compiler and options
         $WARN -iquote . -o "$p" $demo || return 1
     [ "$(timeout 10 "$p")" = "freestanding: ok" ]
 }
+with() { local demo=$1; shift; "$@"; }
 if have arm-none-eabi-gcc; then
     for cpu in cortex-m0 cortex-m3 cortex-m4; do
         ok "$cpu" arm -mcpu=$cpu
@@ -46,6 +47,7 @@ x86_64 | aarch64)
         for o in -O0 -Os -O2; do
             ok "$c $o needs memcpy and memset only" compiles "$c" $o
             ok "$c $o runs without libc" runs "$c" $o
+            ok "$c $o waits without libc" with $waits runs "$c" $o
         done
         ok "$c, strict ISO C, runs without libc" runs "$c" -O1 -std=c11 -DAIO_STRICT
     done ;;
@@ -63,6 +65,7 @@ else
     printf '.globl _start\n_start: movl $1, %%eax\n xor %%ebx, %%ebx\n int $0x80\n' >"$tmp/exit.s"
     if "$GCC" -m32 -static -nostdlib -o "$tmp/exit" "$tmp/exit.s" 2>/dev/null && "$tmp/exit" 2>/dev/null; then
         ok "32-bit x86 runs without libc" m32_runs
+        ok "32-bit x86 waits without libc" with $waits m32_runs
     else
         skip "32-bit x86 runs without libc" "this kernel or linker has no 32-bit programs"
     fi
@@ -70,7 +73,6 @@ fi
 # Controls: a libc function that is needed is noticed, and so is a wrong result.
 sed 's/return r == 5510/extern int puts(const char *); puts("x"); return r == 5510/' $demo >"$tmp/puts.c"
 sed 's/return r == 5510/return r == 5511/' $demo >"$tmp/wrong.c"
-with() { local demo=$1; shift; "$@"; }
 ok "control: a libc function is noticed" fails with "$tmp/puts.c" compiles "$GCC" -O1
 ok "control: a wrong result is noticed" fails with "$tmp/wrong.c" runs "$GCC" -O1
 ok "control: and the right one is right" with $demo runs "$GCC" -O1

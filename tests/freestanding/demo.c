@@ -114,11 +114,14 @@ enum { CALL_WRITE = 4, CALL_EXIT = 1 };
 #  else
 enum { CALL_WRITE = 64, CALL_EXIT = 93 };
 #  endif
+#  ifndef DEMO
+#    define DEMO demo
+#  endif
 void begin(void);
 void begin(void)
 {
     static const char good[] = "freestanding: ok\n", bad[] = "freestanding: wrong\n";
-    int r = demo();
+    int r = DEMO();
     if (r) system_call(CALL_WRITE, 1, (long)bad, sizeof bad - 1);
     else system_call(CALL_WRITE, 1, (long)good, sizeof good - 1);
     system_call(CALL_EXIT, r, 0, 0);
