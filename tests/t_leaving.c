@@ -175,7 +175,6 @@ aio_async(killer) {
 } aio_end
 static void *opens_gate(void *arg)
 {
-    while (!job_runs()) usleep(1000);
     usleep(20000);
     gate_opens();
     return arg;
@@ -192,6 +191,7 @@ static void contract_11_a_drop_hook_cancels_who_waited_for_a_job(void **state)
     aio_detach(aio_spawn_on(&l, killer, .victim = t));
     aio_loop_stop(&l);
     assert_result(aio_loop_run_forever(&l), 0);
+    while (!job_runs()) usleep(1000);
     assert_int_equal(pthread_create(&opener, NULL, opens_gate, NULL), 0);
     assert_result(aio_loop_close(&l), 0);
     pthread_join(opener, NULL);
