@@ -1,4 +1,5 @@
-// aio.h - stackless coroutines, futures, tasks and cancellation for C11 and C++17, with asyncio's semantics.
+// aio.h - stackless coroutines, futures, tasks and cancellation for C11 and C++17, with asyncio's
+// semantics.
 // SPDX-License-Identifier: MIT
 #ifndef AIO_LANGUAGE_H
 #define AIO_LANGUAGE_H
@@ -7,13 +8,14 @@
 // -Wpedantic quiet about the marker's form.
 #if defined __GNUC__ && !defined __clang__
 #  pragma GCC system_header
-# 11 __FILE__
+# 12 __FILE__
 #endif
 
 // The language layer: no system call, no libc beyond memcpy and memset; also for a microcontroller.
-// Time is in aio_loop.h, the world (io_uring) in aio_io_uring.h. Most programs include only the last.
+// Time is in aio_loop.h, the world (io_uring) in aio_io_uring.h. Most programs include only the
+// last.
 //
-//     struct twice { aio_frame aio; int n; };     // a coroutine's frame: what lives across an await
+//     struct twice { aio_frame aio; int n; };     // its frame: what lives across an await
 //
 //     aio_async(twice) {                          // its body sees a typed `self`
 //         aio_await(aio_next_turn());             // let others run
@@ -56,7 +58,8 @@
 // RULES
 //   Locals   A local does not survive an await. An initialised one that would be lost is a compile
 //            error; keep in the frame what must live longer.
-//   Errors   A result is >= 0, or a negative errno. -ECANCELED is a cancellation: hand it on (aio_try).
+//   Errors   A result is >= 0, or a negative errno. -ECANCELED is a cancellation: hand it on, as
+//            aio_try does.
 //   Threads  An executor, its tasks and its futures belong to the one thread that runs it.
 //   Names    POSIX reserves the prefix aio_ to its <aio.h>. Both headers can be included together.
 //
@@ -92,8 +95,8 @@
 #  endif
 #endif
 
-// Bytes of C stack within which an eager spawn may run the new task's first step (EA-1); deeper, that
-// step waits for the next turn.
+// Bytes of C stack within which an eager spawn may run the new task's first step (EA-1); deeper,
+// that step waits for the next turn.
 #ifndef AIO_EAGER_STACK
 #  define AIO_EAGER_STACK (4 * AIO_CALL_STACK)
 #endif
@@ -231,8 +234,8 @@ struct aio_future {
 };
 
 // What stands on a future's list, in a timer heap or in the ready ring. 32 bytes; aligned to 8 also
-// where a uint64_t is not: the ready ring keeps a tag below its address. Where pointers are shorter,
-// the members of the union do not lie over each other as they do here.
+// where a uint64_t is not: the ready ring keeps a tag below its address. Where pointers are
+// shorter, the members of the union do not lie over each other as they do here.
 struct aio_node {
     __attribute__((aligned(8))) const aio_wait_class *cls;
     union {
@@ -253,30 +256,31 @@ struct aio_waiter {
 struct aio_wait_class {
     const char *name;       // "recv", "sleep"
     uint32_t kind;          // AIO__WAIT_…; 0 for a class of one's own
-    // Asks the wait to end. True: it will end by itself, with -ECANCELED or with what was too late to
-    // stop. False: it has ended already, or cannot be stopped. Null: cannot.
+    // Asks the wait to end. True: it will end by itself, with -ECANCELED or with what was too late
+    // to stop. False: it has ended already, or cannot be stopped. Null: cannot.
     bool (*cancel)(aio_waiter *w);
-    // Optional; runs in the awaiter's own step after aio_wake(), before the body goes on. Returns the
-    // result, or AIO_PENDING after it began to wait again. -ECANCELED uses a pending cancel up.
+    // Optional; runs in the awaiter's own step after aio_wake(), before the body goes on. Returns
+    // the result, or AIO_PENDING after it began to wait again. -ECANCELED uses a pending cancel up.
     aio_result (*resume)(aio_waiter *w, bool must_cancel);
     void (*notify)(aio_node *n, aio_future *f);             // the future it is listed on has ended
     void (*run)(aio_node *n);                               // its entry in the ready ring came up
-    // Optional: what is waited for ("recv fd 7"), at most `size` bytes with the final 0; returns the
-    // length. Null: the name.
+    // Optional: what is waited for ("recv fd 7"), at most `size` bytes with the final 0; returns
+    // the length. Null: the name.
     size_t (*describe)(const aio_waiter *w, char *text, size_t size);
     void (*dispose)(aio_waiter *w);     // optional: the owner will never take w->future.result
 };
 
 // How an awaitable begins.
 struct aio_await_class {
-    // Begins the wait, with `w` for its state. True: it is over already and w->future.result is set.
+    // Begins the wait, with `w` for its state. True: it is over already and w->future.result is
+    // set.
     bool (*start)(aio_waiter *w, const aio_awaitable *a);
     const char *name;
     uint32_t kind;          // AIO__AWAIT_…; 0 for a class of one's own
 };
 
-// A wait that has not begun: does nothing until it is awaited. 80 bytes, passed by value. The last two
-// words are aio_wait_for's.
+// A wait that has not begun: does nothing until it is awaited. 80 bytes, passed by value. The last
+// two words are aio_wait_for's.
 struct aio_awaitable {
     const aio_await_class *cls;
     union { void *p[9]; const void *cp[9]; uint64_t w[9]; int64_t i[9]; } u;
@@ -319,8 +323,9 @@ struct aio_scope {
     aio_result result;              // that return's value, while the scope ends
 };
 
-// A lock, an event, a condition, a semaphore, a barrier: all zero is a valid start for lock and event,
-// the others have an _init. They live in the caller's storage and bind to the loop of who waits.
+// A lock, an event, a condition, a semaphore, a barrier: all zero is a valid start for lock and
+// event, the others have an _init. They live in the caller's storage and bind to the loop of who
+// waits.
 typedef struct aio_lock {
     aio_node *waiters;          // private: also those that were woken and have not run yet
     uint32_t live;              // private: of these, not cancelled
@@ -384,9 +389,11 @@ typedef struct aio_op {
     aio_task *owner;        // null: not started, or its result was taken
 } aio_op;
 
-// Where blocks come from. Null `allocate`: every spawn is refused with -ENOMEM once memory is needed.
+// Where blocks come from. Null `allocate`: every spawn is refused with -ENOMEM once memory is
+// needed.
 struct aio_allocator {
-    void *(*allocate)(void *context, size_t size);      // aligned to 16 bytes; null if there is none
+    // aligned to 16 bytes; null if there is none
+    void *(*allocate)(void *context, size_t size);
     void (*release)(void *context, void *block);
     void *context;
 };
@@ -452,8 +459,9 @@ struct aio_executor {
 #endif
 #define AIO_HOT static inline __attribute__((hot))
 #define AIO_INLINE static inline __attribute__((always_inline))
-// A table of functions, and a function that gives its address: gcc -O0 would emit the table itself also
-// where it is unused, with all that it names; in a function the optimiser would not look into it.
+// A table of functions, and a function that gives its address: gcc -O0 would emit the table itself
+// also where it is unused, with all that it names; in a function the optimiser would not look into
+// it.
 #ifdef __OPTIMIZE__
 #  define AIO_TABLE(type, name, ...) \
        static const type AIO__CAT(name, _table) = __VA_ARGS__; \
@@ -480,20 +488,20 @@ struct aio_executor {
 // aio_drop(name) { … return 0; } aio_end
 // Optional hook, synchronous: runs when a frame is destroyed whose body never started (it was
 // cancelled first, or refused) or never finished (its loop was closed), to release what its
-// parameters own: then `dropped` is negative. It also runs with dropped >= 0 when a task's result is
-// lost unseen (replaced by a cancel, or its last handle is given up unread), to release that.
-// Not for a task that was detached before it ended: nobody wanted its result.
-// In C++ it must stand before aio_async(name).
+// parameters own: then `dropped` is negative. It also runs with dropped >= 0 when a task's result
+// is lost unseen (replaced by a cancel, or its last handle is given up unread), to release that.
+// Not for a task that was detached before it ended: nobody wanted its result. In C++ it must stand
+// before aio_async(name).
 #define aio_drop(name) AIO__DROP_HOOK(name)
 
-// aio_scratch(name, member); says that a new frame is not zeroed from `member` on (a large buffer at
-// its end). In C++ it must stand before aio_async(name).
+// aio_scratch(name, member); says that a new frame is not zeroed from `member` on (a large buffer
+// at its end). In C++ it must stand before aio_async(name).
 #define aio_scratch(name, member) AIO__SCRATCH_FROM(name, member)
 
 // aio_await([lvalue,] awaitable);
 // Waits, and stores the result in lvalue (a signed integer). Each argument is evaluated once.
-// Result: the awaitable's, or -ECANCELED when the task was cancelled meanwhile: hand it on, or clean
-// up (awaits work there) and hand it on. To ignore it is to refuse the cancellation.
+// Result: the awaitable's, or -ECANCELED when the task was cancelled meanwhile: hand it on, or
+// clean up (awaits work there) and hand it on. To ignore it is to refuse the cancellation.
 // Cost: one store, and the turn if it has to wait.
 #define aio_await(...) AIO__OVERLOAD(AIO__AWAIT_, __VA_ARGS__)(#__VA_ARGS__, __VA_ARGS__)
 
@@ -504,8 +512,8 @@ struct aio_executor {
 // --- calls
 
 // aio_call(&self->child, name, .argument = value, …)   awaitable
-// Runs coroutine `name` in the caller's storage, in this task. No allocation; a resume costs the same
-// at every depth. Result: what it returns; its other fields can be read afterwards.
+// Runs coroutine `name` in the caller's storage, in this task. No allocation; a resume costs the
+// same at every depth. Result: what it returns; its other fields can be read afterwards.
 // Lifetime: the storage belongs to the call until the await ends.
 #define aio_call(storage, ...) AIO__CALL(__COUNTER__, storage, __VA_ARGS__, )
 
@@ -561,14 +569,15 @@ AIO_FN bool aio_task_cancelled(const aio_task *t);
 // What the task ended with; -EINPROGRESS while it has not. Marks an error as seen.
 AIO_FN aio_result aio_task_result(aio_task *t);
 
-// Asks a task to end: the await it stands at gives -ECANCELED (an operation that was faster gives its
-// result, and the next await the -ECANCELED). What it waits for is cancelled too, through any number
-// of tasks. A task that has not started never runs. Each call counts. False: it has ended already.
+// Asks a task to end: the await it stands at gives -ECANCELED (an operation that was faster gives
+// its result, and the next await the -ECANCELED). What it waits for is cancelled too, through any
+// number of tasks. A task that has not started never runs. Each call counts. False: it has ended
+// already.
 // Cost: the length of the chain of tasks that wait for each other; the C stack does not grow.
 AIO_FN bool aio_task_cancel(aio_task *t);
 
-// Takes one cancel request back; returns how many are left. At 0 a cancel that was not yet delivered
-// is forgotten.
+// Takes one cancel request back; returns how many are left. At 0 a cancel that was not yet
+// delivered is forgotten.
 AIO_FN uint32_t aio_task_uncancel(aio_task *t);
 AIO_FN uint32_t aio_task_cancelling(const aio_task *t);
 
@@ -611,8 +620,8 @@ AIO_FN bool aio_future_cancelled(const aio_future *f);
 // Its result; -EINPROGRESS while there is none. Marks an error as seen.
 AIO_FN aio_result aio_future_result(aio_future *f);
 
-// Ends the life of a future in the caller's storage: who still waits gets -ECANCELED, an error nobody
-// saw is reported; it is pending again. -EPERM: it is a task.
+// Ends the life of a future in the caller's storage: who still waits gets -ECANCELED, an error
+// nobody saw is reported; it is pending again. -EPERM: it is a task.
 AIO_FN aio_result aio_future_destroy(aio_future *f);
 
 // Calls fn(f, arg) in the turn after f has ended (in the next one if it has). Callbacks run in the
@@ -628,65 +637,69 @@ AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_fut
 
 // --- generators: coroutines that give values. Their frame has a member `value`.
 
-// aio_yield([lvalue,] v);  in a generator: hands v out and waits for the next aio_next. lvalue: 0, or
-// -ESHUTDOWN when it was closed: clean up (awaits work) and return. Without lvalue it then returns.
+// aio_yield([lvalue,] v);  in a generator: hands v out and waits for the next aio_next. lvalue: 0,
+// or -ESHUTDOWN when it was closed: clean up (awaits work) and return. Without lvalue it then
+// returns.
 #define aio_yield(...) AIO__OVERLOAD(AIO__YIELD_, __VA_ARGS__)(#__VA_ARGS__, __VA_ARGS__)
-// aio_gen_init(&self->gen, name, .argument = value, …)  prepares one in storage of the frame's, which
-// closes it when it returns. Nothing runs yet. Result: 0 or -ENOMEM (it is then at its end).
+// aio_gen_init(&self->gen, name, .argument = value, …)  prepares one in storage of the frame's,
+// which closes it when it returns. Nothing runs yet. Result: 0 or -ENOMEM (it is then at its end).
 #define aio_gen_init(storage, ...) AIO__GEN_INIT(__COUNTER__, storage, __VA_ARGS__, )
-// Awaitable: runs to the next value. Result: 1: a value; 0: the end; an error; -EBUSY: it is running;
-// -EINVAL: no aio_gen_init. A generator ends with 0 or an error.
+// Awaitable: runs to the next value. Result: 1: a value; 0: the end; an error; -EBUSY: it is
+// running; -EINVAL: no aio_gen_init. A generator ends with 0 or an error.
 #define aio_next(storage) aio__next(&(storage)->aio)
 #define aio_gen_value(storage) ((storage)->value)
-// Awaitable: closes it where it stands; one that never ran is dropped. Result: 0, its error, -EBUSY,
-// -EINVAL: it yields again.
+// Awaitable: closes it where it stands; one that never ran is dropped. Result: 0, its error,
+// -EBUSY, -EINVAL: it yields again.
 #define aio_gen_close(storage) aio__gen_end(&(storage)->aio)
 
-// --- several at once. `tasks` and `futures` are arrays that stay until the await ends; where it says
-// futures, an array of tasks will do too. They take a block of the loop's (-ENOMEM).
+// --- several at once. `tasks` and `futures` are arrays that stay until the await ends; where it
+// says // futures, an array of tasks will do too. They take a block of the loop's (-ENOMEM).
 
-// Awaitable: waits for n tasks. results (or null): in the order of the tasks. The first error ends it
-// (the others run on); cancelling the awaiter cancels them all.
+// Awaitable: waits for n tasks. results (or null): in the order of the tasks. The first error ends
+// it (the others run on); cancelling the awaiter cancels them all.
 // Result: 0 or that error. Handles of those that ended are given up and tasks[i] set to null; those
 // that still run stay the caller's.
 #define aio_gather(tasks, results, n) aio__gather(tasks, results, n, false)
 // Awaitable: the same, but waits for all: errors are results.
 #define aio_gather_all(tasks, results, n) aio__gather(tasks, results, n, true)
 
-// Awaitable: waits until all, the first, or the first failed of n futures has ended. Cancels nothing,
-// takes no handle and no error. Result: how many have ended; -EINVAL: n is 0.
+// Awaitable: waits until all, the first, or the first failed of n futures has ended. Cancels
+// nothing, takes no handle and no error. Result: how many have ended; -EINVAL: n is 0.
 enum { AIO_ALL_COMPLETED, AIO_FIRST_COMPLETED, AIO_FIRST_ERROR };
 #define aio_wait(futures, n, mode) aio__wait(AIO__FUTURES(futures), n, mode)
 
 // Awaitable: waits for a task that goes on when the awaiter is cancelled. Keeps the handle.
 AIO_FN AIO_NODISCARD aio_awaitable aio_shield(aio_task *t);
 
-// --- waits beside the coroutine: for what one event ends (operations, sleeps, futures, events, jobs)
+// --- waits beside the coroutine: for what one event ends (operations, sleeps, futures, events,
+// jobs)
 
 // Begins a wait, without waiting for it. It belongs to the running frame, which ends it when it
 // returns. Result: 0; -EINVAL: no task runs, or this awaitable needs one of its own (spawn one);
-// -EBUSY: the op is in use. Refused, the awaitable gives up what it holds (a handle, a job's argument).
+// -EBUSY: the op is in use. Refused, the awaitable gives up what it holds (a handle, a job's
+// argument).
 // Lifetime: the op, and what the awaitable points to, until it has ended.
 AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a);
-// Awaitable: waits for it, and takes its result. Cancelling the awaiter cancels it; -EINVAL: not started.
+// Awaitable: waits for it, and takes its result. Cancelling the awaiter cancels it; -EINVAL: not
+// started.
 AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op);
 // Asks it to end. False: it has ended.
 AIO_FN bool aio_op_cancel(aio_op *op);
 AIO_FN bool aio_op_done(const aio_op *op);
 // Takes its result; -EINPROGRESS: there is none yet. One that is never taken is disposed of.
 AIO_FN aio_result aio_op_result(aio_op *op);
-// Awaitable: aio_race(self->ops, n), an array of ops or of pointers to them. Result: the index of the
-// first that ended; the others are cancelled, and have ended too. Results stay to be taken. -EINVAL: n is 0
-// or one is not started.
+// Awaitable: aio_race(self->ops, n), an array of ops or of pointers to them. Result: the index of
+// the first that ended; the others are cancelled, and have ended too. Results stay to be taken.
+// -EINVAL: n is 0 or one is not started.
 #define aio_race(ops, n) aio__race(AIO__OPS(ops), n)
 
 // --- groups: tasks that cannot outlive their block
 
 // Opens a group in the running frame. Result: 0; -EINVAL: it is open, or no task runs.
 AIO_FN aio_result aio_group_enter(aio_group *g);
-// aio_group_spawn(&self->g, name, …): a task of the group; the handle is borrowed until its exit. When
-// one fails, the others and the frame that opened the group are cancelled. Refused with -EINVAL when
-// the group is not open or is shutting down.
+// aio_group_spawn(&self->g, name, …): a task of the group; the handle is borrowed until its exit.
+// When one fails, the others and the frame that opened the group are cancelled. Refused with
+// -EINVAL when the group is not open or is shutting down.
 #define aio_group_spawn(group, ...) AIO__GROUP_SPAWN(__COUNTER__, group, __VA_ARGS__, )
 // Cancels all of it, the body included; the exit then gives 0. Result: 0 or -EINVAL.
 AIO_FN aio_result aio_group_cancel(aio_group *g);
@@ -740,8 +753,8 @@ AIO_FN void aio_barrier_abort(aio_barrier *barrier);
 AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes, uint32_t capacity,
                                  uint32_t flags, int (*compare)(const void *, const void *, void *),
                                  void *context);
-// Awaitables: copy an item in, when there is room, or out, when there is one. Lifetime: the item until
-// the await ends. Result: 0; -ESHUTDOWN: puts at once, gets when it is empty.
+// Awaitables: copy an item in, when there is room, or out, when there is one. Lifetime: the item
+// until the await ends. Result: 0; -ESHUTDOWN: puts at once, gets when it is empty.
 AIO_FN AIO_NODISCARD aio_awaitable aio_queue_put(aio_queue *q, const void *item);
 AIO_FN AIO_NODISCARD aio_awaitable aio_queue_get(aio_queue *q, void *item);
 // The same at once, or -EAGAIN.
@@ -786,7 +799,8 @@ AIO_FN aio_result aio_executor_init(aio_executor *x, const struct aio_executor_o
 // ready, and nothing will be unless somebody completes a wait.
 AIO_FN uint32_t aio_executor_turn(aio_executor *x);
 
-// Ends it: no body is resumed; drop hooks run leaf to root, newest task first; all memory goes back.
+// Ends it: no body is resumed; drop hooks run leaf to root, newest task first; all memory goes
+// back.
 AIO_FN void aio_executor_close(aio_executor *x);
 
 // ----------------------------------------------------------------------------------- >>internal
@@ -822,7 +836,14 @@ enum {                          // aio_future.flags
     AIO__FORGIVEN = 1u << 12,   // its error is not told if nobody looks (G-3)
     AIO__CLASS_SHIFT = 16,
 };
-enum { AIO__SITE_START, AIO__SITE_AWAIT, AIO__SITE_YIELD, AIO__SITE_LEAVING, AIO__SITE_OVER, AIO__SITE_GUARD };
+enum {
+    AIO__SITE_START,
+    AIO__SITE_AWAIT,
+    AIO__SITE_YIELD,
+    AIO__SITE_LEAVING,
+    AIO__SITE_OVER,
+    AIO__SITE_GUARD
+};
 enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR, AIO__SCOPE_OP };
 enum {                          // aio_wait_class.kind
     AIO__WAIT_OWN, AIO__WAIT_READY, AIO__WAIT_FUTURE, AIO__WAIT_TASK, AIO__WAIT_JOIN,
@@ -846,7 +867,8 @@ enum { AIO__WATCH_IDLE, AIO__WATCH_DONE, AIO__WATCH_LISTED, AIO__WATCH_QUEUED };
 struct aio__watched {
     aio_node node;
     struct aio__many *many;
-    struct aio__watched *next_cancel;     // in the executor's list of what a cancel still has to reach
+    // in the executor's list of what a cancel still has to reach
+    struct aio__watched *next_cancel;
     uint32_t state, place;              // place: in the ready ring
     bool twice;                         // its future stands before it in the array
 };
@@ -870,7 +892,8 @@ AIO_COLD void aio__too_narrow(aio_task *t);
        AIO__PRAGMA(clang diagnostic error "-Wsometimes-uninitialized") \
        AIO__PRAGMA(clang diagnostic error "-Wuninitialized")
 #  define AIO__CHECK_OFF AIO__PRAGMA(clang diagnostic pop)
-#  define AIO__QUIET(option) AIO__PRAGMA(clang diagnostic push) AIO__PRAGMA(clang diagnostic ignored option)
+#  define AIO__QUIET(option) \
+       AIO__PRAGMA(clang diagnostic push) AIO__PRAGMA(clang diagnostic ignored option)
 #  define AIO__LOUD AIO__PRAGMA(clang diagnostic pop)
 #  if __clang_major__ >= 21
 #    pragma clang diagnostic ignored "-Wc2y-extensions"     // __COUNTER__
@@ -891,7 +914,8 @@ AIO_COLD void aio__too_narrow(aio_task *t);
        AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wmaybe-uninitialized") \
        AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wuninitialized")
 #  define AIO__CHECK_OFF AIO__PRAGMA(GCC diagnostic pop)
-#  define AIO__QUIET(option) AIO__PRAGMA(GCC diagnostic push) AIO__PRAGMA(GCC diagnostic ignored option)
+#  define AIO__QUIET(option) \
+       AIO__PRAGMA(GCC diagnostic push) AIO__PRAGMA(GCC diagnostic ignored option)
 #  define AIO__LOUD AIO__PRAGMA(GCC diagnostic pop)
 #else
 #  define AIO__CHECK_ON
@@ -908,16 +932,19 @@ AIO_COLD void aio__too_narrow(aio_task *t);
    // A case of 33 bits: in a user's switch over an int it does not fit, and that is an error here.
 #  define AIO__WIDE UINT64_C(0x100000000)
 #  if defined __clang__
-#    define AIO__CASE(n) AIO__PRAGMA(clang diagnostic push) AIO__PRAGMA(clang diagnostic error "-Wswitch") \
+#    define AIO__CASE(n) \
+        AIO__PRAGMA(clang diagnostic push) AIO__PRAGMA(clang diagnostic error "-Wswitch") \
         case AIO__WIDE + (n) + 1u: AIO__LOUD
 #  elif defined __GNUC__
-#    define AIO__CASE(n) AIO__PRAGMA(GCC diagnostic push) AIO__PRAGMA(GCC diagnostic error "-Woverflow") \
+#    define AIO__CASE(n) \
+        AIO__PRAGMA(GCC diagnostic push) AIO__PRAGMA(GCC diagnostic error "-Woverflow") \
         case AIO__WIDE + (n) + 1u: AIO__LOUD
 #  else
 #    define AIO__CASE(n) case AIO__WIDE + (n) + 1u:
 #  endif
 #  define AIO__DISPATCH \
-       switch ((uint64_t)(uintptr_t)self->aio.site->label + (self->aio.site->label ? AIO__WIDE : 0u)) { \
+       switch ((uint64_t)(uintptr_t)self->aio.site->label + \
+               (self->aio.site->label ? AIO__WIDE : 0u)) { \
        default: aio__panic(AIO__TASK, self->aio.site, "strict ISO C: an await inside a switch"); \
            return -EOPNOTSUPP; \
        case 0: ;
@@ -941,7 +968,8 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #      define AIO__PLANTED(n) 0x7a000000 + (n)
 #    endif
      // -Wswitch-outside-range is newer than some compilers; -Wpragmas would say so.
-#    define AIO__CASE(n) AIO__QUIET("-Wswitch") AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-enum") \
+#    define AIO__CASE(n) \
+        AIO__QUIET("-Wswitch") AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-enum") \
         AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-outside-range") \
         case AIO__PLANTED(n): /* THIS LOCAL WOULD BE LOST: it is in scope across an await. Keep it in the frame, or in an inner block. */ \
         aio__stray_case(AIO__TASK); AIO__LOUD
@@ -985,7 +1013,10 @@ template <int N> struct aio__case {
         else return static_cast<E>(0x7a000000 + N);
     }
 };
-constexpr aio_result (*aio__find_drop(aio__tag, void *))(aio_frame *, aio_result) { return nullptr; }
+constexpr aio_result (*aio__find_drop(aio__tag, void *))(aio_frame *, aio_result)
+{
+    return nullptr;
+}
 constexpr uint32_t aio__find_scratch(aio__tag, void *) { return 0; }
 constexpr bool aio__is_async(aio__tag, void *) { return false; }
 #  define AIO__TOO_LATE(macro, name) \
@@ -1016,7 +1047,7 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
 #else
 #  define AIO__PARTS(name) \
        static aio_result AIO__STEP(name)(aio_frame *, aio_task *); \
-       static const struct aio__drop AIO__DROP(name);          /* tentative: aio_drop may define it */ \
+       static const struct aio__drop AIO__DROP(name);    /* tentative: aio_drop may define it */ \
        static const struct aio__scratch AIO__SCRATCH(name);    /* tentative: aio_scratch may */
 #  define AIO__DEFINE(name) AIO__PARTS(name) \
        static const aio_coroutine AIO__CO(name) = AIO__COROUTINE_INIT(name, AIO__STEP(name));
@@ -1028,7 +1059,8 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
        static aio_result AIO__HOOK(name)(aio_frame *, aio_result); \
        static const struct aio__drop AIO__DROP(name) = { AIO__HOOK(name) }; AIO__HOOK_BODY(name)
 #  define AIO__SCRATCH_FROM(name, member) \
-       static const struct aio__scratch AIO__SCRATCH(name) = { (uint32_t)offsetof(struct name, member) }
+       static const struct aio__scratch AIO__SCRATCH(name) = \
+           { (uint32_t)offsetof(struct name, member) }
 #endif
 #define AIO__HOOK_BODY(name) \
     static aio_result AIO__HOOK(name)(aio_frame *aio__frame, aio_result dropped) \
@@ -1111,7 +1143,8 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
     } while (0)
 
 #define AIO__RESULT (AIO__TASK->waiter.future.result)
-#define AIO__NOT_SIGNED "aio_await(lvalue, awaitable): the lvalue must be a signed integer, results can be negative"
+#define AIO__NOT_SIGNED \
+    "aio_await(lvalue, awaitable): the lvalue must be a signed integer, results can be negative"
 #ifdef __cplusplus
 template <class T> inline void aio__assign(T &lhs, aio_task *t)
 {
@@ -1122,7 +1155,8 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
 }
 #  define AIO__ASSIGN(lhs) aio__assign(lhs, AIO__TASK);
 #else
-#  define AIO__IS_SIGNED(x) _Generic((x), signed char: 1, short: 1, int: 1, long: 1, long long: 1, default: 0)
+#  define AIO__IS_SIGNED(x) \
+     _Generic((x), signed char: 1, short: 1, int: 1, long: 1, long long: 1, default: 0)
 #  ifdef AIO_STRICT
 #    define AIO__CAST(lhs, r) _Generic((lhs), signed char: (signed char)(r), short: (short)(r), \
          int: (int)(r), long: (long)(r), default: (long long)(r))
@@ -1167,11 +1201,13 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
 #  define AIO__SPAWN_IN(n, slot, name, ...) aio__task_begin_from( \
        aio__task_new_in(&(slot)->task, sizeof *(slot), &AIO__CO(name), sizeof(struct name)), \
        &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
-#  define AIO__CALL(n, storage, name, ...) aio__call(&AIO__CO(name), (struct name *)__builtin_memcpy( \
+#  define AIO__CALL(n, storage, name, ...) \
+       aio__call(&AIO__CO(name), (struct name *)__builtin_memcpy( \
        (1 ? (storage) : (struct name *)0), AIO__INIT(name, __VA_ARGS__), sizeof(struct name)))
 #  define AIO__CALL_NEW(n, name, ...) \
        aio__call_new_from(AIO__TASK, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
-#  define AIO__GEN_INIT(n, storage, name, ...) aio__gen_open(AIO__TASK, &((struct name *)__builtin_memcpy( \
+#  define AIO__GEN_INIT(n, storage, name, ...) \
+       aio__gen_open(AIO__TASK, &((struct name *)__builtin_memcpy( \
        (1 ? (storage) : (struct name *)0), AIO__INIT(name, __VA_ARGS__), sizeof(struct name)))->aio)
 #else
 #  define AIO__SPAWN(n, begin, x, name, ...) \
@@ -1187,13 +1223,16 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
            (void)AIO__V(frame_, n); \
            AIO__SET(AIO__V(frame_, n), __VA_ARGS__) \
            begin(AIO__V(task_, n)); \
-       } else AIO__REFUSE(AIO__V(frame_, n), AIO__V(task_, n)->waiter.future.result, name, __VA_ARGS__) \
+       } else \
+           AIO__REFUSE(AIO__V(frame_, n), AIO__V(task_, n)->waiter.future.result, name, \
+                       __VA_ARGS__) \
        AIO__V(task_, n); }))
    // No block: the arguments go to the C stack, for as long as the drop hook looks at them.
 #  ifdef __cplusplus
 #    define AIO__REFUSE(frame, why, name, ...) [&]() { \
          struct name AIO__CAT(frame, s); struct name *frame = &AIO__CAT(frame, s); \
-         __asm__("" : "+r"(frame));  /* g++ -O0 would warn of aio__zero's arms for larger frames */ \
+         /* g++ -O0 would warn of aio__zero's arms for larger frames */ \
+         __asm__("" : "+r"(frame)); \
          aio__frame_init(&AIO__CO(name), &frame->aio, sizeof(struct name)); \
          AIO__SET(frame, __VA_ARGS__) \
          aio__frame_drop(&frame->aio, why); }();
@@ -1236,7 +1275,8 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
 
 // ------------------------------------------------------------------------------- >>implementation
 
-// --- shared state: which executor runs in this thread. Hidden and weak: one per program or library.
+// --- shared state: which executor runs in this thread. Hidden and weak: one per program or
+// library.
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -1274,8 +1314,8 @@ AIO_COLD void aio__stray_case(const aio_task *t)
 {
     aio__panic(t, t->leaf->site, "a switch got a value that the toolkit plants as a case");
 }
-AIO_COLD void aio__report(aio_executor *x, const char *message, aio_result error, const aio_future *f,
-                          const aio_site *site)
+AIO_COLD void aio__report(aio_executor *x, const char *message, aio_result error,
+                          const aio_future *f, const aio_site *site)
 {
     struct aio_report r;
     r.message = message;
@@ -1432,7 +1472,10 @@ AIO_INLINE aio_result aio__reserve(aio_executor *x)     // one more thing that m
 }
 AIO_INLINE void aio__unreserve(aio_executor *x) { x->slots--; }
 // Takes a queued entry back; its slot is given back when the turn comes to it.
-AIO_INLINE void aio__unqueue(aio_executor *x, uint32_t at) { x->ring[at & x->mask] = AIO__RUN_NOTHING; }
+AIO_INLINE void aio__unqueue(aio_executor *x, uint32_t at)
+{
+    x->ring[at & x->mask] = AIO__RUN_NOTHING;
+}
 
 // --- frames
 AIO_INLINE void aio__frame_init(const aio_coroutine *co, aio_frame *f, size_t size)
@@ -1605,8 +1648,8 @@ AIO_FN aio_waiter *aio__scope_waiter(aio_scope *s)
 {
     return s->cls->kind == AIO__SCOPE_OP ? &AIO__CONTAINER(s, aio_op, scope)->waiter : 0;
 }
-// A frame has returned r: its open scopes end, innermost first (contract 6). AIO_PENDING: one of them
-// waits; the frame then stands at its coroutine's `leaving` site and this goes on from there.
+// A frame has returned r: its open scopes end, innermost first (contract 6). AIO_PENDING: one of
+// them waits; the frame then stands at its coroutine's `leaving` site and this goes on from there.
 AIO_FN aio_scope *aio__scope_of(const aio_task *t, const aio_frame *f)     // its innermost
 {
     aio_scope *s = t->scopes;
@@ -1642,7 +1685,8 @@ AIO_INLINE bool aio__never_started(const aio_task *t)
 {
     return !t->leaf->parent && t->leaf->site->kind == AIO__SITE_START;
 }
-// The slow half of a wake: a cancel is owed, or the wait looks again. False: the body is not stepped.
+// The slow half of a wake: a cancel is owed, or the wait looks again. False: the body is not
+// stepped.
 AIO_SLOW bool aio__task_wake(aio_task *t)
 {
     aio_waiter *w = &t->waiter;
@@ -1669,7 +1713,8 @@ AIO_SLOW bool aio__task_suspended(aio_task *t)
         t->waiter.future.flags &= ~(uint32_t)AIO__AGAIN;
         return true;
     }
-    t->waiter.future.flags &= ~(uint32_t)AIO__MUST_CANCEL;      // C-6: what it just began to wait for
+    // C-6: what it just began to wait for
+    t->waiter.future.flags &= ~(uint32_t)AIO__MUST_CANCEL;
     aio__cancel_wait(t);
     return false;
 }
@@ -1699,14 +1744,17 @@ AIO_INLINE void aio__task_run(aio_task *t)
 AIO_INLINE void aio__task_step(aio_executor *x, aio_task *t)
 {
     x->current = t;
-    if (AIO__UNLIKELY(t->waiter.future.flags & (AIO__MUST_CANCEL | AIO__RESUME)) && !aio__task_wake(t)) return;
+    if (AIO__UNLIKELY(t->waiter.future.flags & (AIO__MUST_CANCEL | AIO__RESUME)) &&
+        !aio__task_wake(t))
+        return;
     aio__task_run(t);
 }
 
 // --- tasks: making them
 AIO_COLD aio_task *aio__refused(aio_result why)
 {
-#define AIO__REFUSED_TASK(error) { { { AIO__DONE | AIO__SEEN | AIO__IS_TASK | AIO__REFUSED, 1, 0, error, 0 }, \
+#define AIO__REFUSED_TASK(error) \
+    { { { AIO__DONE | AIO__SEEN | AIO__IS_TASK | AIO__REFUSED, 1, 0, error, 0 }, \
     { &aio__ready, { { 0, 0, 0 } } } }, 0, 0, 0, 0, 0, 0, 0 }
     static const aio_task refused[] = { AIO__REFUSED_TASK(-ENOMEM), AIO__REFUSED_TASK(-EINVAL),
         AIO__REFUSED_TASK(-EBADFD), AIO__REFUSED_TASK(-EBUSY), AIO__REFUSED_TASK(-EPERM) };
@@ -1714,8 +1762,8 @@ AIO_COLD aio_task *aio__refused(aio_result why)
     while (refused[i].waiter.future.result != why && i < 4) i++;
     return (aio_task *)(uintptr_t)&refused[i];
 }
-AIO_INLINE void aio__task_init(aio_executor *x, aio_task *t, uint32_t flags, const aio_coroutine *co,
-                               size_t size)
+AIO_INLINE void aio__task_init(aio_executor *x, aio_task *t, uint32_t flags,
+                               const aio_coroutine *co, size_t size)
 {
     t->waiter.future.flags = AIO__IS_TASK | flags;
     t->waiter.future.refs = 2;
@@ -1743,7 +1791,8 @@ AIO_INLINE aio_task *aio__task_new(aio_executor *x, const aio_coroutine *co, siz
     aio__task_init(x, t, c << AIO__CLASS_SHIFT, co, size);
     return t;
 }
-AIO_FN aio_task *aio__task_new_in(aio_task *t, size_t slot_bytes, const aio_coroutine *co, size_t size)
+AIO_FN aio_task *aio__task_new_in(aio_task *t, size_t slot_bytes, const aio_coroutine *co,
+                                  size_t size)
 {
     aio_executor *x = aio__running();
     if (!x || slot_bytes < sizeof(aio_task) + size) return aio__refused(-EINVAL);
@@ -1805,7 +1854,8 @@ AIO_FN bool aio__task_fill(aio_task *t, const aio_coroutine *co, aio_frame *argu
     __builtin_memcpy(t->leaf, arguments, co->scratch->from ? co->scratch->from : co->size);
     return true;
 }
-AIO_FN AIO_NODISCARD aio_task *aio__task_begin_from(aio_task *t, const aio_coroutine *co, aio_frame *arguments)
+AIO_FN AIO_NODISCARD aio_task *aio__task_begin_from(aio_task *t, const aio_coroutine *co,
+                                                    aio_frame *arguments)
 {
     if (aio__task_fill(t, co, arguments)) aio__task_begin(t);
     return t;
@@ -1878,10 +1928,13 @@ AIO_INLINE aio_task *aio__awaited_task(const aio_task *t)
 }
 AIO_SLOW void aio__note_cancel(aio_task *t);
 AIO_FN void aio__gather_passed(struct aio__watched *v);
-AIO_INLINE bool aio__wait_cancel(aio_waiter *w) { return w->node.cls->cancel && w->node.cls->cancel(w); }
+AIO_INLINE bool aio__wait_cancel(aio_waiter *w)
+{
+    return w->node.cls->cancel && w->node.cls->cancel(w);
+}
 // Cancels what `t` waits for; if that is another task, what that one waits for, and so on (C-5). A
-// loop, not a recursion: a chain of 100,000 tasks is legal. On a cycle (T-11) the wait that closes it
-// is ended.
+// loop, not a recursion: a chain of 100,000 tasks is legal. On a cycle (T-11) the wait that closes
+// it is ended.
 AIO_FN void aio__cancel_chain(aio_task *t)
 {
     aio_task *from = t, *inner;
@@ -1899,7 +1952,8 @@ AIO_FN void aio__cancel_chain(aio_task *t)
         aio__note_cancel(t);
     }
     if (!inner && !aio__wait_cancel(&t->waiter)) t->waiter.future.flags |= AIO__MUST_CANCEL;
-    for (; from->waiter.future.flags & AIO__MARK; from = AIO__TASK_OF(from->waiter.node.u.list.target))
+    for (; from->waiter.future.flags & AIO__MARK;
+         from = AIO__TASK_OF(from->waiter.node.u.list.target))
         from->waiter.future.flags &= ~(uint32_t)AIO__MARK;
 }
 // The same, and all that gathers on the way wait for, each with what hangs on it before the next.
@@ -1924,7 +1978,8 @@ AIO_FN struct aio__task_extra *aio__task_more(aio_task *t)
 {
     if (t->extra || (t->waiter.future.flags & AIO__REFUSED)) return t->extra;
     size_t size = sizeof *t->extra;
-    t->extra = (struct aio__task_extra *)aio__alloc(t->waiter.future.loop, aio__class_of(size), size);
+    t->extra =
+        (struct aio__task_extra *)aio__alloc(t->waiter.future.loop, aio__class_of(size), size);
     if (t->extra) aio__zero(t->extra, size);
     return t->extra;
 }
@@ -1972,7 +2027,10 @@ AIO_FN aio_frame *aio__task_frame(aio_task *t)
 }
 AIO_FN aio_future *aio_task_future(aio_task *t) { return &t->waiter.future; }
 AIO_FN bool aio_task_done(const aio_task *t) { return aio_future_done(&t->waiter.future); }
-AIO_FN bool aio_task_cancelled(const aio_task *t) { return aio_future_cancelled(&t->waiter.future); }
+AIO_FN bool aio_task_cancelled(const aio_task *t)
+{
+    return aio_future_cancelled(&t->waiter.future);
+}
 AIO_FN aio_result aio_task_result(aio_task *t) { return aio_future_result(&t->waiter.future); }
 AIO_FN const char *aio_task_name(const aio_task *t)
 {
@@ -2042,25 +2100,29 @@ AIO_FN aio_result aio_future_destroy(aio_future *f)
     if (f->flags & AIO__IS_TASK) return -EPERM;
     if (!(f->flags & AIO__DONE)) aio__future_finish(f, -ECANCELED);
     else if (f->result < 0 && f->result != -ECANCELED && !(f->flags & AIO__SEEN))
-        aio__report(f->loop ? f->loop : aio__running(), "future error was never retrieved", f->result, f, 0);
+        aio__report(f->loop ? f->loop : aio__running(), "future error was never retrieved",
+                    f->result, f, 0);
     aio__zero(f, sizeof *f);
     return 0;
 }
 
 // --- done-callbacks
-// Queued, its first pointer is the task that it holds. A future of the user's may be gone by now (F-4).
+// Queued, its first pointer is the task that it holds. A future of the user's may be gone by now
+// (F-4).
 AIO_FN void aio__callback_run(aio_node *n)
 {
     aio_callback *cb = (aio_callback *)(void *)n;
     aio_task *t = (aio_task *)n->u.p[0];
     int r = cb->fn(n->u.list.target, cb->arg);  // may reuse cb
-    if (AIO__UNLIKELY(r < 0)) aio__report(aio__running(), "a done-callback failed", r, 0, 0);   // F-5
+    // F-5
+    if (AIO__UNLIKELY(r < 0)) aio__report(aio__running(), "a done-callback failed", r, 0, 0);
     if (t) aio__task_release(t);
 }
 AIO_FN void aio__callback_queue(aio_executor *x, aio_node *n, aio_future *f)
 {
     n->u.p[0] = f->flags & AIO__IS_TASK ? aio_task_retain(aio__future_task(f)) : 0;
-    if (AIO__LIKELY(x->ring != 0)) aio__push(x, (uintptr_t)n | AIO__RUN_NODE);      // else it is closed
+    // else it is closed
+    if (AIO__LIKELY(x->ring != 0)) aio__push(x, (uintptr_t)n | AIO__RUN_NODE);
 }
 AIO_FN void aio__callback_notify(aio_node *n, aio_future *f) { aio__callback_queue(f->loop, n, f); }
 AIO_TABLE(aio_wait_class, aio__callback_class,
@@ -2081,7 +2143,8 @@ AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
     else aio__list_add(f, &cb->node);
     return 0;
 }
-AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_future *, void *), void *arg)
+AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_future *, void *),
+                                                void *arg)
 {
     uint32_t removed = 0, listed = 0;
     aio_node *n = f->watchers;
@@ -2108,14 +2171,17 @@ AIO_FN void aio__future_notify(aio_node *n, aio_future *f)
     aio__saw(f);
     aio_complete(AIO__CONTAINER(n, aio_waiter, node), f->result);
 }
-// A task's value that has a drop hook counts as seen when the awaiter's body really gets it: a cancel
-// may still replace it (C-4), and a join holds the only handle.
+// A task's value that has a drop hook counts as seen when the awaiter's body really gets it: a
+// cancel may still replace it (C-4), and a join holds the only handle.
 AIO_FN aio_result aio__value_resume(aio_waiter *w, bool must_cancel)
 {
     if (must_cancel) return -ECANCELED;
     return aio_future_result(w->node.u.list.target);
 }
-AIO_FN void aio__join_dispose(aio_waiter *w) { aio__task_release(AIO__TASK_OF(w->node.u.list.target)); }
+AIO_FN void aio__join_dispose(aio_waiter *w)
+{
+    aio__task_release(AIO__TASK_OF(w->node.u.list.target));
+}
 AIO_FN aio_result aio__joined_resume(aio_waiter *w, bool must_cancel)
 {
     aio_result r = aio__value_resume(w, must_cancel);
@@ -2208,7 +2274,9 @@ AIO_FN bool aio__op_joins_ended(aio_waiter *w, aio_future *f)
 AIO_FN bool aio__join_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_task *t = (aio_task *)a->u.p[0];
-    if (AIO__UNLIKELY(!(w->future.flags & AIO__IS_TASK)) && aio__op_joins_ended(w, &t->waiter.future)) return false;
+    if (AIO__UNLIKELY(!(w->future.flags & AIO__IS_TASK)) &&
+        aio__op_joins_ended(w, &t->waiter.future))
+        return false;
     if (!aio__watch(w, &t->waiter.future, aio__join_wait())) {
         if (AIO__UNLIKELY(&t->waiter == w)) aio__task_release(t);
         return false;
@@ -2280,7 +2348,8 @@ AIO_INLINE bool aio__needs_task(aio_waiter *w)
 AIO_INLINE bool aio__call_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
-    return aio__run_child(AIO__TASK_OF(w), (aio_frame *)a->u.p[0], (const aio_coroutine *)a->u.cp[1]);
+    return aio__run_child(AIO__TASK_OF(w), (aio_frame *)a->u.p[0],
+                          (const aio_coroutine *)a->u.cp[1]);
 }
 AIO_TABLE(aio_await_class, aio__call_await, { aio__call_start, "call", AIO__AWAIT_CALL })
 AIO_INLINE AIO_NODISCARD aio_awaitable aio__call(const aio_coroutine *co, void *frame)
@@ -2298,7 +2367,10 @@ struct aio__guard {
     uint64_t block_class;
     uint64_t unused;            // keeps the callee's frame at 16 bytes
 };
-AIO_FN void aio__guard_free(aio_executor *x, struct aio__guard *g) { aio__free(x, g, (uint32_t)g->block_class); }
+AIO_FN void aio__guard_free(aio_executor *x, struct aio__guard *g)
+{
+    aio__free(x, g, (uint32_t)g->block_class);
+}
 static inline aio_result aio__guard_step(aio_frame *f, aio_task *t)
 {
     t->leaf = f->parent;        // the callee's result stays where it is
@@ -2358,7 +2430,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__call_new(const aio_coroutine *co, void *
     return a;
 }
 #ifdef AIO_STRICT
-AIO_FN AIO_NODISCARD aio_awaitable aio__call_new_from(aio_task *t, const aio_coroutine *co, aio_frame *arguments)
+AIO_FN AIO_NODISCARD aio_awaitable aio__call_new_from(aio_task *t, const aio_coroutine *co,
+                                                      aio_frame *arguments)
 {
     void *f = aio__call_block(t, co, co->size);
     if (f) __builtin_memcpy(f, arguments, co->scratch->from ? co->scratch->from : co->size);
@@ -2368,8 +2441,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__call_new_from(aio_task *t, const aio_cor
 #endif
 
 // --- several at once: what gather, wait and as_completed have in common
-// One block: the head, and for each future a node that stands on its list. When the future ends, the
-// node takes its own turn in the ready ring, as asyncio's done-callbacks do.
+// One block: the head, and for each future a node that stands on its list. When the future ends,
+// the node takes its own turn in the ready ring, as asyncio's done-callbacks do.
 struct aio__ops { aio_op *ops, **pointers; };
 AIO_FN struct aio__ops aio__of_ops(aio_op *ops)
 {
@@ -2389,7 +2462,10 @@ AIO_FN struct aio__ops aio__ops_of(aio_op **ops) { return aio__of_op_pointers(op
 #  define AIO__OPS(array) \
        _Generic(&(array)[0], aio_op *: aio__of_ops, aio_op **: aio__of_op_pointers)(array)
 #endif
-AIO_INLINE aio_op *aio__ops_at(struct aio__ops o, size_t i) { return o.ops ? &o.ops[i] : o.pointers[i]; }
+AIO_INLINE aio_op *aio__ops_at(struct aio__ops o, size_t i)
+{
+    return o.ops ? &o.ops[i] : o.pointers[i];
+}
 struct aio__many {
     aio_waiter *owner;
     aio_task **tasks;                   // one of the three is not null
@@ -2411,13 +2487,19 @@ AIO_INLINE aio_future *aio__many_at(const struct aio__many *m, uint32_t i)
     if (m->tasks) return &m->tasks[i]->waiter.future;
     return m->futures ? m->futures[i] : &aio__ops_at(m->ops, i)->waiter.future;
 }
-AIO_INLINE struct aio__watched *aio__watches(struct aio__many *m) { return (struct aio__watched *)(void *)(m + 1); }
+AIO_INLINE struct aio__watched *aio__watches(struct aio__many *m)
+{
+    return (struct aio__watched *)(void *)(m + 1);
+}
 AIO_FN void aio__watch_queue(aio_executor *x, struct aio__watched *v)
 {
     v->state = AIO__WATCH_QUEUED;
     v->place = aio__push(x, (uintptr_t)&v->node | AIO__RUN_NODE);
 }
-AIO_FN void aio__watch_notify(aio_node *n, aio_future *f) { aio__watch_queue(f->loop, (struct aio__watched *)(void *)n); }
+AIO_FN void aio__watch_notify(aio_node *n, aio_future *f)
+{
+    aio__watch_queue(f->loop, (struct aio__watched *)(void *)n);
+}
 AIO_FN void aio__watch_run(aio_node *n)
 {
     struct aio__watched *v = (struct aio__watched *)(void *)n;
@@ -2446,7 +2528,8 @@ AIO_FN void aio__many_free(aio_executor *x, struct aio__many *m)
     aio__many_leave(x, m);
     aio__free(x, m, m->block_class);
 }
-// Watches each future once; also (`done_too`) those that have ended: they are told in the next turn.
+// Watches each future once; also (`done_too`) those that have ended: they are told in the next
+// turn.
 AIO_FN aio_result aio__many_watch(aio_executor *x, struct aio__many *m, bool done_too)
 {
     aio_result r = 0;
@@ -2518,7 +2601,8 @@ AIO_FN size_t aio__many_describe(const aio_waiter *w, char *text, size_t size)
     const struct aio__many *m = (const struct aio__many *)w->node.u.p[0];
     size_t at = aio__append(text, size, aio__append(text, size, 0, w->node.cls->name), ": ");
     at = aio__append_number(text, size, at, m->pending);
-    return aio__append(text, size, aio__append_number(text, size, aio__append(text, size, at, " of "), m->n),
+    return aio__append(text, size,
+                       aio__append_number(text, size, aio__append(text, size, at, " of "), m->n),
                        " have not ended");
 }
 
@@ -2549,9 +2633,11 @@ AIO_FN aio_result aio__gather_end(struct aio__many *m, aio_result r)
 AIO_FN aio_result aio__gather_count(struct aio__many *m, aio_future *f)
 {
     m->pending--;
-    if (m->mode != AIO__KEEP_ERRORS && f->result < 0) return aio__gather_end(m, f->result);    // G-3, G-4
+    // G-3, G-4
+    if (m->mode != AIO__KEEP_ERRORS && f->result < 0) return aio__gather_end(m, f->result);
     if (m->pending) return AIO_PENDING;
-    return aio__gather_end(m, m->cancel_asked ? -ECANCELED : 0);                               // G-6
+    // G-6
+    return aio__gather_end(m, m->cancel_asked ? -ECANCELED : 0);
 }
 AIO_FN void aio__gather_ended(struct aio__watched *v, aio_future *f)
 {
@@ -2566,8 +2652,8 @@ AIO_FN aio_result aio__gather_cut(aio_waiter *w, bool must_cancel)
 }
 AIO_TABLE(aio_wait_class, aio__gather_over,
     { "ready", AIO__WAIT_READY, 0, aio__gather_cut, 0, 0, 0, aio__many_dispose })
-// G-6, G-7: all are cancelled, one after the other, by whoever goes on with the cancel. One that waits
-// for itself in the end (T-11) is ended.
+// G-6, G-7: all are cancelled, one after the other, by whoever goes on with the cancel. One that
+// waits for itself in the end (T-11) is ended.
 AIO_FN bool aio__gather_cancel(aio_waiter *w)
 {
     struct aio__many *m = (struct aio__many *)w->node.u.p[0];
@@ -2615,7 +2701,8 @@ AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
     return true;
 }
 AIO_TABLE(aio_await_class, aio__gather_await, { aio__gather_start, "gather", AIO__AWAIT_TASK_ONLY })
-AIO_FN AIO_NODISCARD aio_awaitable aio__gather(aio_task **tasks, aio_result *results, size_t n, bool all)
+AIO_FN AIO_NODISCARD aio_awaitable aio__gather(aio_task **tasks, aio_result *results, size_t n,
+                                               bool all)
 {
     aio_awaitable a;
     a.cls = aio__gather_await();
@@ -2661,7 +2748,8 @@ AIO_FN void aio__wait_ended(struct aio__watched *v, aio_future *f)
     struct aio__many *m = v->many;
     bool failed = f->result < 0 && !(f->flags & AIO__CANCELLED);        // W-4
     if (!m->over) m->first = v - aio__watches(m);
-    if (!--m->pending || m->mode == AIO_FIRST_COMPLETED || m->mode == AIO__RACE || (m->mode == AIO_FIRST_ERROR && failed))
+    if (!--m->pending || m->mode == AIO_FIRST_COMPLETED || m->mode == AIO__RACE ||
+        (m->mode == AIO_FIRST_ERROR && failed))
         aio__wait_release(m);
 }
 AIO_TABLE(aio_wait_class, aio__wait_wait,
@@ -2675,7 +2763,10 @@ AIO_FN struct aio__many *aio__wait_begin(aio_waiter *w, const aio_awaitable *a)
     aio_waiter_begin(w, aio__wait_wait());
     return m;
 }
-AIO_FN bool aio__wait_start(aio_waiter *w, const aio_awaitable *a) { return !aio__wait_begin(w, a); }
+AIO_FN bool aio__wait_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return !aio__wait_begin(w, a);
+}
 AIO_TABLE(aio_await_class, aio__wait_await, { aio__wait_start, "wait", AIO__AWAIT_OWN })
 // An array of tasks or of futures.
 struct aio__futures { aio_task **tasks; aio_future **futures; };
@@ -2691,8 +2782,11 @@ AIO_FN struct aio__futures aio__of_futures(aio_future **futures)
 }
 #ifdef __cplusplus
 AIO_FN struct aio__futures aio__futures_of(aio_task **tasks) { return aio__of_tasks(tasks); }
-AIO_FN struct aio__futures aio__futures_of(aio_future **futures) { return aio__of_futures(futures); }
-#  define AIO__FUTURES(array) aio__futures_of(array)
+AIO_FN struct aio__futures aio__futures_of(aio_future **futures)
+{
+    return aio__of_futures(futures);
+}
+#    define AIO__FUTURES(array) aio__futures_of(array)
 #else
 #  define AIO__FUTURES(array) \
        _Generic(&(array)[0], aio_task **: aio__of_tasks, aio_future **: aio__of_futures)(array)
@@ -2800,12 +2894,16 @@ AIO_FN void aio__group_child_run(aio_node *n)
     g->parent_cancelled = true;
     aio_task_cancel(g->parent);
 }
-AIO_FN void aio__group_child_notify(aio_node *n, aio_future *f) { aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE); }
+AIO_FN void aio__group_child_notify(aio_node *n, aio_future *f)
+{
+    aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
+}
 AIO_TABLE(aio_wait_class, aio__child_class,
     { "group", AIO__WAIT_OWN, 0, 0, aio__group_child_notify, aio__group_child_run, 0, 0 })
 AIO_FN aio_task *aio__group_task_new(aio_group *g, const aio_coroutine *co, size_t size)
 {
-    if (!g->parent || g->aborting || (g->exiting && !g->live)) return aio__refused(-EINVAL);   // TG-1
+    // TG-1
+    if (!g->parent || g->aborting || (g->exiting && !g->live)) return aio__refused(-EINVAL);
     aio_executor *x = g->parent->waiter.future.loop;
     uint32_t k = aio__class_of(sizeof(struct aio__child));
     aio_result r = aio__reserve(x);
@@ -2981,7 +3079,10 @@ AIO_FN aio_group_failure aio_group_error(const aio_group *g, uint32_t i)
 #define AIO__WOKEN ((uintptr_t)1)
 #define AIO__GONE ((uintptr_t)2)
 AIO_INLINE uintptr_t aio__sync_state(const aio_waiter *w) { return (uintptr_t)w->node.u.p[2] & 3; }
-AIO_INLINE void *aio__sync_object(const aio_waiter *w) { return (void *)((uintptr_t)w->node.u.p[2] & ~(uintptr_t)3); }
+AIO_INLINE void *aio__sync_object(const aio_waiter *w)
+{
+    return (void *)((uintptr_t)w->node.u.p[2] & ~(uintptr_t)3);
+}
 AIO_FN void aio__sync_wait(aio_waiter *w, aio_node **list, void *object, const aio_wait_class *cls)
 {
     aio__ring_add(list, &w->node);
@@ -3033,7 +3134,8 @@ AIO_INLINE bool aio__sync_cancelled(const aio_waiter *w, bool must_cancel)
     return must_cancel || (aio__sync_state(w) & AIO__GONE);
 }
 
-// --- lock. A waiter stays on the list until it runs: the order of wakes depends on it (LK-2, LK-3).
+// --- lock. A waiter stays on the list until it runs: the order of wakes depends on it (LK-2,
+// LK-3).
 AIO_FN bool aio__lock_try(aio_lock *k)
 {
     if (k->locked || k->live) return false;         // LK-1
@@ -3067,7 +3169,10 @@ AIO_FN bool aio__lock_resume(aio_lock *k, aio_waiter *w, bool must_cancel)
     else if (!k->locked) aio__lock_wake(k);
     return !cancelled;
 }
-AIO_FN bool aio__lock_cancel(aio_waiter *w) { return aio__lock_wait_cancel((aio_lock *)aio__sync_object(w), w); }
+AIO_FN bool aio__lock_cancel(aio_waiter *w)
+{
+    return aio__lock_wait_cancel((aio_lock *)aio__sync_object(w), w);
+}
 AIO_FN aio_result aio__lock_woken(aio_waiter *w, bool must_cancel)
 {
     return aio__lock_resume((aio_lock *)aio__sync_object(w), w, must_cancel) ? 0 : -ECANCELED;
@@ -3083,7 +3188,10 @@ AIO_FN bool aio__lock_start(aio_waiter *w, const aio_awaitable *a)
     return false;
 }
 AIO_TABLE(aio_await_class, aio__lock_await, { aio__lock_start, "lock", AIO__AWAIT_OWN })
-AIO_FN AIO_NODISCARD aio_awaitable aio_lock_acquire(aio_lock *k) { return aio__sync_await(aio__lock_await(), k); }
+AIO_FN AIO_NODISCARD aio_awaitable aio_lock_acquire(aio_lock *k)
+{
+    return aio__sync_await(aio__lock_await(), k);
+}
 AIO_FN aio_result aio_lock_release(aio_lock *k)
 {
     if (!k->locked) return -EPERM;                  // LK-4
@@ -3094,12 +3202,18 @@ AIO_FN aio_result aio_lock_release(aio_lock *k)
 AIO_FN bool aio_lock_locked(const aio_lock *k) { return k->locked; }
 
 // --- event
-AIO_FN bool aio__event_cancel(aio_waiter *w) { return aio__sync_leave(w, &((aio_event *)aio__sync_object(w))->waiters); }
+AIO_FN bool aio__event_cancel(aio_waiter *w)
+{
+    return aio__sync_leave(w, &((aio_event *)aio__sync_object(w))->waiters);
+}
 AIO_FN aio_result aio__event_woken(aio_waiter *w, bool must_cancel)
 {
     return aio__sync_cancelled(w, must_cancel) ? -ECANCELED : 0;    // EV-1, EV-2
 }
-AIO_FN void aio__event_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_event *)aio__sync_object(w))->waiters); }
+AIO_FN void aio__event_dispose(aio_waiter *w)
+{
+    aio__sync_forget(w, &((aio_event *)aio__sync_object(w))->waiters);
+}
 AIO_TABLE(aio_wait_class, aio__event_wait_class,
     { "event", AIO__WAIT_OWN, aio__event_cancel, aio__event_woken, 0, 0, 0, aio__event_dispose })
 AIO_FN bool aio__event_start(aio_waiter *w, const aio_awaitable *a)
@@ -3110,7 +3224,10 @@ AIO_FN bool aio__event_start(aio_waiter *w, const aio_awaitable *a)
     return false;
 }
 AIO_TABLE(aio_await_class, aio__event_await, { aio__event_start, "event", AIO__AWAIT_OWN })
-AIO_FN AIO_NODISCARD aio_awaitable aio_event_wait(aio_event *e) { return aio__sync_await(aio__event_await(), e); }
+AIO_FN AIO_NODISCARD aio_awaitable aio_event_wait(aio_event *e)
+{
+    return aio__sync_await(aio__event_await(), e);
+}
 AIO_FN void aio_event_set(aio_event *e)
 {
     aio_waiter *w;
@@ -3206,7 +3323,10 @@ AIO_FN aio_result aio_condition_notify(aio_condition *c, uint32_t n)
     aio__condition_wake(c, n);
     return 0;
 }
-AIO_FN aio_result aio_condition_notify_all(aio_condition *c) { return aio_condition_notify(c, UINT32_MAX); }
+AIO_FN aio_result aio_condition_notify_all(aio_condition *c)
+{
+    return aio_condition_notify(c, UINT32_MAX);
+}
 
 // --- semaphore
 AIO_FN bool aio__semaphore_wake(aio_semaphore *s)       // SM-2: hands a unit over
@@ -3241,7 +3361,11 @@ AIO_FN void aio__semaphore_dispose(aio_waiter *w)
 AIO_TABLE(aio_wait_class, aio__semaphore_wait,
     { "semaphore", AIO__WAIT_OWN, aio__semaphore_cancel, aio__semaphore_woken, 0, 0, 0,
       aio__semaphore_dispose })
-AIO_FN bool aio_semaphore_locked(const aio_semaphore *s) { return !s->value || s->waiters || s->woken; }   // SM-1
+// SM-1
+AIO_FN bool aio_semaphore_locked(const aio_semaphore *s)
+{
+    return !s->value || s->waiters || s->woken;
+}
 AIO_FN bool aio__semaphore_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_semaphore *s = (aio_semaphore *)a->u.p[0];
@@ -3308,12 +3432,14 @@ aio_async(aio__barrier_wait) {
     while (self->b->state == AIO__FILLING) {
         aio_result r;
         aio_await(r, aio_condition_wait(&self->b->changed));
-        if (r < 0) {                                                                        // BR-3, BR-5
+        // BR-3, BR-5
+        if (r < 0) {
             aio__barrier_exit(self->b);
             return r;
         }
     }
-    if (self->b->state == AIO__BROKEN || self->b->state == AIO__RESETTING) self->r = -ENOTRECOVERABLE;
+    if (self->b->state == AIO__BROKEN || self->b->state == AIO__RESETTING)
+        self->r = -ENOTRECOVERABLE;
     aio__barrier_exit(self->b);
     return self->r;
 } aio_end
@@ -3399,8 +3525,14 @@ AIO_FN aio_result aio_queue_get_nowait(aio_queue *q, void *item)
 }
 AIO_FN aio_result aio__queue_put_now(aio_queue *q, aio_waiter *w);
 AIO_FN aio_result aio__queue_get_now(aio_queue *q, aio_waiter *w);
-AIO_FN bool aio__putter_cancel(aio_waiter *w) { return aio__sync_leave(w, &((aio_queue *)aio__sync_object(w))->putters); }
-AIO_FN bool aio__getter_cancel(aio_waiter *w) { return aio__sync_leave(w, &((aio_queue *)aio__sync_object(w))->getters); }
+AIO_FN bool aio__putter_cancel(aio_waiter *w)
+{
+    return aio__sync_leave(w, &((aio_queue *)aio__sync_object(w))->putters);
+}
+AIO_FN bool aio__getter_cancel(aio_waiter *w)
+{
+    return aio__sync_leave(w, &((aio_queue *)aio__sync_object(w))->getters);
+}
 // a wake that a cancelled waiter got goes on to the next, if it is still worth something.
 AIO_FN aio_result aio__putter_woken(aio_waiter *w, bool must_cancel)
 {
@@ -3416,8 +3548,14 @@ AIO_FN aio_result aio__getter_woken(aio_waiter *w, bool must_cancel)
     if (q->count && !(aio__sync_state(w) & AIO__GONE)) aio__queue_wake(&q->getters);
     return -ECANCELED;
 }
-AIO_FN void aio__putter_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_queue *)aio__sync_object(w))->putters); }
-AIO_FN void aio__getter_dispose(aio_waiter *w) { aio__sync_forget(w, &((aio_queue *)aio__sync_object(w))->getters); }
+AIO_FN void aio__putter_dispose(aio_waiter *w)
+{
+    aio__sync_forget(w, &((aio_queue *)aio__sync_object(w))->putters);
+}
+AIO_FN void aio__getter_dispose(aio_waiter *w)
+{
+    aio__sync_forget(w, &((aio_queue *)aio__sync_object(w))->getters);
+}
 AIO_TABLE(aio_wait_class, aio__putter_wait,
     { "queue put", AIO__WAIT_OWN, aio__putter_cancel, aio__putter_woken, 0, 0, 0,
       aio__putter_dispose })
@@ -3434,7 +3572,8 @@ AIO_FN aio_result aio__queue_put_now(aio_queue *q, aio_waiter *w)
 }
 AIO_FN aio_result aio__queue_get_now(aio_queue *q, aio_waiter *w)
 {
-    if (q->count || q->is_shutdown) return aio_queue_get_nowait(q, (void *)(intptr_t)w->future.result);
+    if (q->count || q->is_shutdown)
+        return aio_queue_get_nowait(q, (void *)(intptr_t)w->future.result);
     aio__sync_wait(w, &q->getters, q, aio__getter_wait());
     return AIO_PENDING;
 }
@@ -3485,7 +3624,10 @@ AIO_FN aio_result aio_queue_task_done(aio_queue *q)
     if (!--q->unfinished) aio_event_set(&q->finished);
     return 0;
 }
-AIO_FN AIO_NODISCARD aio_awaitable aio_queue_join(aio_queue *q) { return aio_event_wait(&q->finished); }
+AIO_FN AIO_NODISCARD aio_awaitable aio_queue_join(aio_queue *q)
+{
+    return aio_event_wait(&q->finished);
+}
 AIO_FN void aio_queue_shutdown(aio_queue *q, bool immediate)
 {
     q->is_shutdown = true;
@@ -3502,7 +3644,10 @@ AIO_FN uint32_t aio_queue_count(const aio_queue *q) { return q->count; }
 // --- generators
 // An open one stands in a block on its task's scopes: a frame that returns over it closes it.
 struct aio__generator { aio_scope scope; aio_frame *frame; bool closing; };
-AIO_INLINE bool aio__at_yield(const aio_frame *f) { return f->site->kind == AIO__SITE_YIELD && !f->parent; }
+AIO_INLINE bool aio__at_yield(const aio_frame *f)
+{
+    return f->site->kind == AIO__SITE_YIELD && !f->parent;
+}
 AIO_FN void aio__gen_over(aio_frame *f) { f->site = &f->site->body->coroutine->over; }
 // Goes on inside the generator: with 0 at the yield where it stands, or -ESHUTDOWN.
 AIO_FN bool aio__gen_resume(aio_waiter *w, aio_frame *f, aio_result r)
@@ -3577,11 +3722,15 @@ AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
     if (aio__needs_task(w)) return true;
     if (!f->site) return aio__done_with(w, -EINVAL);            // no aio_gen_init
     if (f->parent) return aio__done_with(w, -EBUSY);            // AG-1
-    if (f->site->kind != AIO__SITE_START && f->site->kind != AIO__SITE_YIELD) return aio__done_with(w, 0);
+    if (f->site->kind != AIO__SITE_START && f->site->kind != AIO__SITE_YIELD)
+        return aio__done_with(w, 0);
     return aio__gen_resume(w, f, 0);
 }
 AIO_TABLE(aio_await_class, aio__next_await, { aio__next_start, "next", AIO__AWAIT_TASK_ONLY })
-AIO_FN AIO_NODISCARD aio_awaitable aio__next(aio_frame *f) { return aio__sync_await(aio__next_await(), f); }
+AIO_FN AIO_NODISCARD aio_awaitable aio__next(aio_frame *f)
+{
+    return aio__sync_await(aio__next_await(), f);
+}
 
 struct aio__gen_close { aio_frame aio; aio_frame *f; aio_result r; };
 AIO_FN bool aio__shut_start(aio_waiter *w, const aio_awaitable *a)
@@ -3614,7 +3763,10 @@ AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
 }
 AIO_TABLE(aio_await_class, aio__gen_close_await,
     { aio__gen_close_start, "close", AIO__AWAIT_TASK_ONLY })
-AIO_FN AIO_NODISCARD aio_awaitable aio__gen_end(aio_frame *f) { return aio__sync_await(aio__gen_close_await(), f); }
+AIO_FN AIO_NODISCARD aio_awaitable aio__gen_end(aio_frame *f)
+{
+    return aio__sync_await(aio__gen_close_await(), f);
+}
 
 // --- ops
 // An awaitable that will never be awaited gives up what it holds.
@@ -3650,7 +3802,8 @@ AIO_FN void aio__op_close(aio_op *op, bool taken)
     aio_waiter *w = &op->waiter;
     if (!op->owner) return;
     if (taken && w->node.cls->kind == AIO__WAIT_JOIN) aio__saw(w->node.u.list.target);
-    if ((!taken || w->node.cls->kind == AIO__WAIT_JOIN) && w->node.cls->dispose) w->node.cls->dispose(w);
+    if ((!taken || w->node.cls->kind == AIO__WAIT_JOIN) && w->node.cls->dispose)
+        w->node.cls->dispose(w);
     // A frame that waits for its ops' ends closes their scopes itself.
     if (op->scope.frame->site->kind != AIO__SITE_LEAVING) aio_scope_leave(&op->scope, op->owner);
     op->owner = 0;
@@ -3697,10 +3850,14 @@ AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a)
     op->waiter.node.cls = &aio__ready;
     op->owner = t;
     aio_scope_enter(&op->scope, t, aio__op_scope());
-    if (a.cls->start(&op->waiter, &a)) aio__future_finish(&op->waiter.future, op->waiter.future.result);
+    if (a.cls->start(&op->waiter, &a))
+        aio__future_finish(&op->waiter.future, op->waiter.future.result);
     return 0;
 }
-AIO_FN bool aio_op_done(const aio_op *op) { return op->owner && (op->waiter.future.flags & AIO__DONE); }
+AIO_FN bool aio_op_done(const aio_op *op)
+{
+    return op->owner && (op->waiter.future.flags & AIO__DONE);
+}
 AIO_FN bool aio_op_cancel(aio_op *op) { return op->owner && aio_future_cancel(&op->waiter.future); }
 AIO_FN aio_result aio_op_result(aio_op *op)
 {
@@ -3710,8 +3867,8 @@ AIO_FN aio_result aio_op_result(aio_op *op)
     aio__op_close(op, true);
     return r;
 }
-// What an operation did stands, also seen through an op; then the cancel that came too late is owed. A
-// task's value is the task's until the body has it.
+// What an operation did stands, also seen through an op; then the cancel that came too late is
+// owed. A task's value is the task's until the body has it.
 AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
 {
     aio_op *op = (aio_op *)(void *)f;
@@ -3766,8 +3923,10 @@ AIO_FN bool aio__op_wait_start(aio_waiter *w, const aio_awaitable *a)
     aio_op *op = (aio_op *)a->u.p[0];
     if (!op->owner) return aio__done_with(w, -EINVAL);
     if (op->waiter.future.flags & AIO__DONE) {
-        const aio_wait_class *cls = op->waiter.node.cls;        // an op goes on holding what this one held
-        if (cls->kind == AIO__WAIT_READY && !(w->future.flags & AIO__IS_TASK)) aio_waiter_begin(w, cls);
+        // an op goes on holding what this one held
+        const aio_wait_class *cls = op->waiter.node.cls;
+        if (cls->kind == AIO__WAIT_READY && !(w->future.flags & AIO__IS_TASK))
+            aio_waiter_begin(w, cls);
         return aio__done_with(w, aio_op_result(op));
     }
     aio__list_add(&op->waiter.future, &w->node);
@@ -3775,7 +3934,10 @@ AIO_FN bool aio__op_wait_start(aio_waiter *w, const aio_awaitable *a)
     return false;
 }
 AIO_TABLE(aio_await_class, aio__op_await, { aio__op_wait_start, "operation", AIO__AWAIT_OWN })
-AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op) { return aio__sync_await(aio__op_await(), op); }
+AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op)
+{
+    return aio__sync_await(aio__op_await(), op);
+}
 
 // --- race: waits for the first, ends the others
 struct aio__racing {
@@ -3816,7 +3978,8 @@ AIO_FN aio_result aio__race_begin(const struct aio__racing *f)
 aio_async(aio__racing) {
     self->first = aio__race_begin(self);
     if (self->first == -EINVAL) return -EINVAL;
-    if (self->first == (aio_result)self->n) aio_await(self->first, aio__wait_ops(self->ops, self->n));
+    if (self->first == (aio_result)self->n)
+        aio_await(self->first, aio__wait_ops(self->ops, self->n));
     for (self->i = 0; self->i < self->n; self->i++)
         if ((aio_result)self->i != self->first) aio_op_cancel(aio__ops_at(self->ops, self->i));
     for (self->i = 0; self->i < self->n; self->i++) {
@@ -3827,7 +3990,8 @@ aio_async(aio__racing) {
 } aio_end
 AIO_FN bool aio__race_start(aio_waiter *w, const aio_awaitable *a)
 {
-    struct aio__racing *f = (struct aio__racing *)aio__call_block(AIO__TASK_OF(w), &AIO__CO(aio__racing), sizeof *f);
+    struct aio__racing *f =
+        (struct aio__racing *)aio__call_block(AIO__TASK_OF(w), &AIO__CO(aio__racing), sizeof *f);
     if (f) {
         f->ops.ops = (aio_op *)a->u.p[0];
         f->ops.pointers = (aio_op **)a->u.p[1];
@@ -3869,8 +4033,8 @@ AIO_INLINE uint32_t aio__run_entry(aio_executor *x, uintptr_t e)
     aio__unreserve(x);                      // a tombstone
     return 0;
 }
-// More tasks than the nearest cache holds come from further away: they are fetched before their turn,
-// a few at a time. Returns up to which entry to run before the next call.
+// More tasks than the nearest cache holds come from further away: they are fetched before their
+// turn, a few at a time. Returns up to which entry to run before the next call.
 enum { AIO__MANY = 1024, AIO__AHEAD = 8 };
 AIO_SLOW uint32_t aio__fetch_ahead(const aio_executor *x, uint32_t head)
 {

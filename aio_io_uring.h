@@ -1,8 +1,8 @@
 // aio_io_uring.h - the world for aio.h: files, sockets and every io_uring operation, awaitable.
 // SPDX-License-Identifier: MIT
 //
-// Plugs io_uring into the loop of aio_loop.h. One system call per turn submits what the turn prepared,
-// waits, and reaps. Link with -luring (2.3 or newer).
+// Plugs io_uring into the loop of aio_loop.h. One system call per turn submits what the turn
+// prepared, waits, and reaps. Link with -luring (2.3 or newer).
 //
 //     struct echo { aio_frame aio; int fd; char buf[4096]; };
 //
@@ -20,8 +20,8 @@
 //
 // INDEX
 //   ring         aio_uring_attach aio_uring_op aio_nop
-//   sockets      aio_socket aio_bind aio_listen aio_accept aio_connect aio_recv aio_send aio_send_all
-//                aio_shutdown aio_listen_tcp aio_connect_tcp
+//   sockets      aio_socket aio_bind aio_listen aio_accept aio_connect aio_recv aio_send
+//                aio_send_all aio_shutdown aio_listen_tcp aio_connect_tcp
 //   files        aio_openat aio_pread aio_pwrite aio_pwrite_all aio_read_some aio_write_some
 //                aio_write_all aio_sync_file aio_statx aio_close
 //   any fd       aio_poll
@@ -29,8 +29,9 @@
 // RULES
 //   Buffers  Must stay until the await returns: put them in the frame, never in a local. Paths and
 //            addresses may be locals: they are copied.
-//   Cancel   A cancelled operation ends when the kernel has let go of it. If it was done already, its
-//            result comes out, and the -ECANCELED at the next await: no byte and no descriptor is lost.
+//   Cancel   A cancelled operation ends when the kernel has let go of it. If it was done already,
+//            its result comes out, and the -ECANCELED at the next await: no byte and no descriptor
+//            is lost.
 //   Order    Do not run two recv, or two send, on one stream at a time: the kernel may swap them.
 //   Errors   Negative errno. -EBADF also when aio_close ended the operation. -ENOMEM: no memory to
 //            remember it. The first operation attaches a ring; refused, it gives that errno, and
@@ -55,7 +56,7 @@
 #endif
 #include <signal.h>
 #ifndef SIG_BLOCK
-#  error "aio_io_uring.h: POSIX is hidden. Include it first, or compile with -D_GNU_SOURCE or -std=gnu11."
+#  error "aio_io_uring.h: POSIX is hidden. Include it first, or use -D_GNU_SOURCE or -std=gnu11."
 #endif
 #include <liburing.h>           // before <linux/io_uring.h>, which may be older
 // The loop calls this backend by name: an indirect call beside a system call is mispredicted, 6 ns.
@@ -87,30 +88,32 @@ struct aio_uring_options {
 // --- ring
 
 // Gives the loop its ring now, instead of at its first operation. options may be null.
-// Result: 0; -EALREADY: it has one; -ENOSYS, -EPERM, -EACCES, -ENOMEM, -EMFILE …: io_uring is refused
-// (on_error is told why and what to do); -EBADFD: the loop is closed.
-// Thread: the one that will run the loop. AIO_URING_LEVEL=2..4 and AIO_URING_ENTRIES in the environment
-// force an older kernel's flags and a small ring, for tests.
+// Result: 0; -EALREADY: it has one; -ENOSYS, -EPERM, -EACCES, -ENOMEM, -EMFILE …: io_uring is
+// refused (on_error is told why and what to do); -EBADFD: the loop is closed.
+// Thread: the one that will run the loop. AIO_URING_LEVEL=2..4 and AIO_URING_ENTRIES in the
+// environment force an older kernel's flags and a small ring, for tests.
 AIO_FN aio_result aio_uring_attach(aio_loop *loop, const struct aio_uring_options *options);
 
-// Awaitable: any operation of which `sqe` is prepared (io_uring_prep_…); user_data is ours. The sqe is
-// copied; what it points to must stay until the await returns. Result: its res.
-// Errors: -EINVAL for multishot, linked, draining, buffer-selecting or skipping entries: one entry is
-// one result here.
+// Awaitable: any operation of which `sqe` is prepared (io_uring_prep_…); user_data is ours. The sqe
+// is copied; what it points to must stay until the await returns. Result: its res.
+// Errors: -EINVAL for multishot, linked, draining, buffer-selecting or skipping entries: one entry
+// is one result here.
 AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe);
 
 // Awaitable: nothing, through the ring. Result: 0.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_nop(void);
 
-// --- sockets. The calls that cannot block (socket, bind, listen, shutdown) are plain system calls and
-// do not suspend.
+// --- sockets. The calls that cannot block (socket, bind, listen, shutdown) are plain system calls
+// and // do not suspend.
 
 // Awaitable: a socket, close-on-exec. Result: the descriptor. Lost, it is closed.
 AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol);
 // Awaitables. Result: 0. Lifetime: `address` may be a local.
-AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address, socklen_t length);
+AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address,
+                                            socklen_t length);
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen(int fd, int backlog);
-AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address, socklen_t length);
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address,
+                                               socklen_t length);
 // how: SHUT_RD, SHUT_WR, SHUT_RDWR.
 AIO_FN AIO_NODISCARD aio_awaitable aio_shutdown(int fd, int how);
 
@@ -126,7 +129,8 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_send(int fd, const void *buf, size_t 
 #define aio_send_all(fd, buf, len, ...) \
     aio__send_all(fd, buf, len, AIO__FIRST_TWO(__VA_ARGS__, ((size_t *)0), 0))
 
-// Awaitable: a listening TCP socket on a numeric IPv4 or IPv6 address ("" or null: all), port 0: any.
+// Awaitable: a listening TCP socket on a numeric IPv4 or IPv6 address ("" or null: all), port 0:
+// any.
 // Result: its descriptor (reusable address, no delay, backlog 4096); -EADDRINUSE, -EACCES, -EINVAL
 // (not an address, not a port).
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port);
@@ -135,19 +139,22 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port);
 
 // --- files
 
-// Awaitable: opens a file, close-on-exec; dirfd may be AT_FDCWD. Result: the descriptor; -ENOENT, ….
+// Awaitable: opens a file, close-on-exec; dirfd may be AT_FDCWD. Result: the descriptor; -ENOENT,
+// ….
 // Lifetime: `path` may be a local.
 AIO_FN AIO_NODISCARD aio_awaitable aio_openat(int dirfd, const char *path, int flags, mode_t mode);
 
 // Awaitables: at an offset. Result: bytes, may be short; 0 at the end of the file.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pread(int fd, void *buf, size_t len, int64_t offset);
-AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len, int64_t offset);
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len,
+                                                  int64_t offset);
 // Awaitables: at the current position; for pipes and terminals too. A write to a pipe that nobody
 // reads raises SIGPIPE (aio_run ignores it): -EPIPE.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_read_some(int fd, void *buf, size_t len);
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, size_t len);
 
-// aio_write_all(fd, buf, len [, &done]), aio_pwrite_all(fd, buf, len, offset [, &done])   awaitables
+// aio_write_all(fd, buf, len [, &done]), aio_pwrite_all(fd, buf, len, offset [, &done])
+// awaitables
 // Result: len, or an error, never a short count. done (size_t *) always holds what was written.
 #define aio_write_all(fd, ...) \
     aio__write_all(fd, UINT64_MAX, AIO__FIRST_THREE(__VA_ARGS__, ((size_t *)0), 0))
@@ -168,8 +175,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_close(int fd);
 
 // --- any fd
 
-// Awaitable: waits until fd is ready for `events` (POLLIN, POLLOUT …). Result: the events, and POLLERR,
-// POLLHUP. The door for other libraries' descriptors.
+// Awaitable: waits until fd is ready for `events` (POLLIN, POLLOUT …). Result: the events, and
+// POLLERR, POLLHUP. The door for other libraries' descriptors.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
 
 // ----------------------------------------------------------------------------------- >>internal
@@ -188,10 +195,17 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
 #define AIO__TIMEOUT_MULTISHOT (1u << 6)
 #define AIO__URING_CMD_MULTISHOT (1 << 1)
 
-// user_data: a pointer to a waiter, aligned to 8 bytes and below 2^48; above it the place in
-// the ring, which makes each activation unique, so that a late cancel cannot hit the next one; below
-// it one of these. CLOSING: a cancel for aio_close; above it how many operations it should find.
-enum { AIO__UD_NOBODY, AIO__UD_WAITER, AIO__UD_COMPOUND, AIO__UD_WAKE, AIO__UD_CLOSING, AIO__UD_WHOLE };
+// user_data: a pointer to a waiter, aligned to 8 bytes and below 2^48; above it the place in the
+// ring, which makes each activation unique, so that a late cancel cannot hit the next one; below it
+// one of these. CLOSING: a cancel for aio_close; above it how many operations it should find.
+enum {
+    AIO__UD_NOBODY,
+    AIO__UD_WAITER,
+    AIO__UD_COMPOUND,
+    AIO__UD_WAKE,
+    AIO__UD_CLOSING,
+    AIO__UD_WHOLE
+};
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
 AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 
@@ -207,7 +221,8 @@ AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 
 // Several operations that make one await.
 struct aio__compound {
-    // One of them has ended with r. Returns the whole's result, or AIO_PENDING after it began the next.
+    // One of them has ended with r. Returns the whole's result, or AIO_PENDING after it began the
+    // next.
     aio_result (*next)(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r);
     uint32_t block_class;
     bool gives_fd;
@@ -276,11 +291,12 @@ AIO_TABLE(aio_await_class, aio__connect_tcp_await,
 
 // ------------------------------------------------------------------------------- >>implementation
 
-// --- awaitables. Their payload is a submission entry without user_data: words 0-3 and 5-7 of the sqe.
+// --- awaitables. Their payload is a submission entry without user_data: words 0-3 and 5-7 of it.
 // Built from whole words, so that it stays in registers from the call to the ring.
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #  define AIO__WORD(low, high) ((uint64_t)(low) << 32 | (uint32_t)(high))
-#  define AIO__HEAD(opcode, flags, ioprio) ((uint32_t)(opcode) << 24 | (uint32_t)(flags) << 16 | (ioprio))
+#  define AIO__HEAD(opcode, flags, ioprio) \
+       ((uint32_t)(opcode) << 24 | (uint32_t)(flags) << 16 | (ioprio))
 #  define AIO__HEAD_OPCODE(w0) ((unsigned)((w0) >> 56))
 #  define AIO__HEAD_FLAGS(w0) ((unsigned)((w0) >> 48) & 0xff)
 #  define AIO__HEAD_FD(w0) ((uint32_t)(w0))
@@ -288,7 +304,8 @@ AIO_TABLE(aio_await_class, aio__connect_tcp_await,
 #  define AIO__POLL_EVENTS(events) ((events) << 16 | (events) >> 16)
 #else
 #  define AIO__WORD(low, high) ((uint64_t)(uint32_t)(low) | (uint64_t)(uint32_t)(high) << 32)
-#  define AIO__HEAD(opcode, flags, ioprio) ((uint32_t)(opcode) | (uint32_t)(flags) << 8 | (uint32_t)(ioprio) << 16)
+#  define AIO__HEAD(opcode, flags, ioprio) \
+       ((uint32_t)(opcode) | (uint32_t)(flags) << 8 | (uint32_t)(ioprio) << 16)
 #  define AIO__HEAD_OPCODE(w0) ((unsigned)(w0) & 0xff)
 #  define AIO__HEAD_FLAGS(w0) ((unsigned)((w0) >> 8) & 0xff)
 #  define AIO__HEAD_FD(w0) ((uint32_t)((w0) >> 32))
@@ -308,7 +325,10 @@ AIO_INLINE void aio__sqe_fill(struct io_uring_sqe *sqe, const aio_awaitable *a, 
     aio__store(to + 48, a->u.w[5]);
     aio__store(to + 56, a->u.w[6]);
 }
-AIO_INLINE uint32_t aio__length(size_t len) { return len < AIO__LENGTH_MAX ? (uint32_t)len : AIO__LENGTH_MAX; }
+AIO_INLINE uint32_t aio__length(size_t len)
+{
+    return len < AIO__LENGTH_MAX ? (uint32_t)len : AIO__LENGTH_MAX;
+}
 AIO_INLINE aio_awaitable aio__io(const aio_await_class *cls, unsigned opcode, int fd, uint64_t off,
                                  const void *addr, size_t len, unsigned flags)
 {
@@ -335,15 +355,20 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_recv(int fd, void *buf, size_t len, i
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_send(int fd, const void *buf, size_t len, int flags)
 {
-    return aio__io(aio__io_await(), IORING_OP_SEND, fd, 0, buf, len, (unsigned)(flags | MSG_NOSIGNAL));
+    return aio__io(aio__io_await(), IORING_OP_SEND, fd, 0, buf, len,
+                   (unsigned)(flags | MSG_NOSIGNAL));
 }
 // -1 means the current position to the kernel, and is a mistake from a caller who gives an offset.
-AIO_INLINE uint64_t aio__offset(int64_t offset) { return offset == -1 ? (uint64_t)INT64_MIN : (uint64_t)offset; }
+AIO_INLINE uint64_t aio__offset(int64_t offset)
+{
+    return offset == -1 ? (uint64_t)INT64_MIN : (uint64_t)offset;
+}
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pread(int fd, void *buf, size_t len, int64_t offset)
 {
     return aio__io(aio__io_await(), IORING_OP_READ, fd, aio__offset(offset), buf, len, 0);
 }
-AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len, int64_t offset)
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len,
+                                                  int64_t offset)
 {
     return aio__io(aio__io_await(), IORING_OP_WRITE, fd, aio__offset(offset), buf, len, 0);
 }
@@ -365,7 +390,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file(int fd, unsigned flags)
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
-    return aio__io(aio__path_await(), IORING_OP_OPENAT, dirfd, 0, path, mode, (unsigned)(flags | O_CLOEXEC));
+    return aio__io(aio__path_await(), IORING_OP_OPENAT, dirfd, 0, path, mode,
+                   (unsigned)(flags | O_CLOEXEC));
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int flags, unsigned mask,
                                              struct statx *buf)
@@ -373,7 +399,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int fl
     return aio__io(aio__path_await(), IORING_OP_STATX, dirfd, (uint64_t)(uintptr_t)buf, path, mask,
                    (unsigned)flags);
 }
-AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address, socklen_t length)
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address,
+                                               socklen_t length)
 {
     return aio__io(aio__address_await(), IORING_OP_CONNECT, fd, length, address, 0, 0);
 }
@@ -392,16 +419,16 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio__send_all(int fd, const void *buf, si
     a.u.w[6] = len;
     return a;
 }
-AIO_INLINE AIO_NODISCARD aio_awaitable aio__write_all(int fd, uint64_t offset, const void *buf, size_t len,
-                                                      size_t *done)
+AIO_INLINE AIO_NODISCARD aio_awaitable aio__write_all(int fd, uint64_t offset, const void *buf,
+                                                      size_t len, size_t *done)
 {
     aio_awaitable a = aio__io(aio__transfer_await(), IORING_OP_WRITE, fd, offset, buf, len, 0);
     a.u.p[4] = done;
     a.u.w[6] = len;
     return a;
 }
-AIO_INLINE AIO_NODISCARD aio_awaitable aio__pwrite_all(int fd, const void *buf, size_t len, int64_t offset,
-                                                       size_t *done)
+AIO_INLINE AIO_NODISCARD aio_awaitable aio__pwrite_all(int fd, const void *buf, size_t len,
+                                                       int64_t offset, size_t *done)
 {
     return aio__write_all(fd, aio__offset(offset), buf, len, done);
 }
@@ -421,7 +448,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol
     a.u.i[3] = protocol;
     return a;
 }
-AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address, socklen_t length)
+AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address,
+                                            socklen_t length)
 {
     return aio__plain(aio__bind_await(), fd, address, length);
 }
@@ -445,11 +473,12 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port)
 AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe)
 {
     aio_awaitable a;
-    const unsigned refused = IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_BUFFER_SELECT |
-                             IOSQE_CQE_SKIP_SUCCESS;
+    const unsigned refused = IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK |
+                             IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
     unsigned op = sqe->opcode;
     bool many = (op == IORING_OP_ACCEPT && (sqe->ioprio & IORING_ACCEPT_MULTISHOT)) ||
-                ((op == IORING_OP_RECV || op == IORING_OP_RECVMSG) && (sqe->ioprio & IORING_RECV_MULTISHOT)) ||
+                ((op == IORING_OP_RECV || op == IORING_OP_RECVMSG) &&
+                 (sqe->ioprio & IORING_RECV_MULTISHOT)) ||
                 (op == IORING_OP_POLL_ADD && (sqe->len & IORING_POLL_ADD_MULTI)) ||
                 (op == IORING_OP_TIMEOUT && (sqe->timeout_flags & AIO__TIMEOUT_MULTISHOT)) ||
                 (op == IORING_OP_URING_CMD && (sqe->rw_flags & AIO__URING_CMD_MULTISHOT)) ||
@@ -469,24 +498,80 @@ AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a)
 // --- what an opcode is
 AIO_FN const char *aio__opcode_name(unsigned op)
 {
-    static const char *const names[] = { "nop", "readv", "writev", "fsync", "read", "write", "poll",
-        "poll_remove", "sync_file_range", "sendmsg", "recvmsg", "timeout", "timeout_remove", "accept",
-        "cancel", "link_timeout", "connect", "fallocate", "openat", "close", "files_update", "statx",
-        "read", "write", "fadvise", "madvise", "send", "recv", "openat2", "epoll_ctl", "splice",
-        "provide_buffers", "remove_buffers", "tee", "shutdown", "renameat", "unlinkat", "mkdirat",
-        "symlinkat", "linkat", "msg_ring", "fsetxattr", "setxattr", "fgetxattr", "getxattr", "socket",
-        "uring_cmd", "send_zc", "sendmsg_zc", "read_multishot", "waitid", "futex_wait", "futex_wake",
-        "futex_waitv", "fixed_fd_install", "ftruncate", "bind", "listen", "recv_zc", "epoll_wait",
-        "readv_fixed", "writev_fixed", "pipe" };
+    static const char *const names[] = {"nop",
+                                        "readv",
+                                        "writev",
+                                        "fsync",
+                                        "read",
+                                        "write",
+                                        "poll",
+                                        "poll_remove",
+                                        "sync_file_range",
+                                        "sendmsg",
+                                        "recvmsg",
+                                        "timeout",
+                                        "timeout_remove",
+                                        "accept",
+                                        "cancel",
+                                        "link_timeout",
+                                        "connect",
+                                        "fallocate",
+                                        "openat",
+                                        "close",
+                                        "files_update",
+                                        "statx",
+                                        "read",
+                                        "write",
+                                        "fadvise",
+                                        "madvise",
+                                        "send",
+                                        "recv",
+                                        "openat2",
+                                        "epoll_ctl",
+                                        "splice",
+                                        "provide_buffers",
+                                        "remove_buffers",
+                                        "tee",
+                                        "shutdown",
+                                        "renameat",
+                                        "unlinkat",
+                                        "mkdirat",
+                                        "symlinkat",
+                                        "linkat",
+                                        "msg_ring",
+                                        "fsetxattr",
+                                        "setxattr",
+                                        "fgetxattr",
+                                        "getxattr",
+                                        "socket",
+                                        "uring_cmd",
+                                        "send_zc",
+                                        "sendmsg_zc",
+                                        "read_multishot",
+                                        "waitid",
+                                        "futex_wait",
+                                        "futex_wake",
+                                        "futex_waitv",
+                                        "fixed_fd_install",
+                                        "ftruncate",
+                                        "bind",
+                                        "listen",
+                                        "recv_zc",
+                                        "epoll_wait",
+                                        "readv_fixed",
+                                        "writev_fixed",
+                                        "pipe"};
     return op < sizeof names / sizeof *names ? names[op] : "operation";
 }
 #define AIO__BIT(op) (UINT64_C(1) << (op))
 // Opcodes whose fd is a descriptor that aio_close has to wait for.
-#define AIO__OPS_ON_FD (AIO__BIT(1) | AIO__BIT(2) | AIO__BIT(3) | AIO__BIT(4) | AIO__BIT(5) | AIO__BIT(6) | \
-    AIO__BIT(8) | AIO__BIT(9) | AIO__BIT(10) | AIO__BIT(13) | AIO__BIT(16) | AIO__BIT(17) | AIO__BIT(22) | \
-    AIO__BIT(23) | AIO__BIT(24) | AIO__BIT(26) | AIO__BIT(27) | AIO__BIT(29) | AIO__BIT(30) | AIO__BIT(33) | \
-    AIO__BIT(34) | AIO__BIT(41) | AIO__BIT(43) | AIO__BIT(46) | AIO__BIT(47) | AIO__BIT(48) | AIO__BIT(49) | \
-    AIO__BIT(55) | AIO__BIT(56) | AIO__BIT(57) | AIO__BIT(59) | AIO__BIT(60) | AIO__BIT(61))
+#define AIO__OPS_ON_FD \
+    (AIO__BIT(1) | AIO__BIT(2) | AIO__BIT(3) | AIO__BIT(4) | AIO__BIT(5) | AIO__BIT(6) | \
+    AIO__BIT(8) | AIO__BIT(9) | AIO__BIT(10) | AIO__BIT(13) | AIO__BIT(16) | AIO__BIT(17) | \
+    AIO__BIT(22) | AIO__BIT(23) | AIO__BIT(24) | AIO__BIT(26) | AIO__BIT(27) | AIO__BIT(29) | \
+    AIO__BIT(30) | AIO__BIT(33) | AIO__BIT(34) | AIO__BIT(41) | AIO__BIT(43) | AIO__BIT(46) | \
+    AIO__BIT(47) | AIO__BIT(48) | AIO__BIT(49) | AIO__BIT(55) | AIO__BIT(56) | AIO__BIT(57) | \
+    AIO__BIT(59) | AIO__BIT(60) | AIO__BIT(61))
 #define AIO__OPS_GIVE_FD (AIO__BIT(IORING_OP_ACCEPT) | AIO__BIT(IORING_OP_OPENAT) | \
     AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET) | AIO__BIT(AIO__OP_FIXED_FD_INSTALL))
 AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
@@ -511,7 +596,8 @@ AIO_INLINE bool aio__cq_ready(const aio_uring *u)
 }
 AIO_INLINE bool aio__kernel_has_work(const aio_uring *u)
 {
-    return __atomic_load_n(u->sq_kflags, __ATOMIC_RELAXED) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+    return __atomic_load_n(u->sq_kflags, __ATOMIC_RELAXED) &
+           (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 AIO_COLD void aio__arena_reset(aio_uring *u)
 {
@@ -531,8 +617,8 @@ AIO_COLD void aio__enter_failed(aio_uring *u, int error)
     u->enter_error = error;
     nanosleep(&pause, 0);           // it will fail again: do not spin
 }
-// Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not 0.
-// What happened is in the rings, not in the return value.
+// Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not
+// 0. What happened is in the rings, not in the return value.
 AIO_FN void aio__uring_enter(aio_uring *u, int64_t timeout_ns)
 {
     struct io_uring_getevents_arg arg;
@@ -550,8 +636,8 @@ AIO_FN void aio__uring_enter(aio_uring *u, int64_t timeout_ns)
         extra_size = sizeof arg;
     }
     __atomic_store_n(u->sq_ktail, u->sq_tail, __ATOMIC_RELEASE);
-    int r = io_uring_enter2((unsigned)u->enter_fd, aio__sq_pending(u), wait, flags, (sigset_t *)extra,
-                            extra_size);
+    int r = io_uring_enter2((unsigned)u->enter_fd, aio__sq_pending(u), wait, flags,
+                            (sigset_t *)extra, extra_size);
     if (AIO__UNLIKELY(r < 0)) aio__enter_failed(u, r);
     u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
     if (AIO__UNLIKELY(u->arena_used) && u->sq_head == u->sq_tail && !u->backlog && !u->arena_held)
@@ -559,7 +645,10 @@ AIO_FN void aio__uring_enter(aio_uring *u, int64_t timeout_ns)
 }
 
 // --- submission entries
-AIO_INLINE struct io_uring_sqe *aio__sqe_next(aio_uring *u) { return &u->sqes[u->sq_tail++ & u->sq_mask]; }
+AIO_INLINE struct io_uring_sqe *aio__sqe_next(aio_uring *u)
+{
+    return &u->sqes[u->sq_tail++ & u->sq_mask];
+}
 // The ring seems full, there is a backlog, or this is a forked child. Null: no room now.
 AIO_COLD struct io_uring_sqe *aio__sqe_slow(aio_uring *u)
 {
@@ -644,7 +733,8 @@ AIO_FN void *aio__arena_copy(aio_uring *u, const void *from, size_t size)
         to = u->arena + u->arena_used;
         u->arena_used += room;
     } else {
-        struct aio__spill *s = (struct aio__spill *)aio__chunk_new(&u->loop->executor, sizeof *s + 8 + size);
+        struct aio__spill *s =
+            (struct aio__spill *)aio__chunk_new(&u->loop->executor, sizeof *s + 8 + size);
         if (!s) return 0;
         s->next = u->spills;
         u->spills = s;
@@ -652,7 +742,8 @@ AIO_FN void *aio__arena_copy(aio_uring *u, const void *from, size_t size)
         to = (char *)(s + 1) + 8;
     }
     memcpy(to, from, size);
-    u->arena_held = true;       // until its entry is in the ring, which may have to be emptied for it
+    // until its entry is in the ring, which may have to be emptied for it
+    u->arena_held = true;
     return to;
 }
 
@@ -760,8 +851,8 @@ AIO_COLD void aio__cancel_all(aio_uring *u, int fd)
     sqe->user_data = AIO__UD_CLOSING | (uint64_t)(n < 0xffff ? n : 0xffff) << 48;
     sqe->flags = 0;
 }
-// The kernel looks for operations on the file that fd is now. It found fewer than there are: some have
-// ended since, or fd was closed behind our back and these are on the file that it was.
+// The kernel looks for operations on the file that fd is now. It found fewer than there are: some
+// have ended since, or fd was closed behind our back and these are on the file that it was.
 AIO_COLD void aio__cancel_answer(aio_uring *u, uint64_t user_data, aio_result found)
 {
     if (found >= (aio_result)(user_data >> 48)) return;
@@ -825,8 +916,9 @@ AIO_TABLE(aio_wait_class, aio__io_done_fd,
     { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__io_dispose })
 
 // The entry is written: from now on the kernel (or the backlog) owes a result.
-AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w, struct io_uring_sqe *sqe,
-                                  const aio_awaitable *a, unsigned tag, uint64_t info)
+AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w,
+                                  struct io_uring_sqe *sqe, const aio_awaitable *a, unsigned tag,
+                                  uint64_t info)
 {
     uint64_t user_data = (uint64_t)(uintptr_t)w | tag | (uint64_t)u->sq_tail << 48;
     aio__sqe_fill(sqe, a, user_data);
@@ -835,8 +927,8 @@ AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w, stru
     l->in_flight++;
 }
 // Hands an entry to the ring for waiter w. Result: 0, or why it was not started.
-AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a, unsigned tag,
-                                   const aio_wait_class *cls)
+AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
+                                   unsigned tag, const aio_wait_class *cls)
 {
     uint64_t info = aio__io_info(a);
     if (info & AIO__IO_TRACKED) {
@@ -880,7 +972,8 @@ AIO_COLD bool aio__io_start_slow(aio_waiter *w, const aio_awaitable *a)
     if (u) r = aio__io_submit(u, w, a, AIO__UD_WAITER, aio__io_wait());
     return aio__failed(w, r);
 }
-// Straight into the ring. The slow path gets a copy, so that the awaitable itself stays in registers.
+// Straight into the ring. The slow path gets a copy, so that the awaitable itself stays in
+// registers.
 AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_loop *l = AIO__LOOP_OF(w->future.loop);
@@ -923,10 +1016,13 @@ AIO_FN bool aio__address_start(aio_waiter *w, const aio_awaitable *a)
 }
 
 // --- completions
-// The kernel's error as our callers see it: -ECANCELED only for those who were cancelled (contract 3).
-AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, uint64_t info, aio_result res)
+// The kernel's error as our callers see it: -ECANCELED only for those who were cancelled (contract
+// 3).
+AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, uint64_t info,
+                                  aio_result res)
 {
-    bool ended = res == -ECANCELED || res == -EINTR || (res <= -512 && res >= -516);    // ERESTARTSYS …
+    // ERESTARTSYS …
+    bool ended = res == -ECANCELED || res == -EINTR || (res <= -512 && res >= -516);
     if (!ended) return res;
     if (w->node.cls->kind != AIO__WAIT_URING)           // an aio_close: it must not be cancelled
         return res == -EINTR ? res : close((int)(uint32_t)info) < 0 ? -errno : 0;
@@ -950,7 +1046,8 @@ AIO_COLD bool aio__io_early(aio_waiter *w, aio_result res, uint32_t cqe_flags)
 AIO_FN aio_result aio__whole_end(aio_uring *u, aio_waiter *w, aio_result res);
 AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cqe_flags)
 {
-    if (AIO__UNLIKELY(cqe_flags & (IORING_CQE_F_MORE | AIO__CQE_NOTIF)) && aio__io_early(w, res, cqe_flags))
+    if (AIO__UNLIKELY(cqe_flags & (IORING_CQE_F_MORE | AIO__CQE_NOTIF)) &&
+        aio__io_early(w, res, cqe_flags))
         return;
     uint64_t info = w->node.u.w[1];
     if (AIO__UNLIKELY(info & AIO__IO_EARLY)) res = w->future.result;
@@ -974,7 +1071,9 @@ AIO_COLD void aio__woken(aio_uring *u)
 {
     uint64_t count;
     u->wake_armed = false;
-    while (u->loop->inbox && read(u->loop->inbox->wake_fd, &count, sizeof count) < 0 && errno == EINTR) {}
+    while (u->loop->inbox && read(u->loop->inbox->wake_fd, &count, sizeof count) < 0 &&
+           errno == EINTR) {
+    }
 }
 // The common end: one operation, one result that is no error, to a task that nobody cancelled.
 AIO_INLINE bool aio__io_plain(const aio_waiter *w, const struct io_uring_cqe *cqe)
@@ -1031,8 +1130,10 @@ AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
     if (AIO__UNLIKELY(u->backlog)) aio__backlog_flush(u);
     if (AIO__UNLIKELY(u->cancel_owed)) aio__cancel_again(u);
     if (timeout_ns && !u->wake_armed) aio__arm_wake(u);
-    if (timeout_ns && (aio__cq_ready(u) || u->backlog || u->cancel_owed || !u->wake_armed)) timeout_ns = 0;
-    if (timeout_ns || aio__sq_pending(u) || aio__kernel_has_work(u)) aio__uring_enter(u, timeout_ns);
+    if (timeout_ns && (aio__cq_ready(u) || u->backlog || u->cancel_owed || !u->wake_armed))
+        timeout_ns = 0;
+    if (timeout_ns || aio__sq_pending(u) || aio__kernel_has_work(u))
+        aio__uring_enter(u, timeout_ns);
     aio__reap(u);
 }
 
@@ -1044,7 +1145,8 @@ struct aio__transfer {
     size_t *done;
     uint32_t flags;
 };
-AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r)
+AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
+                                     aio_result r)
 {
     struct aio__transfer *t = (struct aio__transfer *)(void *)c;
     if (r < 0) return r;
@@ -1056,13 +1158,16 @@ AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__co
     uint64_t *entry = t->entry.u.w;
     entry[2] += (uint64_t)r;
     entry[3] = AIO__WORD(aio__length(t->left), t->flags);
-    if (AIO__HEAD_OPCODE(entry[0]) == IORING_OP_WRITE && entry[1] != UINT64_MAX) entry[1] += (uint64_t)r;
+    if (AIO__HEAD_OPCODE(entry[0]) == IORING_OP_WRITE && entry[1] != UINT64_MAX)
+        entry[1] += (uint64_t)r;
     r = aio__io_submit(u, w, &t->entry, AIO__UD_COMPOUND, aio__io_wait());
     w->node.u.p[2] = c;
     return r < 0 ? r : AIO_PENDING;
 }
-AIO_FN void *aio__compound_new(aio_uring *u, size_t size, aio_result (*next)(aio_uring *, aio_waiter *,
-                               struct aio__compound *, aio_result), bool gives_fd)
+AIO_FN void *aio__compound_new(aio_uring *u, size_t size,
+                               aio_result (*next)(aio_uring *, aio_waiter *, struct aio__compound *,
+                                                  aio_result),
+                               bool gives_fd)
 {
     uint32_t k = aio__class_of(size);
     struct aio__compound *c = (struct aio__compound *)aio__alloc(&u->loop->executor, k, size);
@@ -1209,12 +1314,14 @@ AIO_FN bool aio__socket_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__in_child(w)) return true;
     aio__gives_fd_now(w);
-    return aio__syscall_done(w, socket((int)a->u.i[0], (int)a->u.i[2] | SOCK_CLOEXEC, (int)a->u.i[3]));
+    return aio__syscall_done(w,
+                             socket((int)a->u.i[0], (int)a->u.i[2] | SOCK_CLOEXEC, (int)a->u.i[3]));
 }
 AIO_FN bool aio__bind_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__in_child(w)) return true;
-    return aio__syscall_done(w, bind((int)a->u.i[0], (const struct sockaddr *)a->u.cp[1], (socklen_t)a->u.i[2]));
+    return aio__syscall_done(
+        w, bind((int)a->u.i[0], (const struct sockaddr *)a->u.cp[1], (socklen_t)a->u.i[2]));
 }
 AIO_FN bool aio__listen_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -1256,7 +1363,8 @@ AIO_FN aio_result aio__tcp_socket(const char *host, int64_t port, struct sockadd
         fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     }
     if (fd < 0) return -errno;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);         // accepted sockets inherit it
+    // accepted sockets inherit it
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
 }
 AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a)
@@ -1268,17 +1376,20 @@ AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a)
     fd = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
     if (aio__failed(w, fd)) return true;
     setsockopt((int)fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (address.ss_family == AF_INET6) setsockopt((int)fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+    if (address.ss_family == AF_INET6)
+        setsockopt((int)fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
     w->future.result = fd;
     aio__gives_fd_now(w);
-    if (bind((int)fd, (struct sockaddr *)&address, (socklen_t)length) < 0 || listen((int)fd, 4096) < 0) {
+    if (bind((int)fd, (struct sockaddr *)&address, (socklen_t)length) < 0 ||
+        listen((int)fd, 4096) < 0) {
         w->future.result = -errno;
         close((int)fd);
     }
     return true;
 }
 struct aio__connect { struct aio__compound compound; int fd; };
-AIO_FN aio_result aio__connect_next(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r)
+AIO_FN aio_result aio__connect_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
+                                    aio_result r)
 {
     struct aio__connect *k = (struct aio__connect *)(void *)c;
     (void)u;
@@ -1301,7 +1412,8 @@ AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
     void *copy = aio__arena_copy(u, &address, (size_t)length);
     r = -ENOMEM;
     if (k && copy) {
-        aio_awaitable entry = aio__io(aio__io_await(), IORING_OP_CONNECT, (int)fd, (uint64_t)length, copy, 0, 0);
+        aio_awaitable entry =
+            aio__io(aio__io_await(), IORING_OP_CONNECT, (int)fd, (uint64_t)length, copy, 0, 0);
         k->fd = (int)fd;
         r = aio__compound_begin(u, w, &k->compound, &entry);
     } else if (k) {
@@ -1320,14 +1432,16 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     uint64_t one = 1;
     u->draining = true;
     aio__cancel_all(u, -1);
-    if (u->wake_armed && write(l->inbox->wake_write_fd, &one, sizeof one) < 0) {}   // ends that poll
+    // ends that poll
+    if (u->wake_armed && write(l->inbox->wake_write_fd, &one, sizeof one) < 0) {}
     while (l->in_flight || u->wake_armed) {
         aio__backlog_flush(u);
         aio__uring_enter(u, aio__cq_ready(u) ? 0 : AIO_SECOND / 10);
         aio__reap(u);
         if (aio__clock() - told < AIO_SECOND) continue;
         told = aio__clock();
-        if (l->in_flight) aio__loop_say(l, "close waits: the kernel has not let go of an operation", 0);
+        if (l->in_flight)
+            aio__loop_say(l, "close waits: the kernel has not let go of an operation", 0);
         aio__cancel_all(u, -1);
     }
     aio__arena_reset(u);
@@ -1378,23 +1492,29 @@ AIO_COLD void aio__tell_refusal(aio_loop *l, aio_result why)
     getrlimit(RLIMIT_MEMLOCK, &memlock);
     if (uname(&uts)) strcpy(uts.release, "?");
     if (why == -ENOMEM)
-        snprintf(text, sizeof text, "io_uring: no memory for a ring: RLIMIT_MEMLOCK is %llu KiB for all rings "
+        snprintf(text, sizeof text,
+                 "io_uring: no memory for a ring: RLIMIT_MEMLOCK is %llu KiB for all rings "
                  "of this user; raise it (ulimit -l, or --ulimit memlock=-1 in a container)",
                  (unsigned long long)memlock.rlim_cur / 1024);
     else if (why == -EMFILE || why == -ENFILE)
-        snprintf(text, sizeof text, "io_uring: no descriptor left for a ring; raise the limit (ulimit -n)");
+        snprintf(text, sizeof text,
+                 "io_uring: no descriptor left for a ring; raise the limit (ulimit -n)");
     else if (disabled)
-        snprintf(text, sizeof text, "io_uring is disabled on this machine: sysctl kernel.io_uring_disabled "
-                 "is %ld; set it to 0 (or 1, and run as root or in kernel.io_uring_group)", disabled);
+        snprintf(text, sizeof text,
+                 "io_uring is disabled on this machine: sysctl kernel.io_uring_disabled "
+                 "is %ld; set it to 0 (or 1, and run as root or in kernel.io_uring_group)",
+                 disabled);
     else if (seccomp == 2)
         snprintf(text, sizeof text, "io_uring is blocked by a seccomp filter (a container?); allow "
                  "io_uring_setup, io_uring_enter and io_uring_register in its profile");
     else if (why == -ENOSYS || why == -EINVAL)
-        snprintf(text, sizeof text, "io_uring: kernel %s is too old or was built without it; Linux 5.12 or "
-                 "newer is needed", uts.release);
-    else
-        snprintf(text, sizeof text, "io_uring is refused by this system (a security module?), kernel %s",
+        snprintf(text, sizeof text,
+                 "io_uring: kernel %s is too old or was built without it; Linux 5.12 or "
+                 "newer is needed",
                  uts.release);
+    else
+        snprintf(text, sizeof text,
+                 "io_uring is refused by this system (a security module?), kernel %s", uts.release);
     aio__loop_say(l, text, why);
 }
 // Set-up flags by age of the kernel; an unknown one is -EINVAL.
@@ -1454,8 +1574,10 @@ AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *opt
 }
 AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *options)
 {
-    const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
-        IORING_FEAT_RW_CUR_POS | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_NATIVE_WORKERS;
+    const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |
+                            IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RW_CUR_POS |
+                            IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG |
+                            IORING_FEAT_NATIVE_WORKERS;
     if (l->forked) return -EPERM;
     if (l->backend_state) return -EALREADY;
     aio_result r = aio__loop_own(l);

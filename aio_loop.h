@@ -1,8 +1,9 @@
 // aio_loop.h - an event loop with time for aio.h: turns, timers, sleep, callbacks, a virtual clock.
 // SPDX-License-Identifier: MIT
 //
-// The loop runs coroutines in turns, as asyncio's does. It needs POSIX and knows nothing of io_uring;
-// aio_io_uring.h plugs into it. Its clock can be simulated: then time jumps when all wait for it.
+// The loop runs coroutines in turns, as asyncio's does. It needs POSIX and knows nothing of
+// io_uring; aio_io_uring.h plugs into it. Its clock can be simulated: then time jumps when all wait
+// for it.
 //
 //     struct say { aio_frame aio; const char *word; };
 //
@@ -15,7 +16,8 @@
 //     int main(void) { return aio_run(say) < 0; }
 //
 // INDEX
-//   run          aio_run aio_run_with aio_runner_init aio_runner_run aio_runner_loop aio_runner_close
+//   run          aio_run aio_run_with
+//                aio_runner_init aio_runner_run aio_runner_loop aio_runner_close
 //   loop         aio_loop_init aio_loop_run_until_complete aio_loop_run_forever aio_loop_stop
 //                aio_loop_is_running aio_loop_is_closed aio_loop_close aio_running_loop
 //   time         AIO_USEC AIO_MSEC AIO_SECOND AIO_FOREVER aio_loop_time aio_sleep aio_sleep_until
@@ -23,7 +25,8 @@
 //                aio_timeout_exit aio_wait_for aio_wait_timeout
 //                aio_completed_init aio_completed_next aio_completed_close
 //   simulation   aio_sim_advance aio_sim_run_until_idle aio_sim_set_autojump aio_loop_hash
-//   callbacks    aio_call_soon aio_call_later aio_call_at aio_call_soon_threadsafe aio_handle_cancel
+//   callbacks    aio_call_soon aio_call_later aio_call_at aio_call_soon_threadsafe
+//                aio_handle_cancel
 //   threads      aio_to_thread aio_to_thread_owned aio_spawn_threadsafe aio_thread_future_wait
 //                aio_thread_future_cancel aio_thread_future_done aio_thread_future_result
 //                aio_thread_future_release
@@ -68,8 +71,8 @@
 #  define AIO__SINGLE_THREADED 0
 #endif
 #if !defined CLOCK_MONOTONIC || !defined SIG_BLOCK || (defined __GLIBC__ && !defined __USE_XOPEN2K8)
-#  error "aio_loop.h: POSIX is hidden. Include it first, or compile with -D_GNU_SOURCE or -std=gnu11."
-#elif defined __GLIBC__ && !defined __USE_GNU   // after another header, which came without _GNU_SOURCE
+#  error "aio_loop.h: POSIX is hidden. Include it first, or use -D_GNU_SOURCE or -std=gnu11."
+#elif defined __GLIBC__ && !defined __USE_GNU   // another header came first, without _GNU_SOURCE
 extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
 extern const char *strerrorname_np(int);
 #endif
@@ -103,7 +106,8 @@ struct aio_loop_options {
     void *context;
     struct aio_allocator allocator; // default: aligned_alloc and free
     unsigned threads;               // most threads for aio_to_thread: processors + 4, at most 32
-    // For simulations. A seed shuffles the ready tasks of each turn; AIO_SEED in the environment does too.
+    // For simulations. A seed shuffles the ready tasks of each turn; AIO_SEED in the environment
+    // does too.
     uint64_t seed;
     uint64_t turns_max;             // at one moment of the virtual clock: more gives -ELOOP
     int64_t end_ns;                 // of the virtual clock: beyond it a run gives -ETIMEDOUT
@@ -161,7 +165,8 @@ struct aio_backend {
 
 struct aio__timer_entry { int64_t when; aio_node *node; };
 
-// What other threads may touch, for as long as the loop's storage lives: its lock is never destroyed.
+// What other threads may touch, for as long as the loop's storage lives: its lock is never
+// destroyed.
 struct aio__inbox {
     pthread_mutex_t lock;
     aio_handle *first, *last;       // under the lock
@@ -219,12 +224,12 @@ typedef struct aio_runner { aio_loop loop; } aio_runner;
 
 // Prepares a runner. Result: as aio_run's for the loop.
 AIO_FN aio_result aio_runner_init(aio_runner *runner, const struct aio_loop_options *options);
-// aio_runner_run(&runner, name, …): runs a coroutine to its end on the runner's loop; SIGINT cancels it:
-// the result is then -EINTR, and a second SIGINT ends the process.
+// aio_runner_run(&runner, name, …): runs a coroutine to its end on the runner's loop; SIGINT
+// cancels it: the result is then -EINTR, and a second SIGINT ends the process.
 #define aio_runner_run(runner, ...) AIO__RUNNER_RUN(__COUNTER__, runner, __VA_ARGS__, )
 AIO_FN aio_loop *aio_runner_loop(aio_runner *runner);
-// Cancels what is left, waits for it, closes the loop. Twice is harmless. Result: 0; -EBUSY: a loop runs
-// in this thread; -EPERM in another thread.
+// Cancels what is left, waits for it, closes the loop. Twice is harmless. Result: 0; -EBUSY: a loop
+// runs in this thread; -EPERM in another thread.
 AIO_FN aio_result aio_runner_close(aio_runner *runner);
 
 // --- loop
@@ -234,9 +239,9 @@ AIO_FN aio_result aio_runner_close(aio_runner *runner);
 AIO_FN aio_result aio_loop_init(aio_loop *loop, const struct aio_loop_options *options);
 
 // Runs until a task (or a future) has ended. The handle stays the caller's.
-// Result: the task's; -EINPROGRESS: stopped before; -EDEADLK: it can never end; -EBUSY: a loop runs in
-// this thread (a nested run: await instead, or allow_nested); -EPERM: another thread owns the loop, or
-// this is a forked child; -EBADFD: closed.
+// Result: the task's; -EINPROGRESS: stopped before; -EDEADLK: it can never end; -EBUSY: a loop runs
+// in this thread (a nested run: await instead, or allow_nested); -EPERM: another thread owns the
+// loop, or this is a forked child; -EBADFD: closed.
 #ifdef __cplusplus
 AIO_FN aio_result aio_loop_run_until_complete(aio_loop *loop, aio_task *task);
 AIO_FN aio_result aio_loop_run_until_complete(aio_loop *loop, aio_future *future);
@@ -253,8 +258,8 @@ AIO_FN void aio_loop_stop(aio_loop *loop);
 AIO_FN bool aio_loop_is_running(const aio_loop *loop);
 AIO_FN bool aio_loop_is_closed(const aio_loop *loop);
 
-// Ends a loop: operations are ended and their results disposed of; drop hooks run, newest task first;
-// no body is resumed; all memory goes back, so every handle is void. Twice is harmless.
+// Ends a loop: operations are ended and their results disposed of; drop hooks run, newest task
+// first; no body is resumed; all memory goes back, so every handle is void. Twice is harmless.
 // Result: 0; -EBUSY while it runs; -EPERM in another thread.
 AIO_FN aio_result aio_loop_close(aio_loop *loop);
 
@@ -266,7 +271,8 @@ AIO_FN aio_loop *aio_running_loop(void);
 // The loop's clock in nanoseconds, read freshly (24 ns). Virtual: starts at 0.
 AIO_FN int64_t aio_loop_time(const aio_loop *loop);
 
-// Awaitable: sleeps for a duration; <= 0: one turn; AIO_FOREVER: until cancelled. Never wakes early.
+// Awaitable: sleeps for a duration; <= 0: one turn; AIO_FOREVER: until cancelled. Never wakes
+// early.
 // Result: 0; -ECANCELED; -ENOMEM when the table of timers cannot grow.
 // Cost: one entry of 16 bytes in the heap; no system call.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep(int64_t ns);
@@ -277,26 +283,28 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when);
 
 // Opens a scope in the running frame: after ns (or at a moment of the loop's clock) the task is
 // cancelled, and the exit makes of that cancel -ETIMEDOUT. <= 0: at the next await that waits;
-// AIO_FOREVER: no limit. May be opened again after its exit. Result: 0; -EINVAL: it is open, or no task
-// runs; -ENOMEM.
+// AIO_FOREVER: no limit. May be opened again after its exit. Result: 0; -EINVAL: it is open, or no
+// task runs; -ENOMEM.
 AIO_FN aio_result aio_timeout_enter(aio_timeout *t, int64_t ns);
 AIO_FN aio_result aio_timeout_enter_at(aio_timeout *t, int64_t when);
 // Another moment of the loop's clock. Result: 0; -EINVAL: not open, or expired; -ENOMEM.
 AIO_FN aio_result aio_timeout_reschedule(aio_timeout *t, int64_t when);
 AIO_FN bool aio_timeout_expired(const aio_timeout *t);
-// r = aio_timeout_exit(&self->t, r); r in: how the body ended; out: -ETIMEDOUT if the scope's own cancel
-// (and no other) ended it, else r. A frame that returns over an open scope exits it with its result.
+// r = aio_timeout_exit(&self->t, r); r in: how the body ended; out: -ETIMEDOUT if the scope's own
+// cancel (and no other) ended it, else r. A frame that returns over an open scope exits it with its
+// result.
 AIO_FN aio_result aio_timeout_exit(aio_timeout *t, aio_result r);
 
-// Awaitable: any other awaitable, with a limit. When it is over, what is awaited is cancelled and waited
-// for; if it still gives a value, that is the result. Result: -ETIMEDOUT, else that of what is awaited.
-// <= 0: what has not begun does not begin. Takes a block of the loop's (-ENOMEM).
+// Awaitable: any other awaitable, with a limit. When it is over, what is awaited is cancelled and
+// waited for; if it still gives a value, that is the result. Result: -ETIMEDOUT, else that of what
+// is awaited. <= 0: what has not begun does not begin. Takes a block of the loop's (-ENOMEM).
 AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a);
 
 // Awaitable: aio_wait with a limit, which is no error: fewer have ended then.
 #define aio_wait_timeout(futures, n, mode, ns) aio__wait_timeout(AIO__FUTURES(futures), n, mode, ns)
 
-// Iterates over n futures in the order in which they end, within ns in all. Result: 0, -ENOMEM, -EINVAL.
+// Iterates over n futures in the order in which they end, within ns in all. Result: 0, -ENOMEM,
+// -EINVAL.
 #define aio_completed_init(it, futures, n, ns) aio__completed_init(it, AIO__FUTURES(futures), n, ns)
 // Awaitable: the next one. Result: its index; -ETIMEDOUT for each one left when the time is over;
 // -ENODATA: no more.
@@ -306,8 +314,8 @@ AIO_FN void aio_completed_close(aio_completed *it);
 
 // --- simulated time, for those who drive it from outside a run (a test)
 
-// Runs what is ready, then timer by timer up to now + ns, and leaves the clock there. Result: 0; -EINVAL:
-// the clock is not virtual; errors of a run.
+// Runs what is ready, then timer by timer up to now + ns, and leaves the clock there. Result: 0;
+// -EINVAL: the clock is not virtual; errors of a run.
 AIO_FN aio_result aio_sim_advance(aio_loop *loop, int64_t ns);
 // Runs until nothing is ready at this moment. Result: as above.
 AIO_FN aio_result aio_sim_run_until_idle(aio_loop *loop);
@@ -319,8 +327,8 @@ AIO_FN void aio_sim_set_autojump(aio_loop *loop, bool on);
 // Calls fn(arg) in the next turn, after what is ready already. A negative return goes to on_error.
 // Lifetime: `handle` until it has run or was cancelled. Result: 0, -ENOMEM, -EBADFD, -EPERM.
 AIO_FN aio_result aio_call_soon(aio_loop *loop, aio_handle *handle, int (*fn)(void *), void *arg);
-// The same after a duration, or at a moment of the loop's clock. In the past: in the next turn, but in
-// its place among the timers. AIO_FOREVER: never.
+// The same after a duration, or at a moment of the loop's clock. In the past: in the next turn, but
+// in its place among the timers. AIO_FOREVER: never.
 AIO_FN aio_result aio_call_later(aio_loop *loop, aio_handle *handle, int64_t ns, int (*fn)(void *),
                                  void *arg);
 AIO_FN aio_result aio_call_at(aio_loop *loop, aio_handle *handle, int64_t when, int (*fn)(void *),
@@ -335,19 +343,20 @@ AIO_FN void aio_handle_cancel(aio_handle *handle);
 
 // --- threads
 
-// Awaitable: runs fn(arg) on a thread of the loop's pool. fn returns int or aio_result: the result. A
-// job that has not started is dropped by a cancel; one that runs is waited for, and its result stands.
+// Awaitable: runs fn(arg) on a thread of the loop's pool. fn returns int or aio_result: the result.
+// A job that has not started is dropped by a cancel; one that runs is waited for, and its result
+// stands.
 // Errors: -ENOMEM, -EAGAIN (no thread). Lifetime: arg until the await ends.
 #define aio_to_thread(fn, arg) AIO__TO_THREAD(fn, arg, 0)
-// The same, but the job owns arg: a cancel returns at once, free_arg(arg) is called on the loop when the
-// job has ended (or was dropped).
+// The same, but the job owns arg: a cancel returns at once, free_arg(arg) is called on the loop
+// when the job has ended (or was dropped).
 #define aio_to_thread_owned(fn, arg, free_arg) AIO__TO_THREAD(fn, arg, free_arg)
 
-// aio_spawn_threadsafe(loop, name, .argument = value, …): from any thread. Result: a handle, never null,
-// to be released. What cannot be spawned has ended with -ENOMEM, -EBADFD, -EPERM.
+// aio_spawn_threadsafe(loop, name, .argument = value, …): from any thread. Result: a handle, never
+// null, to be released. What cannot be spawned has ended with -ENOMEM, -EBADFD, -EPERM.
 #define aio_spawn_threadsafe(loop, ...) AIO__SPAWN_THREADSAFE(__COUNTER__, loop, __VA_ARGS__, )
-// Any thread but the loop's (-EDEADLK there). Waits at most ns; AIO_FOREVER: without limit. Result: the
-// task's; -ETIMEDOUT; -EBADFD: the loop was closed first.
+// Any thread but the loop's (-EDEADLK there). Waits at most ns; AIO_FOREVER: without limit. Result:
+// the task's; -ETIMEDOUT; -EBADFD: the loop was closed first.
 AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns);
 // Any thread. Asks the task to end; false: it has ended.
 AIO_FN bool aio_thread_future_cancel(aio_thread_future *f);
@@ -360,8 +369,8 @@ AIO_FN void aio_thread_future_release(aio_thread_future *f);
 // Turns so far in which a callback or a step ran.
 AIO_FN uint64_t aio_loop_turn(const aio_loop *loop);
 
-// A hash of all steps so far (turn, virtual time, task): with the virtual clock the same program and
-// seed give the same one.
+// A hash of all steps so far (turn, virtual time, task): with the virtual clock the same program
+// and seed give the same one.
 AIO_FN uint64_t aio_loop_hash(const aio_loop *loop);
 
 // Prints the await tree: each task, where it stands (innermost first), what it waits for.
@@ -463,7 +472,10 @@ AIO_FN void aio_task_dump(const aio_task *t, FILE *out)
     }
     bool running = t->waiter.future.loop->current == t;
     aio_describe(&t->waiter, what, sizeof what);
-    fprintf(out, ": %s%s", running ? "runs" : t->waiter.node.cls->kind == AIO__WAIT_READY ? "" : "waits for ",
+    fprintf(out, ": %s%s",
+            running                                       ? "runs"
+            : t->waiter.node.cls->kind == AIO__WAIT_READY ? ""
+                                                          : "waits for ",
             running ? "" : what);
     if (t->cancelling) fprintf(out, " (cancel asked %u times)", (unsigned)t->cancelling);
     fprintf(out, "\n");
@@ -479,7 +491,8 @@ AIO_FN void aio_task_dump(const aio_task *t, FILE *out)
 AIO_FN void aio_loop_dump(aio_loop *l, FILE *out)
 {
     fprintf(out, "loop: %u tasks, %u timers, %u in flight, turn %llu\n", (unsigned)l->executor.live,
-            (unsigned)l->timer_count, (unsigned)l->in_flight, (unsigned long long)l->executor.turns);
+            (unsigned)l->timer_count, (unsigned)l->in_flight,
+            (unsigned long long)l->executor.turns);
     for (const aio_task *t = l->executor.first; t; t = t->next) aio_task_dump(t, out);
 }
 
@@ -494,7 +507,8 @@ AIO_FN int64_t aio_loop_time(const aio_loop *l) { return l->is_virtual ? l->now 
 AIO_FN int64_t aio__deadline(const aio_loop *l, int64_t ns)
 {
     int64_t when;
-    if (__builtin_add_overflow(aio_loop_time(l), ns, &when)) return ns > 0 ? AIO_FOREVER : INT64_MIN;
+    if (__builtin_add_overflow(aio_loop_time(l), ns, &when))
+        return ns > 0 ? AIO_FOREVER : INT64_MIN;
     return when;
 }
 
@@ -583,8 +597,8 @@ AIO_FN void aio__timer_stop(aio_loop *l, aio_node *n, bool slot)
     aio__timer_remove(l, at - 1);
     if (slot) aio__unreserve(&l->executor);
 }
-// Queues the timers that are due, in order (L-3). A sleeper's timer needs a slot of its own while it is
-// queued; no memory for one: the sleeper goes on a turn early, in the slot that it has.
+// Queues the timers that are due, in order (L-3). A sleeper's timer needs a slot of its own while
+// it is queued; no memory for one: the sleeper goes on a turn early, in the slot that it has.
 AIO_FN void aio__timers_due(aio_loop *l, int64_t now)
 {
     while (l->timer_count && l->timers[0].when <= now) {
@@ -610,7 +624,8 @@ AIO_FN void aio__sleep_run(aio_node *n)
 AIO_FN size_t aio__sleep_describe(const aio_waiter *w, char *text, size_t size)
 {
     int64_t left = w->node.u.timer.when - aio_loop_time(AIO__LOOP_OF(w->future.loop));
-    if (w->node.u.timer.when == AIO_FOREVER) return aio__append(text, size, 0, "sleep without limit");
+    if (w->node.u.timer.when == AIO_FOREVER)
+        return aio__append(text, size, 0, "sleep without limit");
     int n = snprintf(text, size, "sleep %.6f s more", (double)left / 1e9);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }
@@ -692,7 +707,8 @@ AIO_FN aio_result aio_call_soon(aio_loop *l, aio_handle *h, int (*fn)(void *), v
     aio__node_queue(&l->executor, &h->node);
     return 0;
 }
-AIO_FN aio_result aio_call_at(aio_loop *l, aio_handle *h, int64_t when, int (*fn)(void *), void *arg)
+AIO_FN aio_result aio_call_at(aio_loop *l, aio_handle *h, int64_t when, int (*fn)(void *),
+                              void *arg)
 {
     aio__handle_init(h, l, fn, arg);
     aio_result r = aio__foreign(l) ? -EPERM : aio__reserve(&l->executor);
@@ -701,7 +717,8 @@ AIO_FN aio_result aio_call_at(aio_loop *l, aio_handle *h, int64_t when, int (*fn
     aio__unreserve(&l->executor);
     return r;
 }
-AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*fn)(void *), void *arg)
+AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*fn)(void *),
+                                 void *arg)
 {
     return aio_call_at(l, h, aio__deadline(l, ns), fn, arg);
 }
@@ -732,8 +749,8 @@ AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)
     return aio__inbox_post(l, h);
 }
 AIO_FN bool aio__interrupt_left(const aio_loop *l);
-// Queues what other threads sent. No memory for a slot: the rest waits for the next turn. `borrow`: one
-// goes in without a slot; for an empty ring into which this turn will put nothing more.
+// Queues what other threads sent. No memory for a slot: the rest waits for the next turn. `borrow`:
+// one goes in without a slot; for an empty ring into which this turn will put nothing more.
 AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
 {
     struct aio__inbox *in = l->inbox;
@@ -765,7 +782,10 @@ AIO_INLINE bool aio__about_to_sleep(aio_loop *l)
     __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_SEQ_CST);
     return false;
 }
-AIO_INLINE void aio__woke_up(aio_loop *l) { __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_RELEASE); }
+AIO_INLINE void aio__woke_up(aio_loop *l)
+{
+    __atomic_store_n(&l->inbox->sleeping, 0, __ATOMIC_RELEASE);
+}
 AIO_FN aio_result aio__inbox_open(aio_loop *l)
 {
     struct aio__inbox *in = &l->mailbox;
@@ -782,8 +802,8 @@ AIO_FN aio_result aio__inbox_open(aio_loop *l)
     l->inbox = in;
     return 0;
 }
-// Returns the spawns that are left in it; other handles are their callers' again, who may free them as
-// soon as the lock is.
+// Returns the spawns that are left in it; other handles are their callers' again, who may free them
+// as soon as the lock is.
 AIO_FN aio_handle *aio__inbox_close(aio_loop *l)
 {
     struct aio__inbox *in = l->inbox;
@@ -829,7 +849,13 @@ AIO_FN void aio_handle_cancel(aio_handle *h)
 }
 
 // --- timeout scopes
-enum { AIO__TIMEOUT_CREATED, AIO__TIMEOUT_ENTERED, AIO__TIMEOUT_EXPIRING, AIO__TIMEOUT_EXPIRED, AIO__TIMEOUT_EXITED };
+enum {
+    AIO__TIMEOUT_CREATED,
+    AIO__TIMEOUT_ENTERED,
+    AIO__TIMEOUT_EXPIRING,
+    AIO__TIMEOUT_EXPIRED,
+    AIO__TIMEOUT_EXITED
+};
 AIO_FN int aio__timeout_fired(void *arg)
 {
     aio_timeout *s = (aio_timeout *)arg;
@@ -898,7 +924,8 @@ AIO_FN aio_result aio_timeout_exit(aio_timeout *s, aio_result r)
         return r;
     }
     s->state = AIO__TIMEOUT_EXPIRED;
-    return aio_task_uncancel(s->task) <= s->base && r == -ECANCELED ? -ETIMEDOUT : r;   // TO-3, TO-6
+    // TO-3, TO-6
+    return aio_task_uncancel(s->task) <= s->base && r == -ECANCELED ? -ETIMEDOUT : r;
 }
 
 // --- wait_for: a frame of its own between the awaiter and what it awaits, so that anything can be
@@ -1006,7 +1033,8 @@ AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
     }
     f->ns = a->u.i[8];
     f->inner = inner;
-    // Now: what is awaited may point to the caller's locals. A nested call looks at the stack itself.
+    // Now: what is awaited may point to the caller's locals. A nested call looks at the stack
+    // itself.
     return aio__enter_block(AIO__TASK_OF(w), &f->aio, &AIO__CO(aio__wait_for), true);
 }
 AIO_TABLE(aio_await_class, aio__wait_for_await,
@@ -1061,7 +1089,8 @@ AIO_FN bool aio__wait_timeout_start(aio_waiter *w, const aio_awaitable *a)
 }
 AIO_TABLE(aio_await_class, aio__wait_timeout_await,
     { aio__wait_timeout_start, "wait", AIO__AWAIT_OWN })
-AIO_FN AIO_NODISCARD aio_awaitable aio__wait_timeout(struct aio__futures f, size_t n, int mode, int64_t ns)
+AIO_FN AIO_NODISCARD aio_awaitable aio__wait_timeout(struct aio__futures f, size_t n, int mode,
+                                                     int64_t ns)
 {
     aio_awaitable a = aio__wait(f, n, mode);
     if (ns != AIO_FOREVER) a.cls = aio__wait_timeout_await();
@@ -1102,7 +1131,8 @@ AIO_FN aio_result aio__completed_scope_exit(aio_scope *s, aio_task *t, aio_resul
 }
 AIO_TABLE(aio_scope_class, aio__completed_scope,
     { "as_completed", aio__completed_scope_exit, AIO__SCOPE_OWN })
-AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, size_t n, int64_t ns)
+AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, size_t n,
+                                      int64_t ns)
 {
     aio_task *t = aio_current_task();
     if (!t || it->many) return -EINVAL;
@@ -1260,7 +1290,10 @@ AIO_FN struct aio__pool *aio__pool_of(aio_loop *l)
     pthread_cond_init(&p->work, 0);
     pthread_cond_init(&p->gone, 0);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    p->limit = l->options.threads ? l->options.threads : cpus > 27 ? 32 : cpus > 0 ? (unsigned)cpus + 4 : 5;
+    p->limit = l->options.threads ? l->options.threads
+               : cpus > 27        ? 32
+               : cpus > 0         ? (unsigned)cpus + 4
+                                  : 5;
     l->pool = p;
     return p;
 }
@@ -1335,8 +1368,8 @@ AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
 }
 AIO_TABLE(aio_await_class, aio__to_thread_await,
     { aio__to_thread_start, "thread job", AIO__AWAIT_JOB })
-AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread(aio_result (*fn)(void *), int (*small)(void *), void *arg,
-                                                  void (*free_arg)(void *))
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread(aio_result (*fn)(void *), int (*small)(void *),
+                                                  void *arg, void (*free_arg)(void *))
 {
     aio_awaitable a;
     memset((void *)&a, 0, sizeof a);
@@ -1347,20 +1380,24 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread(aio_result (*fn)(void *), int 
     memcpy(&a.u.p[3], &free_arg, sizeof free_arg);
     return a;
 }
-AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_small(int (*fn)(void *), void *arg, void (*free_arg)(void *))
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_small(int (*fn)(void *), void *arg,
+                                                        void (*free_arg)(void *))
 {
     return aio__to_thread(0, fn, arg, free_arg);
 }
-AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_wide(aio_result (*fn)(void *), void *arg, void (*free_arg)(void *))
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_wide(aio_result (*fn)(void *), void *arg,
+                                                       void (*free_arg)(void *))
 {
     return aio__to_thread(fn, 0, arg, free_arg);
 }
 #ifdef __cplusplus
-AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_any(int (*fn)(void *), void *arg, void (*free_arg)(void *))
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_any(int (*fn)(void *), void *arg,
+                                                      void (*free_arg)(void *))
 {
     return aio__to_thread(0, fn, arg, free_arg);
 }
-AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_any(aio_result (*fn)(void *), void *arg, void (*free_arg)(void *))
+AIO_FN AIO_NODISCARD aio_awaitable aio__to_thread_any(aio_result (*fn)(void *), void *arg,
+                                                      void (*free_arg)(void *))
 {
     return aio__to_thread(fn, 0, arg, free_arg);
 }
@@ -1485,7 +1522,8 @@ AIO_TABLE(aio_wait_class, aio__thread_start_class,
     { "spawn", AIO__WAIT_THREAD_START, 0, 0, 0, aio__thread_start_run, 0, 0 })
 AIO_FN aio_thread_future *aio__thread_future_new(const aio_coroutine *co)
 {
-    aio_thread_future *f = (aio_thread_future *)aligned_alloc(16, (sizeof *f + co->size + 31) & ~(size_t)15);
+    aio_thread_future *f =
+        (aio_thread_future *)aligned_alloc(16, (sizeof *f + co->size + 31) & ~(size_t)15);
     if (!f) return 0;
     memset((void *)f, 0, sizeof *f);
     pthread_condattr_t attributes;
@@ -1525,8 +1563,8 @@ AIO_COLD aio_thread_future *aio__thread_future_refused(void)
     return &refused;
 }
 #ifdef AIO_STRICT
-AIO_FN AIO_NODISCARD aio_thread_future *aio__thread_future_from(aio_loop *l, const aio_coroutine *co,
-                                                                aio_frame *arguments)
+AIO_FN AIO_NODISCARD aio_thread_future *
+aio__thread_future_from(aio_loop *l, const aio_coroutine *co, aio_frame *arguments)
 {
     aio_thread_future *f = aio__thread_future_new(co);
     if (!f) {
@@ -1539,7 +1577,8 @@ AIO_FN AIO_NODISCARD aio_thread_future *aio__thread_future_from(aio_loop *l, con
 #  define AIO__SPAWN_THREADSAFE(n, loop, name, ...) \
        aio__thread_future_from(loop, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
 #else
-#  define AIO__SPAWN_THREADSAFE(n, loop, name, ...) AIO__SPAWN_THREADSAFE_(n, loop, name, __VA_ARGS__)
+#  define AIO__SPAWN_THREADSAFE(n, loop, name, ...) \
+       AIO__SPAWN_THREADSAFE_(n, loop, name, __VA_ARGS__)
 #  define AIO__SPAWN_THREADSAFE_(n, loop, name, ...) __extension__({ \
        aio_thread_future *AIO__V(future_, n) = aio__thread_future_new(&AIO__CO(name)); \
        if (AIO__V(future_, n)) { \
@@ -1619,8 +1658,8 @@ AIO_FN bool aio_thread_future_done(aio_thread_future *f)
     pthread_mutex_unlock(&f->lock);
     return done;
 }
-// The loop closes: who waits in another thread, perhaps in a job that the loop will wait for, is told.
-// `left`: spawns and cancels that came too late.
+// The loop closes: who waits in another thread, perhaps in a job that the loop will wait for, is
+// told. `left`: spawns and cancels that came too late.
 AIO_FN void aio__thread_futures_tell(aio_loop *l, aio_handle *left)
 {
     for (aio_handle *h = left, *next; h; h = next) {
@@ -1696,8 +1735,8 @@ AIO_FN void aio__after_step(aio_executor *x, uintptr_t entry)
     if (!l->slow_step_ns || (entry & 7) == AIO__RUN_NOTHING) return;
     int64_t took = aio__clock() - l->step_began;
     if (took < l->slow_step_ns) return;
-    snprintf(text, sizeof text, "a %s blocked the loop for %.3f s", l->step_site ? "step" : "callback",
-             (double)took / 1e9);
+    snprintf(text, sizeof text, "a %s blocked the loop for %.3f s",
+             l->step_site ? "step" : "callback", (double)took / 1e9);
     aio__report(x, text, 0, 0, l->step_site);
 }
 AIO_TABLE(struct aio__observer, aio__loop_observer,
@@ -1761,7 +1800,8 @@ AIO_FN void aio__catch_sigint(aio_loop *l)
 {
     struct sigaction action;
     if (aio__interrupt.loop || sigaction(SIGINT, 0, &aio__interrupt.before)) return;
-    if (aio__interrupt.before.sa_handler != SIG_DFL || getpid() != (pid_t)syscall(SYS_gettid)) return;
+    if (aio__interrupt.before.sa_handler != SIG_DFL || getpid() != (pid_t)syscall(SYS_gettid))
+        return;
     memset(&action, 0, sizeof action);
     action.sa_handler = aio__on_sigint;
     aio__interrupt.count = 0;
@@ -1809,7 +1849,8 @@ AIO_COLD aio_result aio__deadlock(aio_loop *l)
     aio__loop_say(l, "deadlock: every task waits for something that cannot come", -EDEADLK);
     return -EDEADLK;
 }
-// How long a turn may wait: 0, nanoseconds, AIO_FOREVER; or -EDEADLK. Moves the virtual clock (J-1, J-4).
+// How long a turn may wait: 0, nanoseconds, AIO_FOREVER; or -EDEADLK. Moves the virtual clock (J-1,
+// J-4).
 AIO_FN int64_t aio__patience(aio_loop *l)
 {
     if (l->executor.head != l->executor.tail || l->stopping || aio__inbox_full(l)) return 0;
@@ -1819,7 +1860,8 @@ AIO_FN int64_t aio__patience(aio_loop *l)
         int64_t now = aio__clock();
         return when > now ? when - now : 0;
     }
-    if (l->in_flight) return AIO_FOREVER;       // J-6: time stands still while the world owes an answer
+    // J-6: time stands still while the world owes an answer
+    if (l->in_flight) return AIO_FOREVER;
     if (l->now < when && l->no_jump) return -EAGAIN;
     if (l->now < when) l->now = when;
     return 0;
@@ -1828,7 +1870,8 @@ AIO_FN void aio__loop_wait(aio_loop *l, int64_t timeout_ns)
 {
     if (timeout_ns && !aio__about_to_sleep(l)) timeout_ns = 0;
 #ifdef AIO__BACKEND_WAIT            // this file's own backend, by name
-    if (AIO__LIKELY(l->backend && l->backend->wait == AIO__BACKEND_WAIT)) AIO__BACKEND_WAIT(l, timeout_ns);
+    if (AIO__LIKELY(l->backend && l->backend->wait == AIO__BACKEND_WAIT))
+        AIO__BACKEND_WAIT(l, timeout_ns);
     else
 #endif
     if (l->backend) l->backend->wait(l, timeout_ns);
@@ -1846,7 +1889,8 @@ AIO_FN aio_result aio__loop_turn(aio_loop *l)
     if (full) aio__take_interrupt(l);
     if (full) aio__inbox_drain(l, false);
     if (l->timer_count) aio__timers_due(l, aio_loop_time(l));
-    if (full && aio__inbox_full(l) && l->executor.head == l->executor.tail) aio__inbox_drain(l, true);
+    if (full && aio__inbox_full(l) && l->executor.head == l->executor.tail)
+        aio__inbox_drain(l, true);
     aio_executor_turn(&l->executor);
     return AIO__UNLIKELY(l->forked) ? -EPERM : 0;
 }
@@ -1991,7 +2035,9 @@ AIO_FN aio_result aio__run_allowed(aio_loop *l)
         return r;
     }
     aio_executor *running = aio__running();
-    if (!running || running->refusal == -EPERM || (running == &l->executor && l->options.allow_nested)) return 0;
+    if (!running || running->refusal == -EPERM ||
+        (running == &l->executor && l->options.allow_nested))
+        return 0;
     aio__loop_say(l, running == &l->executor
         ? "run refused: this loop is running; await instead, or set .allow_nested"
         : "run refused: another loop runs in this thread; await instead, or use a thread", -EBUSY);
@@ -2023,8 +2069,8 @@ AIO_FN aio_result aio_sim_advance(aio_loop *l, int64_t ns)
 }
 AIO_FN aio_result aio_sim_run_until_idle(aio_loop *l) { return aio_sim_advance(l, 0); }
 AIO_FN void aio_sim_set_autojump(aio_loop *l, bool on) { l->no_jump = !on; }
-// Watches what a run waits for, as a done-callback would. It is in the run's C stack frame, and taken
-// back on every way out (L-8).
+// Watches what a run waits for, as a done-callback would. It is in the run's C stack frame, and
+// taken back on every way out (L-8).
 enum aio__until_state { AIO__UNTIL_LISTED, AIO__UNTIL_QUEUED, AIO__UNTIL_OVER };
 struct aio__until {
     aio_node node;
@@ -2058,7 +2104,10 @@ AIO_FN void aio__until_notify(aio_node *n, aio_future *f)
     u->state = AIO__UNTIL_QUEUED;
     u->at = aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
 }
-AIO_FN void aio__until_run(aio_node *n) { ((struct aio__until *)(void *)n)->state = AIO__UNTIL_OVER; }
+AIO_FN void aio__until_run(aio_node *n)
+{
+    ((struct aio__until *)(void *)n)->state = AIO__UNTIL_OVER;
+}
 AIO_TABLE(aio_wait_class, aio__until_class,
     { "run", AIO__WAIT_OWN, 0, 0, aio__until_notify, aio__until_run, 0, 0 })
 AIO_FN aio_result aio__run_until_future(aio_loop *l, aio_future *f)
@@ -2082,10 +2131,19 @@ AIO_FN aio_result aio__run_until_future(aio_loop *l, aio_future *f)
     if (u.state == AIO__UNTIL_QUEUED) aio__unqueue(&l->executor, u.at);
     return r == -EPERM ? r : u.result;
 }
-AIO_FN aio_result aio__run_until_task(aio_loop *l, aio_task *t) { return aio__run_until_future(l, &t->waiter.future); }
+AIO_FN aio_result aio__run_until_task(aio_loop *l, aio_task *t)
+{
+    return aio__run_until_future(l, &t->waiter.future);
+}
 #ifdef __cplusplus
-AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_task *t) { return aio__run_until_task(l, t); }
-AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_future *f) { return aio__run_until_future(l, f); }
+AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_task *t)
+{
+    return aio__run_until_task(l, t);
+}
+AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_future *f)
+{
+    return aio__run_until_future(l, f);
+}
 #endif
 
 // --- the end of a run
@@ -2100,8 +2158,8 @@ AIO_COLD void aio__tell_stubborn(aio_loop *l, uint32_t last_id)
                     &t->waiter.future, site ? site : t->leaf->site);
     }
 }
-// Cancels all that lives and gives it time to clean up; again for what it spawned meanwhile, and for
-// what does not end (RN-3, RN-4).
+// Cancels all that lives and gives it time to clean up; again for what it spawned meanwhile, and
+// for what does not end (RN-3, RN-4).
 AIO_FN void aio__shutdown(aio_loop *l)
 {
     aio_executor *x = &l->executor;
@@ -2127,7 +2185,8 @@ AIO_FN void aio__shutdown(aio_loop *l)
 AIO_FN aio_result aio_runner_init(aio_runner *r, const struct aio_loop_options *options)
 {
     struct sigaction pipe_action;
-    if (!sigaction(SIGPIPE, 0, &pipe_action) && pipe_action.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+    if (!sigaction(SIGPIPE, 0, &pipe_action) && pipe_action.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
     aio_result error = aio_loop_init(&r->loop, options);
     if (error >= 0 && (error = aio__run_allowed(&r->loop)) < 0) aio_loop_close(&r->loop);
     if (error < 0) r->loop.executor.refusal = error;
@@ -2186,7 +2245,8 @@ AIO_FN aio_result aio__run_from(const struct aio_loop_options *options, const ai
     aio_runner runner;
     aio_result begun = aio_runner_init(&runner, options);
     aio_executor *x = &runner.loop.executor;
-    return aio__run_end(&runner, begun, aio__task_begin_from(aio__task_new(x, co, co->size), co, arguments));
+    return aio__run_end(&runner, begun,
+                        aio__task_begin_from(aio__task_new(x, co, co->size), co, arguments));
 }
 #endif
 #endif
