@@ -38,8 +38,9 @@ else
 endif
 VERSION = $(shell sed -n 's/^.define AIO_VERSION_[A-Z]* //p' aio.h | paste -sd.)
 
-.PHONY: all
-all: $(EXAMPLES) ## build all examples (default)
+.PHONY: all examples
+all: examples
+examples: $(EXAMPLES) ## build all examples (default)
 
 .PHONY: help
 help: ## this list
