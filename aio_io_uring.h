@@ -1025,7 +1025,7 @@ AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, uint6
     bool ended = res == -ECANCELED || res == -EINTR || (res <= -512 && res >= -516);
     if (!ended) return res;
     if (w->node.cls->kind != AIO__WAIT_URING)           // an aio_close: it must not be cancelled
-        return res == -EINTR ? res : close((int)(uint32_t)info) < 0 ? -errno : 0;
+        return res != -ECANCELED ? -EINTR : close((int)(uint32_t)info) < 0 ? -errno : 0;    // else it is gone
     if ((info & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
     if (aio__fd_closing(u, info)) return -EBADF;
     return res == -ECANCELED ? -EIO : -EINTR;
@@ -1053,19 +1053,17 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
     if (AIO__UNLIKELY(info & AIO__IO_EARLY)) res = w->future.result;
     if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, w, info, res);
     u->loop->in_flight--;
-    aio__fd_release(u, info);
     uint64_t kind = w->node.u.w[0] & 7;
-    if (kind == AIO__UD_WHOLE && (res = aio__whole_end(u, w, res)) == AIO_PENDING) return;
+    bool gives_fd = info & AIO__IO_GIVES_FD;
+    if (kind == AIO__UD_WHOLE) res = aio__whole_end(u, w, res);
     if (AIO__UNLIKELY(kind == AIO__UD_COMPOUND)) {
         struct aio__compound *c = (struct aio__compound *)w->node.u.p[2];
+        gives_fd = c->gives_fd;
         res = c->next(u, w, c, res);
-        if (res == AIO_PENDING) return;
-        bool gives_fd = c->gives_fd;
-        aio__free(&u->loop->executor, c, c->block_class);
-        aio__io_finish(w, res, gives_fd);
-        return;
+        if (res != AIO_PENDING) aio__free(&u->loop->executor, c, c->block_class);
     }
-    aio__io_finish(w, res, info & AIO__IO_GIVES_FD);
+    aio__fd_release(u, info);       // after the next one: an aio_close that waits for us lets none begin
+    if (res != AIO_PENDING) aio__io_finish(w, res, gives_fd);
 }
 AIO_COLD void aio__woken(aio_uring *u)
 {

@@ -154,6 +154,56 @@ static void hazard_16_the_number_of_a_closed_descriptor_is_used_again(void **sta
     uring_check(__FILE__, __LINE__);
     close(fds[1]);
 }
+// A transfer of all that aio_close cuts short does not go on: its rest would come after the close, and
+// reach whoever has the number then. With a ring of one entry it would have to wait for a turn.
+static char much[1 << 20];
+struct sends_much { aio_frame aio; int fd; bool counted; size_t done; };
+aio_async(sends_much) {
+    aio_result r;
+    if (self->counted) aio_await(r, aio_send_all(self->fd, much, sizeof much, 0, &self->done));
+    else aio_await(r, aio_send_all(self->fd, much, sizeof much, 0));
+    return r;
+} aio_end
+struct takes_number { aio_frame aio; int fd, other; };
+aio_async(takes_number) {
+    while (fcntl(self->fd, F_GETFD) >= 0) aio_await(aio_sleep(0));
+    assert_int_equal(dup(self->other), self->fd);
+    aio_await(aio_sleep(10 * AIO_MSEC));
+    return close(self->fd);
+} aio_end
+struct cuts_short { aio_frame aio; int fds[2], victim[2]; bool counted; aio_task *op, *thief; };
+aio_async(cuts_short) {
+    aio_result r;
+    self->op = aio_spawn(sends_much, .fd = self->fds[0], .counted = self->counted);
+    aio_await(aio_sleep(5 * AIO_MSEC));
+    self->thief = aio_spawn(takes_number, .fd = self->fds[0], .other = self->victim[0]);
+    aio_await(r, aio_close(self->fds[0]));
+    assert_result(r, 0);
+    aio_await(r, aio_join(self->op));
+    assert_result(r, -EBADF);
+    aio_await(r, aio_join(self->thief));
+    assert_result(r, 0);
+    assert_false(has_data(self->victim[1]));
+    return 0;
+} aio_end
+static void contract_5_a_transfer_does_not_go_on_after_a_close(void **state)
+{
+    (void)state;
+    setenv("AIO_URING_ENTRIES", "1", 1);
+    for (int counted = 0; counted < 2; counted++) {
+        int fds[2], victim[2];
+        pair_of(fds);
+        pair_of(victim);
+        uring_begin();
+        uring_fds_before--;
+        struct aio_loop_options o = uring_options();
+        assert_result(aio_run_with(&o, cuts_short, .fds[0] = fds[0], .victim[0] = victim[0],
+                                   .victim[1] = victim[1], .counted = counted), 0);
+        uring_check(__FILE__, __LINE__);
+        close(fds[1]), close(victim[0]), close(victim[1]);
+    }
+    unsetenv("AIO_URING_ENTRIES");
+}
 // Releasing always releases: aio_close neither delivers nor accepts a cancel.
 struct close_cancelled { aio_frame aio; int fd, peer, when; aio_task *op, *close; aio_result r, next; };
 struct owed_close { aio_frame aio; int fd; aio_result close, next; };
@@ -507,6 +557,7 @@ int main(void)
         cmocka_unit_test(hazard_15_the_port_is_free_after_close),
         cmocka_unit_test(contract_5_of_concurrent_closes_the_first_wins),
         cmocka_unit_test(hazard_16_the_number_of_a_closed_descriptor_is_used_again),
+        cmocka_unit_test(contract_5_a_transfer_does_not_go_on_after_a_close),
         cmocka_unit_test(contract_5_close_neither_delivers_nor_accepts_a_cancel),
         cmocka_unit_test(contract_3_a_result_is_not_lost_by_a_close),
         cmocka_unit_test(contract_5_closed_behind_our_back),

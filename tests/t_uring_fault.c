@@ -215,7 +215,8 @@ static void contract_3_errors_after_a_cancel(void **state)
     uring_hook.enter = 0;
     close(fds[0]), close(fds[1]), close(listener);
 }
-// The close of a descriptor cannot be cancelled: the kernel says it was, we close it all the same.
+// The close of a descriptor cannot be cancelled: the kernel says it was, we close it all the same. One
+// that was interrupted has released the number, which may be another's by now.
 static void contract_5_a_cancelled_close_closes(void **state)
 {
     (void)state;
@@ -241,8 +242,8 @@ static void contract_5_a_cancelled_close_closes(void **state)
         aio_detach(t);
         aio_loop_close(&l);
         assert_int_equal(faked, 1);
-        assert_result(r, k < 2 ? 0 : results[k]);
-        if (k < 2) assert_result(recv(fds[1], &c, 1, MSG_DONTWAIT), 0);
+        assert_result(r, k == 0 ? 0 : results[k] == -512 ? -EINTR : results[k]);
+        if (k == 0) assert_result(recv(fds[1], &c, 1, MSG_DONTWAIT), 0);
         else close(fds[0]);                 // the fake did not close it
         uring_fds_before--;
         uring_check(__FILE__, __LINE__);
