@@ -15,22 +15,26 @@ clang_runtime() {
         2>/dev/null | grep -q .
 }
 
-missing=""
 need() { missing="$missing $1"; }       # what is missing, by our own name
-tool "$cc" || need cc
-header liburing.h || need liburing
-for t in curl python3 nc; do tool $t || need $t; done
-if [ "$what" = check ]; then
-    tool g++ || need cxx
-    tool clang && tool clang++ || need clang
-    tool clang && ! clang_runtime && need clang-rt
-    tool arm-none-eabi-gcc || need arm-gcc
-    tool valgrind || need valgrind
-    tool xz || need xz
-    { echo '#include <stdarg.h>'; echo '#include <stddef.h>'; echo '#include <stdint.h>'
-      echo '#include <setjmp.h>'; echo '#include <cmocka.h>'; } |
-        "$cc" -E -x c - >/dev/null 2>&1 || need cmocka
-fi
+look() {
+    missing=""
+    tool "$cc" && header stdio.h || need cc
+    header liburing.h || need liburing
+    for t in curl python3 nc; do tool $t || need $t; done
+    if [ "$what" = check ]; then
+        tool g++ || need cxx
+        tool clang && tool clang++ || need clang
+        tool clang && ! clang_runtime && need clang-rt
+        tool arm-none-eabi-gcc || need arm-gcc
+        tool valgrind || need valgrind
+        tool pkg-config || need pkg-config
+        tool xz || need xz
+        { echo '#include <stdarg.h>'; echo '#include <stddef.h>'; echo '#include <stdint.h>'
+          echo '#include <setjmp.h>'; echo '#include <cmocka.h>'; } |
+            "$cc" -E -x c - >/dev/null 2>&1 || need cmocka
+    fi
+}
+look
 [ -z "$missing" ] && exit 0
 
 if tool apt-get; then manager=apt
@@ -51,6 +55,8 @@ package() {     # our name -> this distribution's
     pacman:liburing) echo liburing ;;       apk:liburing) echo liburing-dev linux-headers ;;
     apt:cmocka) echo libcmocka-dev ;;       dnf:cmocka) echo libcmocka-devel ;;
     pacman:cmocka) echo cmocka ;;           apk:cmocka) echo cmocka-dev ;;
+    dnf:pkg-config) echo pkgconf-pkg-config ;;
+    pacman:pkg-config | apk:pkg-config) echo pkgconf ;;
     apt:nc) echo netcat-openbsd ;;          dnf:nc) echo nmap-ncat ;;
     pacman:nc) echo openbsd-netcat ;;       apk:nc) echo netcat-openbsd ;;
     apt:arm-gcc | apk:arm-gcc) echo gcc-arm-none-eabi ;;
@@ -84,24 +90,31 @@ if [ "$manager" = apt ] && ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; t
     echo "aio: reading the list of packages"
     $root apt-get update -qq || exit 1
 fi
-list=$(names)
-echo "aio: installing $list"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 run() { # quiet, unless it fails
     "$@" >"$log" 2>&1 </dev/null
 }
-# shellcheck disable=SC2086
-case $manager in
-apt)
-    install="$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
-    run $install $list || { run $root apt-get update && run $install $list; }
-    ;;
-dnf) run $root dnf install -y $list ;;
-pacman) run $root pacman -S --noconfirm --needed $list || run $root pacman -Sy --noconfirm --needed $list ;;
-apk) run $root apk add $list ;;
-esac || {
-    cat "$log" >&2
-    echo "aio: could not install:$missing" >&2
-    exit 1
+install_missing() {
+    local list install
+    list=$(names)
+    echo "aio: installing $list"
+    # shellcheck disable=SC2086
+    case $manager in
+    apt)
+        install="$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
+        run $install $list || { run $root apt-get update && run $install $list; }
+        ;;
+    dnf) run $root dnf install -y $list ;;
+    pacman) run $root pacman -S --noconfirm --needed $list || run $root pacman -Sy --noconfirm --needed $list ;;
+    apk) run $root apk add $list ;;
+    esac || {
+        cat "$log" >&2
+        echo "aio: could not install:$missing" >&2
+        exit 1
+    }
 }
+install_missing
+first=$missing
+look        # what only shows now: clang's own libraries
+[ -z "$missing" ] || [ "$missing" = "$first" ] || install_missing
