@@ -1448,6 +1448,12 @@ struct aio_thread_future {
     const aio_coroutine *coroutine;
     aio_frame *arguments;
 };
+AIO_SLOW void aio__thread_future_free(aio_thread_future *f)
+{
+    pthread_mutex_destroy(&f->lock);
+    pthread_cond_destroy(&f->ended);
+    free(f);
+}
 AIO_FN void aio_thread_future_release(aio_thread_future *f)
 {
     if (f->refused) return;
@@ -1455,9 +1461,7 @@ AIO_FN void aio_thread_future_release(aio_thread_future *f)
     int refs = --f->refs;
     pthread_mutex_unlock(&f->lock);
     if (refs) return;
-    pthread_mutex_destroy(&f->lock);
-    pthread_cond_destroy(&f->ended);
-    free(f);
+    aio__thread_future_free(f);
 }
 AIO_FN void aio__thread_future_tell(aio_thread_future *f, aio_result r)
 {
@@ -1467,7 +1471,7 @@ AIO_FN void aio__thread_future_tell(aio_thread_future *f, aio_result r)
     pthread_cond_broadcast(&f->ended);
     pthread_mutex_unlock(&f->lock);
 }
-AIO_FN void aio__thread_future_end(aio_thread_future *f, aio_result r)
+AIO_SLOW void aio__thread_future_end(aio_thread_future *f, aio_result r)
 {
     aio__thread_future_tell(f, r);
     aio_thread_future_release(f);
@@ -1512,6 +1516,7 @@ AIO_FN int aio__thread_future_start(void *arg)
         aio_task_cancel(t);
         aio__thread_future_unlink(f);
         aio_detach(t);
+        f->task = 0;                // a cancel may be on its way
         aio__thread_future_end(f, r);
         return (int)r;
     }
@@ -1781,9 +1786,15 @@ __attribute__((weak, visibility("hidden"))) struct aio__interrupt aio__interrupt
 #ifdef __cplusplus
 }
 #endif
+// It does its work in the main thread, which owns that loop: it cannot be closed meanwhile.
 AIO_FN void aio__on_sigint(int signal_number)
 {
     int saved = errno;
+    if (getpid() != (pid_t)syscall(SYS_gettid)) {
+        syscall(SYS_tgkill, getpid(), getpid(), signal_number);
+        errno = saved;
+        return;
+    }
     uint64_t one = 1;
     struct aio__inbox *in = aio__interrupt.loop ? &aio__interrupt.loop->mailbox : 0;
     aio__interrupt.count = aio__interrupt.count + 1;
@@ -1917,6 +1928,7 @@ AIO_FN void aio__in_forked_child(void)
         if (l->backend && l->backend->forked) l->backend->forked(l);
     }
     aio__loops.first = 0;
+    aio__interrupt.loop = 0;                        // SIGINT ends the child
     pthread_mutex_unlock(&aio__loops.lock);
 }
 AIO_FN void aio__loop_link(aio_loop *l)

@@ -294,7 +294,7 @@ static void echo_is_safe(void **state)
 }
 
 struct files {
-    char from[64], to[64], folder[64];
+    char from[96], to[96], folder[64];
     size_t size;
     struct content contents[3];
 };
