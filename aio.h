@@ -489,7 +489,8 @@ struct aio_executor {
 // Optional hook, synchronous: runs when a frame is destroyed whose body never started (it was
 // cancelled first, or refused) or never finished (its loop was closed), to release what its
 // parameters own: then `dropped` is negative. It also runs with dropped >= 0 when a task's result
-// is lost unseen (replaced by a cancel, or its last handle is given up unread), to release that.
+// is lost unseen (replaced by a cancel or by the error of a group that its frame returned over, or
+// its last handle is given up unread), to release that.
 // Not for a task that was detached before it ended: nobody wanted its result. In C++ it must stand
 // before aio_async(name).
 #define aio_drop(name) AIO__DROP_HOOK(name)
@@ -653,7 +654,7 @@ AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_fut
 #define aio_gen_close(storage) aio__gen_end(&(storage)->aio)
 
 // --- several at once. `tasks` and `futures` are arrays that stay until the await ends; where it
-// says // futures, an array of tasks will do too. They take a block of the loop's (-ENOMEM).
+// says futures, an array of tasks will do too. They take a block of the loop's (-ENOMEM).
 
 // Awaitable: waits for n tasks. results (or null): in the order of the tasks. The first error ends
 // it (the others run on); cancelling the awaiter cancels them all.
@@ -749,7 +750,8 @@ AIO_FN void aio_barrier_reset(aio_barrier *barrier);
 AIO_FN void aio_barrier_abort(aio_barrier *barrier);
 
 // storage: capacity * item_bytes, the caller's. compare (or null): a priority queue, the smallest
-// leaves first, equal ones in order of entry. flags: 0 or AIO_QUEUE_LIFO.
+// leaves first, equal ones in order of entry. flags: 0 or AIO_QUEUE_LIFO. Result: 0; -EINVAL: no
+// storage, or a size or capacity of 0 (or beyond INT32_MAX).
 AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes, uint32_t capacity,
                                  uint32_t flags, int (*compare)(const void *, const void *, void *),
                                  void *context);
@@ -1668,6 +1670,7 @@ AIO_SLOW aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
             return AIO_PENDING;
         }
         if (aio__scope_of(t, f) == s) aio_scope_leave(s, t);
+        if (end < 0 && r >= 0 && !f->parent) aio__frame_drop(f, r);     // a task's result is lost
         r = end;
     }
     return r;
@@ -3595,7 +3598,7 @@ AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes,
                                  uint32_t flags, int (*compare)(const void *, const void *, void *),
                                  void *context)
 {
-    if (!storage || !capacity || !item_bytes) return -EINVAL;
+    if (!storage || !capacity || capacity > INT32_MAX || !item_bytes) return -EINVAL;
     aio__zero(q, sizeof *q);
     q->storage = (unsigned char *)storage;
     q->item_bytes = item_bytes;
@@ -4115,6 +4118,7 @@ AIO_SLOW void aio__task_destroy(aio_executor *x, aio_task *t)
     if (t->waiter.future.flags & AIO__IN_SLOT) {
         t->waiter.future.flags |= AIO__REFUSED;
         t->waiter.future.refs = 0;
+        t->extra = 0;
     }
 }
 // Refuses all from now on and drops every live task, newest first.

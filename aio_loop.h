@@ -1928,7 +1928,7 @@ AIO_FN void aio__in_forked_child(void)
         if (l->backend && l->backend->forked) l->backend->forked(l);
     }
     aio__loops.first = 0;
-    aio__interrupt.loop = 0;                        // SIGINT ends the child
+    if (aio__interrupt.loop) aio__release_sigint(aio__interrupt.loop);     // SIGINT ends the child
     pthread_mutex_unlock(&aio__loops.lock);
 }
 AIO_FN void aio__loop_link(aio_loop *l)

@@ -216,6 +216,35 @@ static void L_13_L_14_a_lock_held_at_the_fork(void **state)
     child_ended_well(child);
 }
 
+// SIGINT ends a child of a run, and is no business of its parent's.
+struct raises { aio_frame aio; };
+aio_async(raises) {
+    raise(SIGINT);
+    aio_try(aio_sleep(AIO_SECOND));
+    return 0;
+} aio_end
+struct interrupted { aio_frame aio; pid_t child; bool runs; };
+aio_async(interrupted) {
+    int status;
+    fflush(NULL);
+    self->child = fork();
+    if (!self->child) {
+        alarm(5);
+        if (self->runs) _exit(aio_run(raises) == -EINTR ? 7 : 8);
+        raise(SIGINT);
+        _exit(9);
+    }
+    if (waitpid(self->child, &status, 0) != self->child) return -ECHILD;
+    aio_try(aio_sleep(AIO_MSEC));
+    return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+} aio_end
+static void RN_5_an_interrupt_in_the_child(void **state)
+{
+    (void)state;
+    assert_result(aio_run(interrupted), SIGINT);
+    assert_result(aio_run(interrupted, .runs = true), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +252,7 @@ int main(void)
         fork_test(L_13_fork_in_a_coroutine),
         fork_test(L_13_RN_2_aio_run_in_the_child),
         fork_test(L_13_L_14_a_lock_held_at_the_fork),
+        fork_test(RN_5_an_interrupt_in_the_child),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,6 +220,95 @@ static void contract_3_descriptors_of_ops_that_ended_at_once(void **state)
     assert_result(run(takes_fds), 0);
 }
 
+// --- contract 6: a value that a group's error replaces is released
+struct naps { aio_frame aio; aio_result r; };
+aio_async(naps) {
+    aio_await(self->r, aio_sleep(AIO_FOREVER));
+    aio_await(aio_sleep(0));
+    return self->r;
+} aio_end
+struct over_group { aio_frame aio; aio_group group; };
+aio_drop(over_group) {
+    dropped_value = dropped;
+    return 0;
+} aio_end
+aio_async(over_group) {
+    assert_result(aio_group_enter(&self->group), 0);
+    aio_group_spawn(&self->group, naps);
+    aio_try(aio_sleep(0));
+    return 42;
+} aio_end
+struct cancels_group { aio_frame aio; aio_task *t; aio_result r; int turns; };
+aio_async(cancels_group) {
+    self->t = aio_spawn(over_group);
+    for (self->turns = 4; self->turns--;) aio_try(aio_sleep(0));
+    assert_true(aio_task_cancel(self->t));
+    aio_await(self->r, aio_join(self->t));
+    return self->r;
+} aio_end
+static void C_7_a_value_that_a_group_replaces(void **state)
+{
+    (void)state;
+    dropped_value = 0;
+    assert_result(run(cancels_group), -ECANCELED);
+    assert_result(dropped_value, 42);
+}
+
+// --- contract 11: what is left of a task in the user's storage
+struct in_slot { aio_frame aio; };
+aio_async(in_slot) {
+    aio_try(aio_sleep(AIO_FOREVER));
+    return 0;
+} aio_end
+static aio_slot(in_slot) slot;
+struct spawns_in { aio_frame aio; };
+aio_async(spawns_in) {
+    aio_task *t = aio_spawn_in(&slot, in_slot);
+    return aio_task_set_user(t, self);
+} aio_end
+static void contract_11_a_task_in_a_slot(void **state)
+{
+    (void)state;
+    aio_loop l;
+    struct aio_loop_options o = uring_options();
+    uring_begin();
+    assert_result(aio_loop_init(&l, &o), 0);
+    assert_result(aio_loop_run_until_complete(&l, aio_spawn_on(&l, spawns_in)), 0);
+    assert_non_null(aio_task_user(&slot.task));
+    assert_result(aio_loop_close(&l), 0);
+    assert_true(aio_task_done(&slot.task));
+    assert_null(aio_task_user(&slot.task));
+    uring_check(__FILE__, __LINE__);
+}
+
+// --- TH-3: no memory to watch a task that another thread spawned, and a cancel on its way
+static void TH_3_a_cancel_after_a_refused_start(void **state)
+{
+    (void)state;
+    for (int tasks = 12; tasks < 17; tasks++) {         // slots: one of these fills the ready ring
+        aio_loop l;
+        struct aio_loop_options o = uring_options();
+        uring_begin();
+        assert_result(aio_loop_init(&l, &o), 0);
+        for (int i = 0; i < tasks; i++) aio_detach(aio_spawn_on(&l, in_slot));
+        aio_detach(aio_spawn_on(&l, naps));             // a block for what is spawned below
+        aio_loop_stop(&l);
+        assert_result(aio_loop_run_forever(&l), 0);
+        aio_task_cancel(l.executor.last);
+        for (int i = 0; i < 3; i++) aio_loop_stop(&l), aio_loop_run_forever(&l);
+        uring_memory.fail_from = 1;
+        aio_thread_future *f = aio_spawn_threadsafe(&l, naps);
+        assert_true(aio_thread_future_cancel(f));
+        for (int i = 0; i < 5; i++) aio_loop_stop(&l), aio_loop_run_forever(&l);
+        aio_result r = aio_thread_future_result(f);
+        assert_true(r == -ENOMEM || r == -ECANCELED);
+        aio_thread_future_release(f);
+        assert_result(aio_loop_close(&l), 0);
+        expect_reports();
+        uring_check(__FILE__, __LINE__);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +319,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(contract_11_a_drop_hook_cancels_who_waited_for_a_job, gate_setup,
                                         gate_teardown),
         cmocka_unit_test(contract_3_descriptors_of_ops_that_ended_at_once),
+        cmocka_unit_test(C_7_a_value_that_a_group_replaces),
+        cmocka_unit_test(contract_11_a_task_in_a_slot),
+        cmocka_unit_test(TH_3_a_cancel_after_a_refused_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
