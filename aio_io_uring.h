@@ -104,7 +104,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe);
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_nop(void);
 
 // --- sockets. The calls that cannot block (socket, bind, listen, shutdown) are plain system calls
-// and // do not suspend.
+// and do not suspend.
 
 // Awaitable: a socket, close-on-exec. Result: the descriptor. Lost, it is closed.
 AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol);
