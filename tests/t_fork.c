@@ -223,9 +223,8 @@ aio_async(raises) {
     aio_try(aio_sleep(AIO_SECOND));
     return 0;
 } aio_end
-struct interrupted { aio_frame aio; pid_t child; bool runs; };
+struct interrupted { aio_frame aio; pid_t child; int status; bool runs; };
 aio_async(interrupted) {
-    int status;
     fflush(NULL);
     self->child = fork();
     if (!self->child) {
@@ -234,9 +233,9 @@ aio_async(interrupted) {
         raise(SIGINT);
         _exit(9);
     }
-    if (waitpid(self->child, &status, 0) != self->child) return -ECHILD;
+    if (waitpid(self->child, &self->status, 0) != self->child) return -ECHILD;
     aio_try(aio_sleep(AIO_MSEC));
-    return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+    return WIFSIGNALED(self->status) ? WTERMSIG(self->status) : WEXITSTATUS(self->status);
 } aio_end
 static void RN_5_an_interrupt_in_the_child(void **state)
 {
