@@ -1921,12 +1921,19 @@ AIO_FN void aio__task_finish(aio_task *t, aio_result r)
 }
 
 // --- tasks: cancelling them
+// What a wait is for in the end: ops that it is for wait themselves.
+AIO_INLINE const aio_waiter *aio__last_wait(const aio_waiter *w)
+{
+    while (w->node.cls->kind == AIO__WAIT_OP)
+        w = (const aio_waiter *)(const void *)w->node.u.list.target;
+    return w;
+}
 // The next task on the way of a cancel: whom `t` waits for, if that has not ended.
 AIO_INLINE aio_task *aio__awaited_task(const aio_task *t)
 {
-    uint32_t kind = t->waiter.node.cls->kind;
-    if (kind != AIO__WAIT_TASK && kind != AIO__WAIT_JOIN) return 0;
-    aio_task *inner = AIO__TASK_OF(t->waiter.node.u.list.target);
+    const aio_waiter *w = aio__last_wait(&t->waiter);
+    if (w->node.cls->kind != AIO__WAIT_TASK && w->node.cls->kind != AIO__WAIT_JOIN) return 0;
+    aio_task *inner = AIO__TASK_OF(w->node.u.list.target);
     return inner->waiter.future.flags & AIO__DONE ? 0 : inner;
 }
 AIO_SLOW void aio__note_cancel(aio_task *t);
@@ -1934,6 +1941,17 @@ AIO_FN void aio__gather_passed(struct aio__watched *v);
 AIO_INLINE bool aio__wait_cancel(aio_waiter *w)
 {
     return w->node.cls->cancel && w->node.cls->cancel(w);
+}
+// A wait for a task, perhaps through ops, ends although that task has not.
+AIO_FN void aio__wait_cut(aio_waiter *w)
+{
+    while (w->node.cls->kind == AIO__WAIT_OP) w = (aio_waiter *)(void *)w->node.u.list.target;
+    if (w->node.cls->kind != AIO__WAIT_TASK && w->node.cls->kind != AIO__WAIT_JOIN) return;
+    aio_task *inner = AIO__TASK_OF(w->node.u.list.target);
+    bool joined = w->node.cls->kind == AIO__WAIT_JOIN;
+    aio__list_remove(&w->node);
+    aio_complete(w, -ECANCELED);
+    if (joined) aio__task_release(inner);
 }
 // Cancels what `t` waits for; if that is another task, what that one waits for, and so on (C-5). A
 // loop, not a recursion: a chain of 100,000 tasks is legal. On a cycle (T-11) the wait that closes
@@ -1943,20 +1961,20 @@ AIO_FN void aio__cancel_chain(aio_task *t)
     aio_task *from = t, *inner;
     while ((inner = aio__awaited_task(t)) != 0) {
         if (inner->waiter.future.flags & AIO__MARK) {
-            bool joined = t->waiter.node.cls->kind == AIO__WAIT_JOIN;
-            aio__list_remove(&t->waiter.node);
-            aio_complete(&t->waiter, -ECANCELED);
-            if (joined) aio__task_release(inner);
+            aio__wait_cut(&t->waiter);
             break;
         }
         t->waiter.future.flags |= AIO__MARK;
+        for (aio_waiter *w = &t->waiter; w->node.cls->kind == AIO__WAIT_OP;
+             w = (aio_waiter *)(void *)w->node.u.list.target)
+            w->future.flags |= AIO__CANCEL_ASKED;
         t = inner;
         t->cancelling++;
         aio__note_cancel(t);
     }
     if (!inner && !aio__wait_cancel(&t->waiter)) t->waiter.future.flags |= AIO__MUST_CANCEL;
     for (; from->waiter.future.flags & AIO__MARK;
-         from = AIO__TASK_OF(from->waiter.node.u.list.target))
+         from = AIO__TASK_OF(aio__last_wait(&from->waiter)->node.u.list.target))
         from->waiter.future.flags &= ~(uint32_t)AIO__MARK;
 }
 // The same, and all that gathers on the way wait for, each with what hangs on it before the next.
@@ -3892,21 +3910,10 @@ AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
     if (asked && !cls->resume) cls = aio__settled();
     aio__complete_as(w, f->result, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
 }
-// An op's wait for a task ends although that has not.
-AIO_FN void aio__op_cut(aio_waiter *w)
-{
-    while (w->node.cls->kind == AIO__WAIT_OP) w = (aio_waiter *)(void *)w->node.u.list.target;
-    if (w->node.cls->kind != AIO__WAIT_TASK && w->node.cls->kind != AIO__WAIT_JOIN) return;
-    aio_future *f = w->node.u.list.target;
-    bool joined = w->node.cls->kind == AIO__WAIT_JOIN;
-    aio__list_remove(&w->node);
-    aio_complete(w, -ECANCELED);
-    if (joined) aio__task_release(aio__future_task(f));
-}
 AIO_FN bool aio__op_wait_cancel(aio_waiter *w)
 {
     if (w->future.flags & AIO__MARK) {                  // T-11: it waits for itself in the end
-        aio__op_cut(w);
+        aio__wait_cut(w);
         return true;
     }
     w->future.flags |= AIO__CANCEL_ASKED | AIO__MARK;

@@ -328,6 +328,33 @@ aio_end static void T_11_a_cycle_of_ops(void **state) {
     aio_detach(b);
 }
 
+// A cancel goes through any number of tasks and ops, and the C stack does not grow.
+struct chained {
+    aio_frame aio;
+    aio_task *inner;
+    aio_op op, around;
+    aio_result r;
+};
+aio_async(chained) {
+    if (!self->inner) {
+        aio_try(aio_sleep(AIO_FOREVER));
+        return 0;
+    }
+    aio_start(&self->op, aio_join(self->inner));
+    aio_start(&self->around, aio_op_wait(&self->op));
+    aio_await(self->r, aio_op_wait(&self->around));
+    return self->r;
+}
+aio_end static void C_5_through_a_hundred_thousand_ops(void **state) {
+    (void)state;
+    aio_task *t = NULL;
+    for (int i = 0; i < 100000; i++) t = core_spawn(chained, .inner = t);
+    core_turn();
+    assert_true(aio_task_cancel(t));
+    assert_result(core_run(t), -ECANCELED);
+    aio_detach(t);
+}
+
 // --- a frame returns over its ops (contract 6)
 struct nested {
     aio_frame aio;
@@ -840,6 +867,7 @@ int main(void) {
         core_test(contract_6_the_value_of_a_joined_task),
         core_test(C_5_through_an_op_of_a_join),
         core_test(T_11_a_cycle_of_ops),
+        core_test(C_5_through_a_hundred_thousand_ops),
         core_test(contract_6_a_frame_ends_its_ops),
         core_test(contract_6_kernel_operations_of_a_frame),
         core_test(contract_11_a_loop_closed_over_ops),
