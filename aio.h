@@ -61,6 +61,9 @@
 //   Errors   A result is >= 0, or a negative errno. -ECANCELED is a cancellation: hand it on, as
 //            aio_try does.
 //   Threads  An executor, its tasks and its futures belong to the one thread that runs it.
+//   Binaries A program and each shared library know only the loops that they run themselves. In a
+//            coroutine on another binary's loop, awaits, calls and aio_spawn_on work; aio_spawn,
+//            aio_start and scopes (timeouts, groups) give -EINVAL.
 //   Names    POSIX reserves the prefix aio_ to its <aio.h>. Both headers can be included together.
 //
 // This header and POSIX's <aio.h> differ only by path: write "aio.h" with the header beside the
