@@ -84,7 +84,7 @@ check: ## everything: packages, lint, tests, compile matrix, sanitizers (under 1
 	    TALLY="$(abspath $(BUILD)/tally)" $(MAKE) --no-print-directory $$step T= || failed="$$failed $$step"; done; \
 	    [ -z "$$failed" ] || echo "check failed:$$failed"; \
 	    awk '{ p += $$1; f += $$2; s += $$3 } END { \
-	        printf "%d passed, %d failed, %d skipped\n", p, f, s }' $(BUILD)/tally; \
+	        printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f != 0 }' $(BUILD)/tally && \
 	    [ -z "$$failed" ]
 
 .PHONY: differential

@@ -7,6 +7,8 @@
 here=$(cd "$(dirname "$0")" && pwd)
 self=$here/$(basename "$0")
 export BUILD=${BUILD:-build}
+tally=${TALLY:-/dev/null}
+unset TALLY             # ours alone: a test may run this script itself
 
 # Reads a log; prints "passed failed skipped" and, on standard error, what to tell about it.
 judge() {
@@ -118,7 +120,7 @@ fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 printf '%s\0' "${selected[@]}" | xargs -0 -n 1 -P "$jobs" "$self" --one "$dir"
-cat "$dir"/*.count | awk -v programs=${#selected[@]} -v tally="${TALLY:-/dev/null}" '
+cat "$dir"/*.count | awk -v programs=${#selected[@]} -v tally="$tally" '
     { p += $1; f += $2; s += $3 }
     END {
         if (NR < programs) f += programs - NR

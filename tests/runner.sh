@@ -35,6 +35,13 @@ check "a skip as cmocka prints it" "0 passed, 0 failed, 1 skipped" 0 'echo 1..1;
 check "all skipped" "0 passed, 0 failed, 1 skipped" 0 'echo "1..0 # SKIP why"'
 check "a skip in CI" "0 passed, 1 failed, 0 skipped" 1 'echo 1..1; echo "ok 1 - a # SKIP why"' CI=1
 check "an allowed skip in CI" "0 passed, 0 failed, 1 skipped" 0 'echo "ok 1 - allowed one # SKIP why"' CI=1
+# A test that runs this script adds nothing of its own to the sum of those who run it.
+printf '#!/bin/bash\necho 1..1; echo "ok 1 - a"; %s %s >/dev/null; true\n' tests/run.sh "$dir/none" >"$dir/outer.sh"
+chmod +x "$dir/outer.sh"
+env -u CI -u T -u WRAP TALLY="$dir/sum" tests/run.sh "$dir/outer.sh" >/dev/null 2>&1
+n=$((n + 1))
+if [ "$(cat "$dir/sum")" = "1 0 0" ]; then echo "ok $n - a run inside a run"
+else echo "# sum: $(tr '\n' ';' <"$dir/sum")"; echo "not ok $n - a run inside a run"; fi
 n=$((n + 1))
 if out=$(tests/run.sh T=no_such_test 2>&1); then echo "not ok $n - no test selected"; else echo "ok $n - no test selected"; fi
 echo "1..$n"
