@@ -195,7 +195,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
 #define AIO__TIMEOUT_MULTISHOT (1u << 6)
 #define AIO__URING_CMD_MULTISHOT (1 << 1)
 
-// user_data: a pointer to a waiter, aligned to 8 bytes and below 2^48; above it the place in the
+// user_data: a pointer to a waiter (or a sink), aligned to 8 bytes and below 2^48; above it the place in the
 // ring, which makes each activation unique, so that a late cancel cannot hit the next one; below it
 // one of these. CLOSING: a cancel for aio_close; above it how many operations it should find.
 enum {
@@ -204,7 +204,8 @@ enum {
     AIO__UD_COMPOUND,
     AIO__UD_WAKE,
     AIO__UD_CLOSING,
-    AIO__UD_WHOLE
+    AIO__UD_WHOLE,
+    AIO__UD_SINK
 };
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
 AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
@@ -228,10 +229,15 @@ struct aio__compound {
     bool gives_fd;
 };
 // An operation that found no room in the ring.
-struct aio__backlog {
-    struct aio__backlog *next;
-    aio_waiter *waiter;         // null: a cancel
-    struct io_uring_sqe sqe;
+struct aio__backlog { struct aio__backlog *next; struct io_uring_sqe sqe; };
+// An operation that no task waits for. Its completions go to a function of the toolkit's: several,
+// if they have F_MORE.
+struct aio__sink {
+    // Runs in the reap, or inside aio__sink_cancel: no code of the user's. Without F_MORE in
+    // cqe_flags it is the last call, and the sink may be submitted again, or freed.
+    void (*done)(aio_uring *u, struct aio__sink *s, aio_result res, uint32_t cqe_flags);
+    struct aio__sink *next, *prev;      // in the ring's list, while it is in flight
+    uint64_t user_data, info;           // as a waiter's; user_data 0: not in flight
 };
 struct aio__spill { struct aio__spill *next; };
 
@@ -254,6 +260,7 @@ struct aio_uring {
     aio_loop *loop;
     struct aio__backlog *backlog, *backlog_last;
     aio_waiter *closing, *closing_last;     // aio_close that wait, by node.u.p[2]
+    struct aio__sink *sinks;                // in flight
     // Copies of paths and addresses, until their entries are consumed.
     char *arena;
     size_t arena_used, arena_size;
@@ -662,14 +669,13 @@ AIO_INLINE struct io_uring_sqe *aio__sqe_get(aio_uring *u)
     if (AIO__LIKELY(u->sq_tail - u->sq_head < u->sq_room)) return aio__sqe_next(u);
     return aio__sqe_slow(u);
 }
-AIO_COLD struct io_uring_sqe *aio__backlog_add(aio_uring *u, aio_waiter *w)
+AIO_COLD struct io_uring_sqe *aio__backlog_add(aio_uring *u)
 {
     if (u->disabled) return 0;
     struct aio__backlog *b = (struct aio__backlog *)aio__alloc(&u->loop->executor,
                                                                aio__class_of(sizeof *b), sizeof *b);
     if (!b) return 0;
     b->next = 0;
-    b->waiter = w;
     if (u->backlog) u->backlog_last->next = b;
     else u->backlog = b;
     u->backlog_last = b;
@@ -693,34 +699,49 @@ AIO_COLD void aio__backlog_flush(aio_uring *u)
         aio__backlog_free(u, b);
     }
 }
-// Takes out the backlog's entries of one waiter, or (w null) of one descriptor, or (fd < 0) all.
-// Their waits end with `why`: the kernel never saw them. Returns how many.
-AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cqe_flags);
 // Does w wait for an operation that can be ended, and (fd >= 0) on that descriptor?
-AIO_FN bool aio__waits_on(const aio_waiter *w, int fd)
+AIO_FN bool aio__is_on(uint64_t info, int fd)
 {
-    uint64_t info = w->node.u.w[1];
-    if (w->node.cls->kind != AIO__WAIT_URING) return false;
     return fd < 0 || ((info & AIO__IO_TRACKED) && (int)(uint32_t)info == fd);
 }
-AIO_COLD uint32_t aio__backlog_end(aio_uring *u, aio_waiter *w, int fd, aio_result why)
+AIO_FN bool aio__waits_on(const aio_waiter *w, int fd)
+{
+    return w->node.cls->kind == AIO__WAIT_URING && aio__is_on(w->node.u.w[1], fd);
+}
+// The same of whoever stands in an entry; nobody waits for a cancel.
+AIO_FN bool aio__entry_on(uint64_t user_data, int fd)
+{
+    uint64_t who = user_data & AIO__UD_POINTER;
+    if (!who) return false;
+    if ((user_data & 7) == AIO__UD_SINK)
+        return aio__is_on(((const struct aio__sink *)(uintptr_t)who)->info, fd);
+    return aio__waits_on((const aio_waiter *)(uintptr_t)who, fd);
+}
+// Takes out the backlog's entry with this user_data, or (user_data 0) those on one descriptor, or
+// (fd < 0) all. They end with `why`: the kernel never saw them. Returns how many.
+AIO_FN void aio__entry_end(aio_uring *u, uint64_t user_data, aio_result res, uint32_t cqe_flags);
+AIO_COLD uint32_t aio__backlog_end(aio_uring *u, uint64_t user_data, int fd, aio_result why)
 {
     uint32_t ended = 0;
-    struct aio__backlog *before = 0, *next;
+    struct aio__backlog *out = 0, *before = 0, *next;
     for (struct aio__backlog *b = u->backlog; b; b = next) {
+        uint64_t data = b->sqe.user_data;
         next = b->next;
-        bool match = b->waiter && (w ? b->waiter == w : aio__waits_on(b->waiter, fd));
-        if (!match) {
+        if (user_data ? data != user_data : !aio__entry_on(data, fd)) {
             before = b;
             continue;
         }
         if (before) before->next = next;
         else u->backlog = next;
         if (u->backlog_last == b) u->backlog_last = before;
-        aio_waiter *waiter = b->waiter;
-        aio__backlog_free(u, b);
-        aio__io_end(u, waiter, why, 0);
-        ended++;
+        b->next = out;
+        out = b;
+    }
+    for (; out; out = next, ended++) {      // who is told may begin the next, or end another
+        next = out->next;
+        user_data = out->sqe.user_data;
+        aio__backlog_free(u, out);
+        aio__entry_end(u, user_data, why, 0);
     }
     return ended;
 }
@@ -790,7 +811,7 @@ AIO_FN bool aio__fd_closing(const aio_uring *u, uint64_t info)
 AIO_FN struct io_uring_sqe *aio__cancel_entry(aio_uring *u)
 {
     struct io_uring_sqe *sqe = aio__sqe_get(u);
-    if (!sqe) sqe = aio__backlog_add(u, 0);
+    if (!sqe) sqe = aio__backlog_add(u);
     if (!sqe) return 0;
     memset((void *)sqe, 0, sizeof *sqe);
     sqe->opcode = IORING_OP_ASYNC_CANCEL;
@@ -825,9 +846,12 @@ AIO_COLD void aio__cancel_waiter(aio_uring *u, const aio_waiter *w, int fd)
 {
     if (aio__waits_on(w, fd) && !aio__cancel_by_data(u, w->node.u.w[0])) u->cancel_owed = true;
 }
-// Calls for each task and op that waits on the ring; fd < 0: on any descriptor.
+// Calls for each sink, task and op that waits on the ring; fd < 0: on any descriptor.
 AIO_COLD void aio__cancel_one_by_one(aio_uring *u, int fd)
 {
+    for (struct aio__sink *s = u->sinks; s; s = s->next) {
+        if (aio__is_on(s->info, fd) && !aio__cancel_by_data(u, s->user_data)) u->cancel_owed = true;
+    }
     for (aio_task *t = u->loop->executor.first; t; t = t->next) {
         aio__cancel_waiter(u, &t->waiter, fd);
         for (aio_scope *s = t->scopes; s; s = s->outer) {
@@ -869,6 +893,11 @@ AIO_COLD void aio__cancel_owed(aio_uring *u, aio_node *n)
 AIO_COLD void aio__cancel_again(aio_uring *u)
 {
     u->cancel_owed = false;
+    for (struct aio__sink *s = u->sinks; s; s = s->next) {
+        if (!(s->info & AIO__IO_CANCEL_OWED)) continue;
+        if (aio__cancel_by_data(u, s->user_data)) s->info &= ~AIO__IO_CANCEL_OWED;
+        else u->cancel_owed = true;
+    }
     for (aio_task *t = u->loop->executor.first; t; t = t->next) {
         aio__cancel_owed(u, &t->waiter.node);
         for (aio_scope *s = t->scopes; s; s = s->outer) {
@@ -885,9 +914,9 @@ AIO_FN bool aio__io_cancel(aio_waiter *w)
     if (w->node.u.w[1] & AIO__IO_CANCELLED) return true;
     w->node.u.w[1] |= AIO__IO_CANCELLED;
     if (AIO__UNLIKELY(u->disabled)) return true;            // a forked child: nobody will go on
-    if (AIO__UNLIKELY(u->backlog) && aio__backlog_end(u, w, 0, -ECANCELED)) return true;
+    if (AIO__UNLIKELY(u->backlog) && aio__backlog_end(u, w->node.u.w[0], 0, -ECANCELED)) return true;
     if (aio__withdraw(u, w->node.u.w[0])) {
-        aio__io_end(u, w, -ECANCELED, 0);
+        aio__entry_end(u, w->node.u.w[0], -ECANCELED, 0);
     } else if (!aio__cancel_by_data(u, w->node.u.w[0])) {   // no room and no memory: a turn later
         w->node.u.w[1] |= AIO__IO_CANCEL_OWED;
         u->cancel_owed = true;
@@ -938,7 +967,7 @@ AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaita
     }
     struct io_uring_sqe *sqe = aio__sqe_get(u);
     u->arena_held = false;
-    if (!sqe && !(sqe = aio__backlog_add(u, w))) {
+    if (!sqe && !(sqe = aio__backlog_add(u))) {
         aio__fd_release(u, info);
         return u->disabled ? -EPERM : -ENOMEM;
     }
@@ -1018,17 +1047,21 @@ AIO_FN bool aio__address_start(aio_waiter *w, const aio_awaitable *a)
 // --- completions
 // The kernel's error as our callers see it: -ECANCELED only for those who were cancelled (contract
 // 3).
-AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, uint64_t info,
-                                  aio_result res)
+AIO_COLD aio_result aio__ended_why(const aio_uring *u, uint64_t info, aio_result res)
 {
     // ERESTARTSYS …
-    bool ended = res == -ECANCELED || res == -EINTR || (res <= -512 && res >= -516);
-    if (!ended) return res;
-    if (w->node.cls->kind != AIO__WAIT_URING)           // an aio_close: it must not be cancelled
-        return res != -ECANCELED ? -EINTR : close((int)(uint32_t)info) < 0 ? -errno : 0;    // else it is gone
+    if (res != -ECANCELED && res != -EINTR && (res > -512 || res < -516)) return res;
     if ((info & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
     if (aio__fd_closing(u, info)) return -EBADF;
     return res == -ECANCELED ? -EIO : -EINTR;
+}
+AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, aio_result res)
+{
+    uint64_t info = w->node.u.w[1];
+    if (w->node.cls->kind == AIO__WAIT_URING) return aio__ended_why(u, info, res);
+    // an aio_close: it must not be cancelled
+    if (res == -ECANCELED) return close((int)(uint32_t)info) < 0 ? -errno : 0;
+    return res <= -512 && res >= -516 ? -EINTR : res;       // it is gone
 }
 // The last word on a wait.
 AIO_INLINE void aio__io_finish(aio_waiter *w, aio_result r, bool gives_fd)
@@ -1051,7 +1084,7 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
         return;
     uint64_t info = w->node.u.w[1];
     if (AIO__UNLIKELY(info & AIO__IO_EARLY)) res = w->future.result;
-    if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, w, info, res);
+    if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, w, res);
     u->loop->in_flight--;
     uint64_t kind = w->node.u.w[0] & 7;
     bool gives_fd = info & AIO__IO_GIVES_FD;
@@ -1064,6 +1097,72 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
     }
     aio__fd_release(u, info);       // after the next one: an aio_close that waits for us lets none begin
     if (res != AIO_PENDING) aio__io_finish(w, res, gives_fd);
+}
+// A sink's completion: the last one takes it off the ring's books. It may begin again in `done`,
+// before its descriptor is released: an aio_close that waits for us lets none begin.
+AIO_FN void aio__sink_end(aio_uring *u, struct aio__sink *s, aio_result res, uint32_t cqe_flags)
+{
+    uint64_t info = s->info;
+    bool last = !(cqe_flags & IORING_CQE_F_MORE);
+    if (res < 0) res = aio__ended_why(u, info, res);
+    if (last) {
+        if (s->next) s->next->prev = s->prev;
+        if (s->prev) s->prev->next = s->next;
+        else u->sinks = s->next;
+        s->user_data = 0;
+        u->loop->in_flight--;
+    }
+    s->done(u, s, res, cqe_flags);
+    if (last) aio__fd_release(u, info);
+}
+// Hands an entry to the ring for a sink. Result: 0, or why it was not started: -EBADF (not a
+// descriptor, or it is being closed), -ENOMEM, -EPERM (forked child), -ECANCELED (the loop closes).
+AIO_FN aio_result aio__sink_submit(aio_uring *u, struct aio__sink *s, const aio_awaitable *io)
+{
+    uint64_t info = aio__io_info(io);
+    bool arena_held = u->arena_held;
+    u->arena_held = false;
+    if (u->draining) return -ECANCELED;
+    aio_result r = info & AIO__IO_TRACKED ? aio__fd_hold(u, (uint32_t)info) : 0;
+    if (r < 0) return r;
+    u->arena_held = arena_held;
+    struct io_uring_sqe *sqe = aio__sqe_get(u);
+    u->arena_held = false;
+    if (!sqe && !(sqe = aio__backlog_add(u))) {
+        aio__fd_release(u, info);
+        return u->disabled ? -EPERM : -ENOMEM;
+    }
+    s->user_data = (uint64_t)(uintptr_t)s | AIO__UD_SINK | (uint64_t)u->sq_tail << 48;
+    s->info = info;
+    aio__sqe_fill(sqe, io, s->user_data);
+    s->prev = 0;
+    s->next = u->sinks;
+    if (s->next) s->next->prev = s;
+    u->sinks = s;
+    u->loop->in_flight++;
+    return 0;
+}
+AIO_FN bool aio__sink_busy(const struct aio__sink *s) { return s->user_data != 0; }
+// Asks a sink to end; `done` is called for the last time here, or when the kernel has let go of it.
+AIO_FN void aio__sink_cancel(aio_uring *u, struct aio__sink *s)
+{
+    if (!s->user_data || (s->info & AIO__IO_CANCELLED)) return;
+    s->info |= AIO__IO_CANCELLED;
+    if (u->disabled) return;                // a forked child: nobody will go on
+    if (u->backlog && aio__backlog_end(u, s->user_data, 0, -ECANCELED)) return;
+    if (aio__withdraw(u, s->user_data)) {
+        aio__sink_end(u, s, -ECANCELED, 0);
+    } else if (!aio__cancel_by_data(u, s->user_data)) {     // no room and no memory: a turn later
+        s->info |= AIO__IO_CANCEL_OWED;
+        u->cancel_owed = true;
+    }
+}
+AIO_FN void aio__entry_end(aio_uring *u, uint64_t user_data, aio_result res, uint32_t cqe_flags)
+{
+    void *who = (void *)(uintptr_t)(user_data & AIO__UD_POINTER);
+    if (AIO__UNLIKELY((user_data & 7) == AIO__UD_SINK))
+        aio__sink_end(u, (struct aio__sink *)who, res, cqe_flags);
+    else aio__io_end(u, (aio_waiter *)who, res, cqe_flags);
 }
 AIO_COLD void aio__woken(aio_uring *u)
 {
@@ -1084,8 +1183,7 @@ AIO_INLINE bool aio__io_plain(const aio_waiter *w, const struct io_uring_cqe *cq
 AIO_SLOW void aio__reap_other(aio_uring *u, const struct io_uring_cqe *cqe)
 {
     uint64_t data = cqe->user_data;
-    if (AIO__LIKELY(data & AIO__UD_POINTER))
-        aio__io_end(u, (aio_waiter *)(uintptr_t)(data & AIO__UD_POINTER), cqe->res, cqe->flags);
+    if (AIO__LIKELY(data & AIO__UD_POINTER)) aio__entry_end(u, data, cqe->res, cqe->flags);
     else if (data == AIO__UD_WAKE) aio__woken(u);
     else if ((data & 7) == AIO__UD_CLOSING) aio__cancel_answer(u, data, cqe->res);
 }
