@@ -153,7 +153,7 @@ static const struct { int opcode; make_fn make; } all[] = {
     { IORING_OP_CONNECT, m_connect_tcp }, { IORING_OP_READ, m_read }, { IORING_OP_OPENAT, m_open },
     { IORING_OP_STATX, m_statx }, { IORING_OP_POLL_ADD, m_poll }, { IORING_OP_FSYNC, m_sync },
     { IORING_OP_NOP, m_nop } };
-static void contract_3_errors_as_the_caller_sees_them(void **state)
+static void hazard_17_contract_3_errors_as_the_caller_sees_them(void **state)
 {
     (void)state;
     const int results[] = { -EPERM, -EIO, -EAGAIN, -ENOMEM, -EINVAL, -ECONNRESET, -ETIMEDOUT, -ENOBUFS, -EPIPE,
@@ -192,7 +192,7 @@ aio_async(cancel_faked) {
     aio_detach(self->t);
     return r;
 } aio_end
-static void contract_3_errors_after_a_cancel(void **state)
+static void hazard_17_contract_3_errors_after_a_cancel(void **state)
 {
     (void)state;
     const int results[] = { -EINTR, -512, -513, -514, -516, -ECANCELED, -ECONNRESET, -EIO, -EALREADY };
@@ -400,8 +400,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_10_enter_fails_at_the_nth_call),
         cmocka_unit_test(enter_takes_only_a_part),
-        cmocka_unit_test(contract_3_errors_as_the_caller_sees_them),
-        cmocka_unit_test(contract_3_errors_after_a_cancel),
+        cmocka_unit_test(hazard_17_contract_3_errors_as_the_caller_sees_them),
+        cmocka_unit_test(hazard_17_contract_3_errors_after_a_cancel),
         cmocka_unit_test(contract_5_a_cancelled_close_closes),
         cmocka_unit_test(a_transfer_without_progress_is_eio),
         cmocka_unit_test(contract_7_no_memory_at_the_nth_allocation),

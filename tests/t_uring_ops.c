@@ -160,7 +160,7 @@ static void recv_and_send(void **state)
     assert_result(run_one(m_recv, &w), -ENOTSOCK);
     close(w.fd);
 }
-static void contract_13_send_never_raises_sigpipe(void **state)
+static void hazard_26_contract_13_send_never_raises_sigpipe(void **state)
 {
     (void)state;
     struct w w = { .text = "hello" };
@@ -348,7 +348,7 @@ static void standard_input_and_pipes(void **state)
     close(saved);
     close(w.fds[0]);
 }
-static void contract_13_write_to_a_dead_pipe_is_epipe(void **state)
+static void hazard_26_contract_13_write_to_a_dead_pipe_is_epipe(void **state)
 {
     (void)state;
     struct w w = { .text = "x" };
@@ -676,7 +676,7 @@ static void any_prepared_operation(void **state)
     close(w.fds[0]);
     close(w.fds[1]);
 }
-static void contract_1_zero_copy_sends_end_with_their_notification(void **state)
+static void hazard_13_contract_1_zero_copy_sends_end_with_their_notification(void **state)
 {
     (void)state;
     static char block[100000];
@@ -709,7 +709,7 @@ static void contract_1_zero_copy_sends_end_with_their_notification(void **state)
     close(w.fds[0]);
     close(w.fds[1]);
 }
-static void more_than_one_result_is_refused(void **state)
+static void hazard_34_more_than_one_result_is_refused(void **state)
 {
     (void)state;
     struct w w;
@@ -797,14 +797,14 @@ int main(void)
         cmocka_unit_test(accept_gives_a_descriptor_close_on_exec),
         cmocka_unit_test(connect_errors),
         cmocka_unit_test(recv_and_send),
-        cmocka_unit_test(contract_13_send_never_raises_sigpipe),
+        cmocka_unit_test(hazard_26_contract_13_send_never_raises_sigpipe),
         cmocka_unit_test(send_all_is_never_short),
         cmocka_unit_test(write_all_through_a_pipe),
         cmocka_unit_test(composites_of_nothing_and_on_errors),
         cmocka_unit_test(files_at_an_offset),
         cmocka_unit_test(files_at_the_current_position),
         cmocka_unit_test(standard_input_and_pipes),
-        cmocka_unit_test(contract_13_write_to_a_dead_pipe_is_epipe),
+        cmocka_unit_test(hazard_26_contract_13_write_to_a_dead_pipe_is_epipe),
         cmocka_unit_test(hazard_27_lengths_beyond_32_bits),
         cmocka_unit_test(sync_file),
         cmocka_unit_test(statx_of_paths_and_descriptors),
@@ -818,8 +818,8 @@ int main(void)
         cmocka_unit_test(all_addresses_where_there_is_no_ipv6),
         cmocka_unit_test(tcp_errors),
         cmocka_unit_test(any_prepared_operation),
-        cmocka_unit_test(contract_1_zero_copy_sends_end_with_their_notification),
-        cmocka_unit_test(more_than_one_result_is_refused),
+        cmocka_unit_test(hazard_13_contract_1_zero_copy_sends_end_with_their_notification),
+        cmocka_unit_test(hazard_34_more_than_one_result_is_refused),
         cmocka_unit_test(contract_2_the_whole_entry_is_copied),
         cmocka_unit_test(attach_twice),
     };

@@ -31,7 +31,7 @@ static int lines(const char *s)
     for (; *s; s++) n += *s == '\n';
     return n;
 }
-static void contract_12_every_errno_of_the_set_up(void **state)
+static void hazard_25_contract_12_every_errno_of_the_set_up(void **state)
 {
     (void)state;
     const int errors[] = { ENOSYS, EPERM, EACCES, EOPNOTSUPP, ENOMEM, EMFILE, ENFILE, EINVAL, ENODEV, EFAULT };
@@ -192,7 +192,7 @@ static void contract_12_seccomp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contract_12_every_errno_of_the_set_up),
+        cmocka_unit_test(hazard_25_contract_12_every_errno_of_the_set_up),
         cmocka_unit_test(contract_12_a_ring_that_comes_later),
         cmocka_unit_test(contract_12_attach_reports),
         cmocka_unit_test(contract_12_a_kernel_without_what_is_needed),

@@ -47,7 +47,7 @@ static int refuse_flags(unsigned entries, struct io_uring *ring, struct io_uring
     }
     return io_uring_queue_init_params(entries, ring, p);
 }
-static void the_ladder_of_flags(void **state)
+static void hazard_24_the_ladder_of_flags(void **state)
 {
     (void)state;
     if (env_rungs()) test_skip("a rung is forced");
@@ -782,7 +782,7 @@ static void contract_8_the_owner_attaches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_ladder_of_flags),
+        cmocka_unit_test(hazard_24_the_ladder_of_flags),
         cmocka_unit_test(entries_are_halved_where_memory_is_short),
         cmocka_unit_test(options_of_the_ring),
         cmocka_unit_test(hazard_8_flags_of_each_enter),
