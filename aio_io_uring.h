@@ -1661,7 +1661,9 @@ AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *opt
     u->sq_tail = u->sq_head = *ring->sq.ktail;
     u->enter_flags = IORING_ENTER_GETEVENTS;
     if (ring->features & AIO__FEAT_NO_IOWAIT) u->enter_flags |= AIO__ENTER_NO_IOWAIT;
-    if (io_uring_register_ring_fd(ring) == 1) u->enter_flags |= IORING_ENTER_REGISTERED_RING;
+    // 5.18 has it too, but some 5.15 claims it and hangs when it is given back
+    if ((ring->flags & IORING_SETUP_SINGLE_ISSUER) && io_uring_register_ring_fd(ring) == 1)
+        u->enter_flags |= IORING_ENTER_REGISTERED_RING;
     u->enter_fd = ring->enter_ring_fd;
     unsigned workers[2] = { 0, options && options->workers ? options->workers : 64 };
     io_uring_register_iowq_max_workers(ring, workers);      // else one per blocked operation
