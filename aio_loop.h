@@ -30,6 +30,7 @@
 //   threads      aio_to_thread aio_to_thread_owned aio_spawn_threadsafe aio_thread_future_wait
 //                aio_thread_future_cancel aio_thread_future_done aio_thread_future_result
 //                aio_thread_future_release
+//   signals      aio_signal_wait aio_signal_hold aio_signal_release
 //   looking in   aio_loop_turn aio_loop_dump aio_task_dump aio_strerror
 //   backend      aio_backend (for headers like aio_io_uring.h)
 //
@@ -50,8 +51,11 @@
 // ----------------------------------------------------------------------------------- >>includes
 #include "aio.h"
 #include <poll.h>       // ppoll
+#include <limits.h>     // INT_MIN
 #include <pthread.h>    // the inbox's lock, the owner
-#include <signal.h>     // SIGPIPE, SIGINT
+#include <sched.h>      // sched_yield
+#include <signal.h>     // SIGPIPE, SIGINT, aio_signal_wait
+#include <stdarg.h>
 #include <stdio.h>      // dumps
 #include <stdlib.h>     // the default allocator
 #include <string.h>
@@ -148,6 +152,17 @@ typedef struct aio_completed {
     aio_queue ended;            // indexes; -1: the time is over
 } aio_completed;
 
+// Signals that are held for a frame. All zero: not open.
+enum { AIO__SIGNALS = 65 };     // numbers 1 … 64
+typedef struct aio_signals {
+    aio_scope scope;
+    aio_task *task;             // null: not open
+    struct aio_signals *next, *prev;
+    uint64_t mask;
+    uint8_t came[AIO__SIGNALS]; // how often, while this task did not wait; 255: or more
+    bool told;                  // private: of the one that is being delivered
+} aio_signals;
+
 // A task on a loop of another thread, seen from outside. Reference-counted; outlives the loop.
 typedef struct aio_thread_future aio_thread_future;
 
@@ -191,6 +206,7 @@ struct aio_loop {
     struct aio__inbox mailbox;
     aio_loop *next, *prev;          // loops of this process; under aio__loops.lock
     struct aio__pool *pool;         // threads for jobs, once there was one
+    struct aio__signal_post *signals;   // where signals arrive, once somebody waited for one
     aio_thread_future *thread_futures;
     aio_task *main;                 // what SIGINT cancels
     uint64_t seed, first_seed, hash, instant_turns;
@@ -363,6 +379,27 @@ AIO_FN bool aio_thread_future_cancel(aio_thread_future *f);
 AIO_FN bool aio_thread_future_done(aio_thread_future *f);
 AIO_FN aio_result aio_thread_future_result(aio_thread_future *f);   // -EINPROGRESS: not yet
 AIO_FN void aio_thread_future_release(aio_thread_future *f);
+
+// --- signals
+
+// aio_signal_wait(SIGTERM, SIGHUP, …)   awaitable
+// Waits for the next of these signals. Result: its number; -EINVAL: none is given, or one that
+// cannot be caught; -ENOMEM. All who wait for it get it, on other loops too. While somebody waits
+// the toolkit's handler is installed; after the last one what was there before is put back, and the
+// next signal does what it did then: to miss none between two waits, hold it.
+// A SIGINT that somebody waits for cancels no run. In simulated time an armed signal is outside
+// work: time does not jump. Threads: a signal must not be blocked in all of them.
+#define aio_signal_wait(...) aio__signal_wait(aio__signal_mask(__VA_ARGS__, INT_MIN))
+
+// aio_signal_hold(&self->signals, SIGTERM, SIGHUP, …)
+// Keeps the handlers for these installed until aio_signal_release or the frame's return. Signals
+// that come while this task does not wait are given to its next waits, one each, in order of their
+// numbers; at most 255 of a number. Result: 0; -EINVAL: as above, or it is open, or no task runs;
+// -ENOMEM.
+#define aio_signal_hold(signals, ...) \
+    aio__signal_hold(signals, aio__signal_mask(__VA_ARGS__, INT_MIN))
+// What came and was not waited for is forgotten. Harmless when it is not open.
+AIO_FN void aio_signal_release(aio_signals *signals);
 
 // --- looking in
 
@@ -749,6 +786,7 @@ AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)
     return aio__inbox_post(l, h);
 }
 AIO_FN bool aio__interrupt_left(const aio_loop *l);
+AIO_FN bool aio__signals_left(const aio_loop *l);
 // Queues what other threads sent. No memory for a slot: the rest waits for the next turn. `borrow`:
 // one goes in without a slot; for an empty ring into which this turn will put nothing more.
 AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
@@ -765,7 +803,8 @@ AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
     if (!in->first) {
         in->last = 0;
         __atomic_store_n(&in->full, 0, __ATOMIC_SEQ_CST);
-        if (aio__interrupt_left(l)) __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);
+        if (aio__interrupt_left(l) || aio__signals_left(l))
+            __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);
     }
     pthread_mutex_unlock(&in->lock);
 }
@@ -1777,6 +1816,90 @@ AIO_COLD aio_result aio__limits(aio_loop *l)
     return -ELOOP;
 }
 
+// --- signals: what all loops of the process share
+#ifdef __cplusplus
+extern "C" {
+#endif
+// Under aio__loops.lock, but for what handlers touch: `first` and its `next`, `running`.
+struct aio__signal_post {           // of a loop
+    struct aio__signal_post *next;
+    struct aio__inbox *inbox;
+    uint64_t wanted;                // atomic: numbers to post here
+    uint32_t came[AIO__SIGNALS];    // atomic: not yet taken by the loop
+    // The owner's.
+    uint32_t users[AIO__SIGNALS];   // waits and holds
+    aio_node *waiters;              // circular; u.w[2]: what it waits for
+    aio_signals *holds;
+    aio_loop *loop;
+};
+struct aio__signals {
+    struct aio__signal_post *first;
+    int running;                    // atomic: handlers that may look at posts
+    uint32_t users[AIO__SIGNALS];   // loops that want it
+    struct sigaction before[AIO__SIGNALS];
+};
+__attribute__((weak, visibility("hidden"))) struct aio__signals aio__signals;
+struct aio__loops { pthread_mutex_t lock; aio_loop *first; bool watched; };
+__attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
+    { PTHREAD_MUTEX_INITIALIZER, 0, false };
+#ifdef __cplusplus
+}
+#endif
+#define AIO__SIGNAL_BIT(n) (UINT64_C(1) << ((n) - 1))
+// In whatever thread the kernel chose. Only atomic operations and write(2).
+AIO_FN void aio__on_signal(int n)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    __atomic_add_fetch(&aio__signals.running, 1, __ATOMIC_SEQ_CST);
+    struct aio__signal_post *p = __atomic_load_n(&aio__signals.first, __ATOMIC_SEQ_CST);
+    for (; p; p = __atomic_load_n(&p->next, __ATOMIC_SEQ_CST)) {
+        if (!(__atomic_load_n(&p->wanted, __ATOMIC_SEQ_CST) & AIO__SIGNAL_BIT(n))) continue;
+        __atomic_add_fetch(&p->came[n], 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&p->inbox->full, 1, __ATOMIC_SEQ_CST);
+        if (write(p->inbox->wake_write_fd, &one, sizeof one) < 0) {}
+    }
+    __atomic_sub_fetch(&aio__signals.running, 1, __ATOMIC_SEQ_CST);
+    errno = saved;
+}
+// A loop wants signal n from now on, or no longer.
+AIO_FN aio_result aio__signal_catch(struct aio__signal_post *p, int n)
+{
+    struct sigaction action;
+    aio_result r = 0;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = aio__on_signal;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    pthread_mutex_lock(&aio__loops.lock);
+    __atomic_or_fetch(&p->wanted, AIO__SIGNAL_BIT(n), __ATOMIC_SEQ_CST);
+    if (!aio__signals.users[n]++ && sigaction(n, &action, &aio__signals.before[n])) {
+        r = -errno;
+        aio__signals.users[n]--;
+        __atomic_and_fetch(&p->wanted, ~AIO__SIGNAL_BIT(n), __ATOMIC_SEQ_CST);
+    }
+    pthread_mutex_unlock(&aio__loops.lock);
+    return r;
+}
+AIO_FN void aio__signal_uncatch(struct aio__signal_post *p, int n)
+{
+    pthread_mutex_lock(&aio__loops.lock);
+    if (!--aio__signals.users[n]) sigaction(n, &aio__signals.before[n], 0);
+    __atomic_and_fetch(&p->wanted, ~AIO__SIGNAL_BIT(n), __ATOMIC_SEQ_CST);
+    __atomic_store_n(&p->came[n], 0, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&aio__loops.lock);
+}
+// A forked child: nobody waits here. Called under the lock.
+AIO_FN void aio__signals_forked(void)
+{
+    for (int n = 1; n < AIO__SIGNALS; n++) {
+        if (aio__signals.users[n]) sigaction(n, &aio__signals.before[n], 0);
+        aio__signals.users[n] = 0;
+    }
+    aio__signals.first = 0;
+    aio__signals.running = 0;
+}
+
 // --- SIGINT in a run (RN-5): the first one cancels the main task, a second one ends the process
 #ifdef __cplusplus
 extern "C" {
@@ -1822,7 +1945,8 @@ AIO_FN void aio__catch_sigint(aio_loop *l)
 AIO_FN void aio__release_sigint(aio_loop *l)
 {
     if (aio__interrupt.loop != l) return;
-    sigaction(SIGINT, &aio__interrupt.before, 0);
+    if (aio__signals.users[SIGINT]) aio__signals.before[SIGINT] = aio__interrupt.before;
+    else sigaction(SIGINT, &aio__interrupt.before, 0);
     aio__interrupt.loop = 0;
 }
 // A SIGINT that the main task has not been told of.
@@ -1836,6 +1960,227 @@ AIO_FN void aio__take_interrupt(aio_loop *l)
     if (!aio__interrupt_left(l)) return;
     l->interrupted = true;
     aio_task_cancel(l->main);
+}
+
+// --- signals: waits and holds
+AIO_FN uint64_t aio__signal_mask(int n, ...)        // ends with INT_MIN; 0: one is none
+{
+    uint64_t mask = 0;
+    va_list more;
+    va_start(more, n);
+    for (; n != INT_MIN; n = va_arg(more, int)) {
+        if (n < 1 || n >= AIO__SIGNALS || n == SIGKILL || n == SIGSTOP) {
+            mask = 0;
+            break;
+        }
+        mask |= AIO__SIGNAL_BIT(n);
+    }
+    va_end(more);
+    return mask;
+}
+AIO_FN struct aio__signal_post *aio__signal_post_of(aio_loop *l)
+{
+    if (l->signals) return l->signals;
+    struct aio__signal_post *p =
+        (struct aio__signal_post *)aio__chunk_new(&l->executor, sizeof *p);
+    if (!p) return 0;
+    memset((void *)p, 0, sizeof *p);
+    p->inbox = &l->mailbox;
+    p->loop = l;
+    l->signals = p;
+    pthread_mutex_lock(&aio__loops.lock);
+    p->next = aio__signals.first;
+    __atomic_store_n(&aio__signals.first, p, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&aio__loops.lock);
+    return p;
+}
+AIO_FN void aio__signals_disarm(struct aio__signal_post *p, uint64_t mask)
+{
+    if (p->loop->forked) return;            // the parent's
+    p->loop->in_flight--;
+    for (int n = 1; n < AIO__SIGNALS; n++)
+        if ((mask & AIO__SIGNAL_BIT(n)) && !--p->users[n]) aio__signal_uncatch(p, n);
+}
+// One wait or hold more for these. Outside work (virtual clock, deadlock) while it lasts.
+AIO_FN aio_result aio__signals_arm(aio_loop *l, uint64_t mask)
+{
+    if (l->forked) return -EPERM;
+    if (l->closed || l->executor.refusal == -EBADFD) return -EBADFD;
+    if (!mask) return -EINVAL;
+    struct aio__signal_post *p = aio__signal_post_of(l);
+    if (!p) return -ENOMEM;
+    l->in_flight++;
+    for (int n = 1; n < AIO__SIGNALS; n++) {
+        if (!(mask & AIO__SIGNAL_BIT(n)) || p->users[n]++) continue;
+        aio_result r = aio__signal_catch(p, n);
+        if (r >= 0) continue;
+        p->users[n]--;
+        aio__signals_disarm(p, mask & (AIO__SIGNAL_BIT(n) - 1));
+        return r;
+    }
+    return 0;
+}
+// The task that waits with w, perhaps through an op.
+AIO_FN aio_task *aio__waiting_task(aio_waiter *w)
+{
+    if (w->future.flags & AIO__IS_TASK) return AIO__TASK_OF(w);
+    return w->future.flags & AIO__IS_OP ? AIO__CONTAINER(w, aio_op, waiter)->owner : 0;
+}
+// SG-2: n came once more. Tasks that wait for it go on; holds of the others remember it.
+AIO_FN void aio__signal_came(struct aio__signal_post *p, int n)
+{
+    aio_node *left = p->waiters, *node;
+    for (aio_signals *h = p->holds; h; h = h->next) h->told = !(h->mask & AIO__SIGNAL_BIT(n));
+    p->waiters = 0;
+    while ((node = left) != 0) {
+        aio_waiter *w = aio__waiter_of(node);
+        uint64_t mask = node->u.w[2];
+        aio__ring_remove(&left, node);
+        if (!(mask & AIO__SIGNAL_BIT(n))) {
+            aio__ring_add(&p->waiters, node);
+            continue;
+        }
+        for (aio_signals *h = p->holds; h; h = h->next)
+            if (h->task == aio__waiting_task(w)) h->told = true;
+        aio__signals_disarm(p, mask);
+        aio__complete_as(w, n, aio__settled());     // a cancel from now on does not lose it
+    }
+    for (aio_signals *h = p->holds; h; h = h->next)
+        if (!h->told && h->came[n] != UINT8_MAX) h->came[n]++;
+}
+// Called when the inbox says that something came.
+AIO_COLD void aio__signals_take(struct aio__signal_post *p)
+{
+    for (int n = 1; n < AIO__SIGNALS; n++) {
+        uint32_t times = __atomic_load_n(&p->came[n], __ATOMIC_SEQ_CST);
+        if (times) times = __atomic_exchange_n(&p->came[n], 0, __ATOMIC_SEQ_CST);
+        if (times > UINT8_MAX) times = UINT8_MAX;       // more are not remembered
+        while (times--) aio__signal_came(p, n);
+    }
+}
+AIO_FN bool aio__signals_left(const aio_loop *l)
+{
+    if (!l->signals) return false;
+    for (int n = 1; n < AIO__SIGNALS; n++)
+        if (__atomic_load_n(&l->signals->came[n], __ATOMIC_SEQ_CST)) return true;
+    return false;
+}
+AIO_FN void aio__signal_dispose(aio_waiter *w)
+{
+    struct aio__signal_post *p = AIO__LOOP_OF(w->future.loop)->signals;
+    aio__ring_remove(&p->waiters, &w->node);
+    aio__signals_disarm(p, w->node.u.w[2]);
+}
+AIO_FN bool aio__signal_cancel(aio_waiter *w)
+{
+    aio__signal_dispose(w);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_FN size_t aio__signal_describe(const aio_waiter *w, char *text, size_t size)
+{
+    const char *before = "signal ";
+    size_t at = 0;
+    for (unsigned n = 1; n < AIO__SIGNALS; n++) {
+        if (!(w->node.u.w[2] & AIO__SIGNAL_BIT(n))) continue;
+        at = aio__append_number(text, size, aio__append(text, size, at, before), n);
+        before = " or ";
+    }
+    return at;
+}
+AIO_TABLE(aio_wait_class, aio__signal_wait_class,
+    { "signal", AIO__WAIT_OWN, aio__signal_cancel, 0, 0, 0, aio__signal_describe,
+      aio__signal_dispose })
+// Takes one that came while this task did not wait; 0: there is none.
+AIO_FN int aio__signal_kept(aio_waiter *w, uint64_t mask)
+{
+    struct aio__signal_post *p = AIO__LOOP_OF(w->future.loop)->signals;
+    for (aio_signals *h = p ? p->holds : 0; h; h = h->next) {
+        for (int n = 1; n < AIO__SIGNALS && h->task == aio__waiting_task(w); n++) {
+            if (!(mask & AIO__SIGNAL_BIT(n)) || !h->came[n]) continue;
+            h->came[n]--;
+            return n;
+        }
+    }
+    return 0;
+}
+AIO_FN bool aio__signal_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    int kept = aio__signal_kept(w, a->u.w[0]);
+    aio_result r = kept ? kept : aio__signals_arm(l, a->u.w[0]);
+    if (r) return aio__done_with(w, r);
+    aio__ring_add(&l->signals->waiters, &w->node);
+    w->node.u.w[2] = a->u.w[0];
+    aio_waiter_begin(w, aio__signal_wait_class());
+    return false;
+}
+AIO_TABLE(aio_await_class, aio__signal_await, { aio__signal_start, "signal", AIO__AWAIT_OWN })
+AIO_FN AIO_NODISCARD aio_awaitable aio__signal_wait(uint64_t mask)
+{
+    aio_awaitable a;
+    a.cls = aio__signal_await();
+    a.u.w[0] = mask;
+    return a;
+}
+AIO_FN void aio_signal_release(aio_signals *s)
+{
+    if (!s->task) return;
+    struct aio__signal_post *p = AIO__LOOP_OF(s->task->waiter.future.loop)->signals;
+    if (s->next) s->next->prev = s->prev;
+    if (s->prev) s->prev->next = s->next;
+    else p->holds = s->next;
+    aio__signals_disarm(p, s->mask);
+    aio_scope_leave(&s->scope, s->task);
+    s->task = 0;
+}
+AIO_FN aio_result aio__signals_scope_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    (void)t;
+    aio_signal_release(AIO__CONTAINER(s, aio_signals, scope));
+    return r;
+}
+AIO_TABLE(aio_scope_class, aio__signals_scope,
+    { "signals", aio__signals_scope_exit, AIO__SCOPE_OWN })
+AIO_FN aio_result aio__signal_hold(aio_signals *s, uint64_t mask)
+{
+    aio_task *t = aio_current_task();
+    if (!t || s->task) return -EINVAL;
+    aio_loop *l = AIO__LOOP_OF(t->waiter.future.loop);
+    aio_result r = aio__signals_arm(l, mask);
+    if (r < 0) return r;
+    memset((void *)s, 0, sizeof *s);
+    s->task = t;
+    s->mask = mask;
+    s->next = l->signals->holds;
+    if (s->next) s->next->prev = s;
+    l->signals->holds = s;
+    aio_scope_enter(&s->scope, t, aio__signals_scope());
+    return 0;
+}
+// The loop closes: dispositions are put back; no handler looks at the post any more.
+AIO_FN void aio__signals_close(aio_loop *l)
+{
+    struct aio__signal_post *p = l->signals, **at = &aio__signals.first;
+    if (!p) return;
+    while (p->waiters) {                            // a drop hook may cancel it
+        aio_waiter *w = aio__waiter_of(p->waiters);
+        aio__signal_dispose(w);
+        w->node.cls = &aio__ready;
+    }
+    while (p->holds) {
+        aio_signals *s = p->holds;
+        p->holds = s->next;
+        aio__signals_disarm(p, s->mask);
+        s->task = 0;
+    }
+    pthread_mutex_lock(&aio__loops.lock);
+    while (*at != p) at = &(*at)->next;
+    __atomic_store_n(at, p->next, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&aio__loops.lock);
+    while (__atomic_load_n(&aio__signals.running, __ATOMIC_SEQ_CST)) sched_yield();
+    aio__chunk_free(&l->executor, p);
+    l->signals = 0;
 }
 
 // --- waiting without a backend: time and other threads only
@@ -1898,6 +2243,7 @@ AIO_FN aio_result aio__loop_turn(aio_loop *l)
     if (AIO__UNLIKELY(l->limited) && (patience = aio__limits(l)) < 0) return patience;
     bool full = AIO__UNLIKELY(aio__inbox_full(l));
     if (full) aio__take_interrupt(l);
+    if (full && l->signals) aio__signals_take(l->signals);
     if (full) aio__inbox_drain(l, false);
     if (l->timer_count) aio__timers_due(l, aio_loop_time(l));
     if (full && aio__inbox_full(l) && l->executor.head == l->executor.tail)
@@ -1907,15 +2253,6 @@ AIO_FN aio_result aio__loop_turn(aio_loop *l)
 }
 
 // --- fork: the child inherits memory that it must not touch
-#ifdef __cplusplus
-extern "C" {
-#endif
-struct aio__loops { pthread_mutex_t lock; aio_loop *first; bool watched; };
-__attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
-    { PTHREAD_MUTEX_INITIALIZER, 0, false };
-#ifdef __cplusplus
-}
-#endif
 AIO_FN void aio__before_fork(void) { pthread_mutex_lock(&aio__loops.lock); }
 AIO_FN void aio__in_parent(void) { pthread_mutex_unlock(&aio__loops.lock); }
 AIO_FN void aio__in_forked_child(void)
@@ -1928,6 +2265,7 @@ AIO_FN void aio__in_forked_child(void)
         if (l->backend && l->backend->forked) l->backend->forked(l);
     }
     aio__loops.first = 0;
+    aio__signals_forked();
     if (aio__interrupt.loop) aio__release_sigint(aio__interrupt.loop);     // SIGINT ends the child
     pthread_mutex_unlock(&aio__loops.lock);
 }
@@ -2022,6 +2360,7 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     l->executor.limit = 0;
     aio__loop_unlink(l);
     aio__thread_futures_tell(l, aio__inbox_close(l));
+    aio__signals_close(l);
     aio__pool_close(l);
     if (l->backend) l->backend->drain(l);
     aio__inbox_free(l);
@@ -2217,13 +2556,17 @@ AIO_FN aio_result aio__runner_run(aio_runner *runner, aio_task *t)
         aio_detach(t);
         return r;
     }
+    pthread_mutex_lock(&aio__loops.lock);
     aio__catch_sigint(l);
+    pthread_mutex_unlock(&aio__loops.lock);
     l->main = t;
     l->interrupted = false;
     r = aio__run_until_task(l, t);
     if (r == -ECANCELED && l->interrupted && aio_task_uncancel(t) == 0) r = -EINTR;
     l->main = outer;
+    pthread_mutex_lock(&aio__loops.lock);
     aio__release_sigint(l);
+    pthread_mutex_unlock(&aio__loops.lock);
     aio_detach(t);
     return r;
 }
