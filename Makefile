@@ -16,6 +16,8 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
 # Examples that are valid C++17 too, by name; they are built and run in both languages.
 CXX_EXAMPLES ?= 01_hello 05_echo
 EXAMPLES_CXX := $(patsubst %,$(BUILD)/examples/%-cxx,$(CXX_EXAMPLES))
+# What examples/demo.sh shows; it needs no further library.
+DEMO := 02_sleep 05_echo 06_copy 08_virtual_time 10_scan 14_chess
 # Tests in the shared language of C and C++.
 CXX_TESTS := $(notdir $(basename $(wildcard tests/t_language.c tests/t_lhs.c tests/t_drop.c tests/t_generator.c)))
 TESTS_CXX := $(patsubst %,$(BUILD)/tests/%-cxx,$(CXX_TESTS))
@@ -27,7 +29,8 @@ NEED := -iquote . -pthread -MMD -MP
 NEED_C := $(NEED) $(WARNINGS) -Wstrict-prototypes
 NEED_CXX := -std=c++17 $(NEED) $(WARNINGS)
 # A source names further libraries in a line "// LIBS: -lm".
-LIBS = $(shell sed -n 's|^// LIBS: *||p' $<) -luring -lpthread
+MORE_LIBS = $(shell sed -n 's|^// LIBS: *||p' $<)
+LIBS = $(MORE_LIBS) -luring -lpthread
 
 ifeq ($(V),1)
   Q :=
@@ -52,6 +55,14 @@ $(BUILD)/%: %.c
 	$(SAY) "CC    $<"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(NEED_C) $(LDFLAGS) -o $@ $< $(LIBS)
+# An example whose library is not installed is left out, aloud.
+$(BUILD)/examples/%: examples/%.c
+	$(SAY) "CC    $<"
+	@mkdir -p $(@D)
+	$(Q)if [ -n "$(MORE_LIBS)" ] && ! echo "int main(void) { return 0; }" | \
+	    $(CC) -x c - -o $@ $(MORE_LIBS) 2>/dev/null; then \
+	    echo "      left out, for $(MORE_LIBS) is missing (tools/deps.sh check installs it)"; else \
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(NEED_C) $(LDFLAGS) -o $@ $< $(LIBS); fi
 $(BUILD)/tests/%: tests/%.c
 	$(SAY) "CC    $<"
 	@mkdir -p $(@D)
@@ -118,7 +129,7 @@ cxx: $(TESTS_CXX) $(EXAMPLES_CXX) ## build tests and examples as C++17 and run t
 .PHONY: demo
 demo: ## a tour: installs what is missing, builds and runs the examples
 	@tools/deps.sh demo
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(DEMO:%=$(BUILD)/examples/%)
 	@examples/demo.sh
 
 .PHONY: bench

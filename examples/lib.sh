@@ -26,6 +26,21 @@ skip_if_refused() {
     fi
 }
 is_alive() { kill -0 "$1" 2>/dev/null; }
+wait_until() {          # seconds, command…: false if it is still false then
+    ticks=$(($1 * 20))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ticks=$((ticks - 1))
+        [ $ticks -gt 0 ] || return 1
+        sleep 0.05
+    done
+}
+# A command that Ctrl-C ends: a shell's background jobs ignore SIGINT.
+interruptible() {
+    exec python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$@"
+}
 
 # Starts "$program PORT" on a free port: sets $port and $server. Its messages are in $dir/server.
 start_server() {

@@ -32,6 +32,11 @@ look() {
         { echo '#include <stdarg.h>'; echo '#include <stddef.h>'; echo '#include <stdint.h>'
           echo '#include <setjmp.h>'; echo '#include <cmocka.h>'; } |
             "$cc" -E -x c - >/dev/null 2>&1 || need cmocka
+        header hiredis/async.h || need hiredis
+        header http_parser.h || need http-parser
+        header openssl/evp.h || need libcrypto
+        tool redis-server || need redis
+        tool wrk || need wrk
     fi
 }
 look
@@ -55,6 +60,14 @@ package() {     # our name -> this distribution's
     pacman:liburing) echo liburing ;;       apk:liburing) echo liburing-dev linux-headers ;;
     apt:cmocka) echo libcmocka-dev ;;       dnf:cmocka) echo libcmocka-devel ;;
     pacman:cmocka) echo cmocka ;;           apk:cmocka) echo cmocka-dev ;;
+    apt:hiredis) echo libhiredis-dev ;;     dnf:hiredis) echo hiredis-devel ;;
+    apk:hiredis) echo hiredis-dev ;;
+    apt:http-parser) echo libhttp-parser-dev ;;
+    dnf:http-parser) echo http-parser-devel ;;
+    apk:http-parser) echo http-parser-dev ;;
+    apt:libcrypto) echo libssl-dev ;;       pacman:libcrypto) echo openssl ;;
+    dnf:libcrypto) echo openssl-devel ;;     apk:libcrypto) echo openssl-dev ;;
+    apt:redis) echo redis-server redis-tools ;;
     dnf:pkg-config) echo pkgconf-pkg-config ;;
     pacman:pkg-config | apk:pkg-config) echo pkgconf ;;
     apt:nc) echo netcat-openbsd ;;          dnf:nc) echo nmap-ncat ;;
