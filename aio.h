@@ -1000,12 +1000,14 @@ struct aio__scope_check { char at_file_scope[1]; };     // shadowed inside a bod
 #  define AIO__SHADOW_CHECK struct aio__scope_check { char inside[2]; };
 #endif
 
-#define AIO__COROUTINE_INIT(name, step) { \
-    { step, &AIO__CO(name) }, { aio__leaving_step, &AIO__CO(name) }, \
-    { 0, &AIO__CO(name).body, "start", __LINE__, AIO__SITE_START }, \
-    { 0, &AIO__CO(name).leaving_body, "return (scopes are ending)", __LINE__, AIO__SITE_LEAVING }, \
-    { 0, &AIO__CO(name).body, "over", __LINE__, AIO__SITE_OVER }, \
-    &AIO__DROP(name), &AIO__SCRATCH(name), #name, __FILE__, (uint32_t)sizeof(struct name) }
+#define AIO__COROUTINE_INIT(name, step) \
+    AIO__CO_INIT(name, step, AIO__CO(name), AIO__DROP(name), AIO__SCRATCH(name))
+#define AIO__CO_INIT(name, step, co, drop, scratch) { \
+    { step, &co }, { aio__leaving_step, &co }, \
+    { 0, &co.body, "start", __LINE__, AIO__SITE_START }, \
+    { 0, &co.leaving_body, "return (scopes are ending)", __LINE__, AIO__SITE_LEAVING }, \
+    { 0, &co.body, "over", __LINE__, AIO__SITE_OVER }, \
+    &drop, &scratch, #name, __FILE__, (uint32_t)sizeof(struct name) }
 
 #ifdef __cplusplus
 struct aio__tag {};
@@ -1072,20 +1074,44 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
     { struct name *const self = (struct name *)(void *)aio__frame; (void)self; (void)dropped; {
 
 #define AIO__ASYNC(name, define) \
+    AIO__FRAME_CHECK(name) \
+    define(name) \
+    static aio_result AIO__STEP(name)(aio_frame *aio__frame, aio_task *AIO__TASK) \
+    { \
+        AIO__BODY(name, AIO__CO(name))
+#define AIO__FRAME_CHECK(name) \
     AIO__AT_FILE_SCOPE(name) AIO__CHECK_ON \
     AIO__ASSERT(offsetof(struct name, aio) == 0, \
         "`aio_frame aio;` must be the first member of struct " #name); \
     AIO__ASSERT(AIO__ALIGN_OF(struct name) <= AIO__GRAIN, \
         "struct " #name " wants more than 16-byte alignment"); \
-    AIO__PLAIN(name) \
-    define(name) \
-    static aio_result AIO__STEP(name)(aio_frame *aio__frame, aio_task *AIO__TASK) \
-    { \
-        static const struct aio__body aio__body = { AIO__STEP(name), &AIO__CO(name) }; \
+    AIO__PLAIN(name)
+#define AIO__BODY(name, co) \
+        static const struct aio__body aio__body = { AIO__STEP(name), &co }; \
         AIO__SHADOW_CHECK \
         struct name *const self = (struct name *)(void *)aio__frame; \
         (void)self; (void)AIO__TASK; (void)aio__body; (void)sizeof(struct aio__scope_check); \
         AIO__DISPATCH
+// aio__async(name) { … } aio_end: a coroutine of the headers' own; AIO__OWN_CO(name) points to its
+// descriptor. gcc -O0 keeps every table at file scope, used or not, and all that it names. There
+// the descriptor stands in the step function, which is inline and gives it away when it gets no
+// frame.
+#ifdef __OPTIMIZE__
+#  define AIO__OWN_CO(name) (&AIO__CO(name))
+#  define aio__async(name) aio_async(name)
+#else
+#  define AIO__OWN_CO(name) ((const aio_coroutine *)(uintptr_t)AIO__STEP(name)(0, 0))
+#  define aio__async(name) \
+    AIO__FRAME_CHECK(name) \
+    AIO_FN aio_result AIO__STEP(name)(aio_frame *aio__frame, aio_task *AIO__TASK) \
+    { \
+        static const struct aio__drop aio__drop = { 0 }; \
+        static const struct aio__scratch aio__scratch = { 0 }; \
+        static const aio_coroutine aio__co = \
+            AIO__CO_INIT(name, AIO__STEP(name), aio__co, aio__drop, aio__scratch); \
+        if (!aio__frame) return (aio_result)(uintptr_t)&aio__co; \
+        AIO__BODY(name, aio__co)
+#endif
 #ifdef __cplusplus
 #  define AIO__ALIGN_OF(type) alignof(type)
 #  define AIO__PLAIN(name) static_assert(__is_trivial(struct name), "struct " #name \
@@ -3433,7 +3459,7 @@ AIO_FN void aio__barrier_exit(aio_barrier *b)
     }
     aio_lock_release(&b->lock);
 }
-aio_async(aio__barrier_wait) {
+aio__async(aio__barrier_wait) {
     aio_try(aio_lock_acquire(&self->b->lock));
     while (self->b->state == AIO__DRAINING || self->b->state == AIO__RESETTING) {           // BR-2
         aio_await(self->r, aio_condition_wait(&self->b->changed));
@@ -3471,9 +3497,9 @@ AIO_FN bool aio__barrier_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
     struct aio__barrier_wait *f = (struct aio__barrier_wait *)aio__call_block(
-        AIO__TASK_OF(w), &AIO__CO(aio__barrier_wait), sizeof *f);
+        AIO__TASK_OF(w), AIO__OWN_CO(aio__barrier_wait), sizeof *f);
     if (f) f->b = (aio_barrier *)a->u.p[0];
-    aio_awaitable call = aio__call_new(&AIO__CO(aio__barrier_wait), f);
+    aio_awaitable call = aio__call_new(AIO__OWN_CO(aio__barrier_wait), f);
     return aio__call_new_start(w, &call);
 }
 AIO_TABLE(aio_await_class, aio__barrier_await,
@@ -3762,7 +3788,7 @@ AIO_FN bool aio__shut_start(aio_waiter *w, const aio_awaitable *a)
     return aio__gen_resume(w, (aio_frame *)a->u.p[0], -ESHUTDOWN);
 }
 AIO_TABLE(aio_await_class, aio__shut_await, { aio__shut_start, "close", AIO__AWAIT_TASK_ONLY })
-aio_async(aio__gen_close) {                                     // AG-2
+aio__async(aio__gen_close) {                                     // AG-2
     if (!self->f->site) return 0;                               // no aio_gen_init
     if (self->f->parent) return -EBUSY;
     if (self->f->site->kind == AIO__SITE_START) aio__frame_drop(self->f, -ECANCELED);
@@ -3780,9 +3806,9 @@ AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
     struct aio__gen_close *f = (struct aio__gen_close *)aio__call_block(
-        AIO__TASK_OF(w), &AIO__CO(aio__gen_close), sizeof *f);
+        AIO__TASK_OF(w), AIO__OWN_CO(aio__gen_close), sizeof *f);
     if (f) f->f = (aio_frame *)a->u.p[0];
-    aio_awaitable call = aio__call_new(&AIO__CO(aio__gen_close), f);
+    aio_awaitable call = aio__call_new(AIO__OWN_CO(aio__gen_close), f);
     return aio__call_new_start(w, &call);
 }
 AIO_TABLE(aio_await_class, aio__gen_close_await,
@@ -3988,7 +4014,7 @@ AIO_FN aio_result aio__race_begin(const struct aio__racing *f)
     }
     return f->n ? first : -EINVAL;
 }
-aio_async(aio__racing) {
+aio__async(aio__racing) {
     self->first = aio__race_begin(self);
     if (self->first == -EINVAL) return -EINVAL;
     if (self->first == (aio_result)self->n)
@@ -4004,13 +4030,13 @@ aio_async(aio__racing) {
 AIO_FN bool aio__race_start(aio_waiter *w, const aio_awaitable *a)
 {
     struct aio__racing *f =
-        (struct aio__racing *)aio__call_block(AIO__TASK_OF(w), &AIO__CO(aio__racing), sizeof *f);
+        (struct aio__racing *)aio__call_block(AIO__TASK_OF(w), AIO__OWN_CO(aio__racing), sizeof *f);
     if (f) {
         f->ops.ops = (aio_op *)a->u.p[0];
         f->ops.pointers = (aio_op **)a->u.p[1];
         f->n = (size_t)a->u.w[2];
     }
-    aio_awaitable call = aio__call_new(&AIO__CO(aio__racing), f);
+    aio_awaitable call = aio__call_new(AIO__OWN_CO(aio__racing), f);
     return aio__call_new_start(w, &call);
 }
 AIO_TABLE(aio_await_class, aio__race_await, { aio__race_start, "race", AIO__AWAIT_TASK_ONLY })

@@ -1034,7 +1034,7 @@ AIO_FN bool aio__unbegun_start(aio_waiter *w, const aio_awaitable *a)
     return false;
 }
 AIO_TABLE(aio_await_class, aio__unbegun_await, { aio__unbegun_start, "limit of 0", AIO__AWAIT_OWN })
-aio_async(aio__wait_for) {
+aio__async(aio__wait_for) {
     if (self->ns > 0) {                                                 // WF-1
         self->r = aio_timeout_enter(&self->scope, self->ns);
         if (self->r < 0) aio__awaitable_drop(AIO__TASK, &self->inner);
@@ -1065,7 +1065,7 @@ AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
     inner.cls = (const aio_await_class *)(uintptr_t)a->u.w[7];
     if (aio__needs_task(w)) return true;
     struct aio__wait_for *f = (struct aio__wait_for *)aio__call_block(
-        AIO__TASK_OF(w), &AIO__CO(aio__wait_for), sizeof *f);
+        AIO__TASK_OF(w), AIO__OWN_CO(aio__wait_for), sizeof *f);
     if (!f) {
         aio__awaitable_drop(AIO__TASK_OF(w), &inner);
         return aio__done_with(w, -ENOMEM);
@@ -1074,7 +1074,7 @@ AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
     f->inner = inner;
     // Now: what is awaited may point to the caller's locals. A nested call looks at the stack
     // itself.
-    return aio__enter_block(AIO__TASK_OF(w), &f->aio, &AIO__CO(aio__wait_for), true);
+    return aio__enter_block(AIO__TASK_OF(w), &f->aio, AIO__OWN_CO(aio__wait_for), true);
 }
 AIO_TABLE(aio_await_class, aio__wait_for_await,
     { aio__wait_for_start, "wait_for", AIO__AWAIT_WAIT_FOR })
@@ -1214,7 +1214,7 @@ AIO_FN void aio_completed_close(aio_completed *it)
     it->many = 0;
 }
 struct aio__completed_next { aio_frame aio; aio_completed *it; int32_t index; };
-aio_async(aio__completed_next) {
+aio__async(aio__completed_next) {
     if (!self->it->many || !self->it->left) return -ENODATA;
     self->it->left--;
     aio_result r;
@@ -1226,9 +1226,9 @@ AIO_FN bool aio__completed_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
     struct aio__completed_next *f = (struct aio__completed_next *)aio__call_block(
-        AIO__TASK_OF(w), &AIO__CO(aio__completed_next), sizeof *f);
+        AIO__TASK_OF(w), AIO__OWN_CO(aio__completed_next), sizeof *f);
     if (f) f->it = (aio_completed *)a->u.p[0];
-    aio_awaitable call = aio__call_new(&AIO__CO(aio__completed_next), f);
+    aio_awaitable call = aio__call_new(AIO__OWN_CO(aio__completed_next), f);
     return aio__call_new_start(w, &call);
 }
 AIO_TABLE(aio_await_class, aio__completed_await,

@@ -30,6 +30,27 @@ done
 echo "int aio__leaks(void); int aio__leaks(void) { return 0; } $main" >"$tmp/leak.c"
 ok_later "control: an exported name is noticed" fails no_symbols leak "$GCC" -rdynamic "$tmp/leak.c"
 
+# What a file does not use costs it nothing, not even with -O0: no function is left of a bare include
+# (but for the guard of aio_call_new, whose table is the headers' only one at file scope).
+bare() {        # text, compiler and options
+    local o=$tmp/bare.$RANDOM.$BASHPID c
+    c=$o.c
+    printf '%s\n' "$1" >"$c"
+    shift
+    "$@" -O0 -iquote . -c -o "$o" "$c" || return 1
+    left=$(nm "$o" | grep -E ' [tT] ' | grep -vE 'aio__guard_|aio__chunk_free')
+    [ -z "$left" ] || { echo "$left" | head -n 5; return 1; }
+}
+for c in "$GCC" "$GXX -xc++ -std=c++17"; do
+    have "${c%% *}" || continue
+    # shellcheck disable=SC2086
+    ok_later "a bare include leaves no function: ${c%% *} -O0" bare '#include "aio_io_uring.h"' $c
+done
+own='#include "aio.h"
+struct own { aio_frame aio; };
+aio_async(own) { aio_await(aio_next_turn()); return 0; } aio_end'
+ok_later "control: an unused coroutine at file scope is noticed" fails bare "$own" "$GCC" -Wno-unused
+
 # POSIX's header, in both orders; and its functions stay libc's.
 posix_use='static int posix(void) { struct aiocb cb; memset(&cb, 0, sizeof cb); cb.aio_fildes = -1;
 cb.aio_nbytes = 1; return aio_read(&cb) == 0 && aio_error(&cb) == EINPROGRESS && aio_return(&cb) == AIO_ALLDONE; }

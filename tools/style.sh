@@ -32,6 +32,10 @@ found=$(for f in "${headers[@]}"; do
 done)
 [ -z "$found" ] || complain "a line marker is out of step" "$found"
 
+# The headers' own coroutines: gcc -O0 would emit an unused aio_async with all that it calls.
+found=$(grep -nE '^aio_async\(|&AIO__CO\(aio__' "${headers[@]}" /dev/null)
+[ -z "$found" ] || complain "a header's own coroutine is aio__async, its descriptor AIO__OWN_CO" "$found"
+
 # Unfinished work and places of one machine. (The patterns are split, so as not to find themselves.)
 mapfile -t prose < <(printf '%s\n' "${files[@]}" | grep -v '^LICENSE$')
 found=$(grep -nE "TO""DO|FIX""ME|for no""w[^a-z]" "${prose[@]}" /dev/null | grep -vE '\.(png|svg|expect):')
