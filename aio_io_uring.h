@@ -239,7 +239,7 @@ struct aio__sink {
     struct aio__sink *next, *prev;      // in the ring's list, while it is in flight
     uint64_t user_data, info;           // as a waiter's; user_data 0: not in flight
 };
-struct aio__spill { struct aio__spill *next; };
+struct aio__spill { struct aio__spill *next; uint64_t block_class; };
 
 struct aio_uring {
     // What each operation touches.
@@ -611,7 +611,7 @@ AIO_COLD void aio__arena_reset(aio_uring *u)
     u->arena_used = 0;
     while (u->spills) {
         struct aio__spill *next = u->spills->next;
-        aio__chunk_free(&u->loop->executor, u->spills);
+        aio__free(&u->loop->executor, u->spills, (uint32_t)u->spills->block_class);
         u->spills = next;
     }
 }
@@ -754,13 +754,15 @@ AIO_FN void *aio__arena_copy(aio_uring *u, const void *from, size_t size)
         to = u->arena + u->arena_used;
         u->arena_used += room;
     } else {
-        struct aio__spill *s =
-            (struct aio__spill *)aio__chunk_new(&u->loop->executor, sizeof *s + 8 + size);
+        uint32_t k = aio__class_of(sizeof(struct aio__spill) + size);
+        struct aio__spill *s = (struct aio__spill *)aio__alloc(&u->loop->executor, k,
+                                                               sizeof *s + size);
         if (!s) return 0;
         s->next = u->spills;
+        s->block_class = k;
         u->spills = s;
         u->arena_used = u->arena_used ? u->arena_used : 16;     // there is something to reset
-        to = (char *)(s + 1) + 8;
+        to = (char *)(s + 1);
     }
     memcpy(to, from, size);
     // until its entry is in the ring, which may have to be emptied for it

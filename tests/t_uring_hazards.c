@@ -92,9 +92,12 @@ static void hazard_1_a_loop_that_closes_waits_for_the_kernel(void **state)
     o.allocator.release = keep_release;
     uring_begin();
     assert_result(aio_loop_init(&l, &o), 0);
-    for (int i = 0; i < PAIRS; i++) {
+    for (int i = 0; i < PAIRS; i++) {           // the last turn's are not submitted yet
         pair_of(fds[i]);
         aio_detach(aio_spawn_on(&l, waits, .fd = fds[i][0], .op = i & 1));
+        if (i % (PAIRS / 4)) continue;
+        aio_loop_stop(&l);
+        assert_result(aio_loop_run_forever(&l), 0);
     }
     aio_loop_stop(&l);
     assert_result(aio_loop_run_forever(&l), 0);
