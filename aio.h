@@ -857,6 +857,7 @@ enum {                          // aio_wait_class.kind
 enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
     AIO__AWAIT_JOB,             // may own its argument: u.p[2]; u.p[3] frees it
+    AIO__AWAIT_IO,              // one operation of the ring
     AIO__AWAIT_TASK_ONLY,       // from here on: not for an op
     AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW, AIO__AWAIT_WAIT_FOR,
 };
@@ -3937,6 +3938,7 @@ AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
     }
     aio__op_close(op, true);
     if (asked && !cls->resume) cls = aio__settled();
+    if (cls->kind == AIO__WAIT_READY && cls->dispose) n->u = op->waiter.node.u;
     aio__complete_as(w, f->result, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
 }
 AIO_FN bool aio__op_wait_cancel(aio_waiter *w)
@@ -3964,8 +3966,10 @@ AIO_FN bool aio__op_wait_start(aio_waiter *w, const aio_awaitable *a)
     if (op->waiter.future.flags & AIO__DONE) {
         // an op goes on holding what this one held
         const aio_wait_class *cls = op->waiter.node.cls;
-        if (cls->kind == AIO__WAIT_READY && !(w->future.flags & AIO__IS_TASK))
+        if (cls->kind == AIO__WAIT_READY && !(w->future.flags & AIO__IS_TASK)) {
             aio_waiter_begin(w, cls);
+            w->node.u = op->waiter.node.u;
+        }
         return aio__done_with(w, aio_op_result(op));
     }
     aio__list_add(&op->waiter.future, &w->node);

@@ -19,12 +19,20 @@
 //     } aio_end
 //
 // INDEX
-//   ring         aio_uring_attach aio_uring_op aio_nop
-//   sockets      aio_socket aio_bind aio_listen aio_accept aio_connect aio_recv aio_send
-//                aio_send_all aio_shutdown aio_listen_tcp aio_connect_tcp
-//   files        aio_openat aio_pread aio_pwrite aio_pwrite_all aio_read_some aio_write_some
-//                aio_write_all aio_sync_file aio_statx aio_close
-//   any fd       aio_poll
+//   ring         aio_uring_attach aio_uring_report aio_uring_op aio_io_with aio_nop
+//   sockets      aio_socket aio_bind aio_listen aio_accept aio_accept_from aio_connect aio_recv
+//                aio_send aio_send_all aio_recvfrom aio_sendto aio_recvmsg aio_sendmsg
+//                aio_getsockopt aio_setsockopt aio_shutdown aio_listen_tcp aio_connect_tcp
+//   files        aio_openat aio_openat2 aio_pread aio_pwrite aio_pwrite_all aio_preadv aio_pwritev
+//                aio_read_some aio_write_some aio_write_all aio_readv_some aio_writev_some
+//                aio_sync_file aio_sync_file_range aio_fallocate aio_ftruncate aio_fadvise
+//                aio_madvise aio_splice aio_tee aio_pipe aio_close
+//   names        aio_statx aio_renameat aio_unlinkat aio_mkdirat aio_linkat aio_symlinkat
+//                aio_getxattr aio_setxattr aio_fgetxattr aio_fsetxattr
+//   registered   aio_buffers_register aio_buffers_unregister aio_direct_register
+//                aio_direct_unregister aio_direct_put aio_direct_close aio_direct_install
+//   others       aio_poll aio_epoll_wait aio_epoll_ctl aio_waitid aio_futex_wait aio_futex_waitv
+//                aio_futex_wake
 //
 // RULES
 //   Buffers  Must stay until the await returns: put them in the frame, never in a local. Paths and
@@ -66,12 +74,17 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include "aio_loop.h"
 #include <arpa/inet.h>          // inet_pton
 #include <fcntl.h>              // AT_FDCWD, O_CLOEXEC
+#include <linux/futex.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>        // TCP_NODELAY
+#include <sys/epoll.h>
 #include <sys/resource.h>       // RLIMIT_MEMLOCK, for a refusal's reason
 #include <sys/socket.h>
 #include <sys/stat.h>           // struct statx
+#include <sys/syscall.h>        // SYS_futex, SYS_pidfd_open
 #include <sys/utsname.h>
+#include <sys/wait.h>           // waitid
+#include <sys/xattr.h>
 
 // -------------------------------------------------------------------------------------- >>types
 typedef struct aio_uring aio_uring;     // a loop's ring
@@ -94,17 +107,41 @@ struct aio_uring_options {
 // environment force an older kernel's flags and a small ring, for tests.
 AIO_FN aio_result aio_uring_attach(aio_loop *loop, const struct aio_uring_options *options);
 
+// Prints what this kernel and this liburing offer, the rung of set-up flags in use, and for each
+// operation how it runs: by the ring, by a plain system call, by a thread of the pool, or not at
+// all, and why. Thread: the loop's. AIO_URING_WITHOUT=waitid,pipe,… in the environment pretends
+// that the kernel lacks these, for tests.
+AIO_FN void aio_uring_report(aio_loop *loop, FILE *to);
+
 // Awaitable: any operation of which `sqe` is prepared (io_uring_prep_…); user_data is ours. The sqe
 // is copied; what it points to must stay until the await returns. Result: its res.
 // Errors: -EINVAL for multishot, linked, draining, buffer-selecting or skipping entries: one entry
 // is one result here.
 AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe);
 
+// aio_io_with(awaitable, options)   awaitable
+// The same operation with options, or-ed together: aio_io_with(aio_recv(0, buf, n, 0),
+// AIO_IO_DIRECT | AIO_IO_POLL_FIRST). Result: as without them, and -EINVAL where an option makes no
+// sense; -EOPNOTSUPP where the kernel lacks it.
+// For every single operation; not for what is made of several (…_all, …_tcp, aio_close).
+enum {
+    AIO_IO_DIRECT = 1,          // the descriptor is a slot of aio_direct_register
+    AIO_IO_ASYNC = 2,           // on a kernel thread from the start: does not delay the others
+    AIO_IO_POLL_FIRST = 4,      // recv, send … (5.19), accept (6.10): it will wait, do not try
+};
+// pread, pwrite, preadv, pwritev: the memory is inside buffer `index` of aio_buffers_register.
+#define AIO_IO_BUFFER(index) (UINT64_C(8) | ((uint64_t)(index) << 8 & UINT64_C(0xffffff00)))
+// openat, openat2, socket, accept: what is opened goes into that slot (5.15), or into any free one
+// (5.19), and not into the process's table. Result: the slot. Lost, it is closed.
+#define AIO_IO_INTO(slot) ((uint64_t)(slot) + 1 << 32)
+#define AIO_IO_INTO_ANY (UINT64_C(0xffffffff) << 32)
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_io_with(aio_awaitable a, uint64_t options);
+
 // Awaitable: nothing, through the ring. Result: 0.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_nop(void);
 
-// --- sockets. The calls that cannot block (socket, bind, listen, shutdown) are plain system calls
-// and do not suspend.
+// --- sockets. The calls that cannot block (socket, bind, listen, shutdown, socket options) are
+// plain system calls and do not suspend; on direct descriptors the ring does them.
 
 // Awaitable: a socket, close-on-exec. Result: the descriptor. Lost, it is closed.
 AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol);
@@ -120,6 +157,11 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_shutdown(int fd, int how);
 // Awaitable: the next connection. Result: its descriptor, close-on-exec; -EMFILE leaves it waiting.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_accept(int fd);
 
+// Awaitable: the same, with the peer's address and flags (SOCK_NONBLOCK).
+// Lifetime: `address` and `length` are written at the end and must stay; both may be null.
+AIO_FN AIO_NODISCARD aio_awaitable aio_accept_from(int fd, struct sockaddr *address,
+                                                   socklen_t *length, int flags);
+
 // Awaitables. Result: bytes; recv: 0 when the peer is done. A send may be short; never SIGPIPE.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_recv(int fd, void *buf, size_t len, int flags);
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_send(int fd, const void *buf, size_t len, int flags);
@@ -128,6 +170,28 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_send(int fd, const void *buf, size_t 
 // Result: len, or an error, never a short count. done (size_t *) always holds what was sent.
 #define aio_send_all(fd, buf, len, ...) \
     aio__send_all(fd, buf, len, AIO__FIRST_TWO(__VA_ARGS__, ((size_t *)0), 0))
+
+// Awaitables: datagrams. Result: bytes; a datagram that is larger than the buffer is cut.
+// Lifetime: sendto's address may be a local. recvfrom writes address and length at the end: they
+// must stay; both may be null.
+AIO_FN AIO_NODISCARD aio_awaitable aio_sendto(int fd, const void *buf, size_t len, int flags,
+                                              const struct sockaddr *address, socklen_t length);
+AIO_FN AIO_NODISCARD aio_awaitable aio_recvfrom(int fd, void *buf, size_t len, int flags,
+                                                struct sockaddr *address, socklen_t *length);
+// Awaitables: sendmsg(2), recvmsg(2), with ancillary data. Result: bytes; -EMSGSIZE: more than 1024
+// pieces. Received descriptors are close-on-exec; lost with their result, they are closed.
+// Lifetime: sendmsg copies the header, the name, the array of pieces and the ancillary data: locals
+// will do. recvmsg copies the array of pieces; it writes msg_namelen, msg_controllen and msg_flags
+// at the end: the header, its name and its control buffer must stay.
+AIO_FN AIO_NODISCARD aio_awaitable aio_sendmsg(int fd, const struct msghdr *message, int flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_recvmsg(int fd, struct msghdr *message, int flags);
+
+// Awaitables: socket options; they do not suspend. Result of get: the length of the value; of set:
+// 0. With AIO_IO_DIRECT the ring does it (6.7; get: SOL_SOCKET alone) and `value` must stay.
+AIO_FN AIO_NODISCARD aio_awaitable aio_getsockopt(int fd, int level, int option, void *value,
+                                                  socklen_t size);
+AIO_FN AIO_NODISCARD aio_awaitable aio_setsockopt(int fd, int level, int option,
+                                                  const void *value, socklen_t size);
 
 // Awaitable: a listening TCP socket on a numeric IPv4 or IPv6 address ("" or null: all), port 0:
 // any.
@@ -144,6 +208,11 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port);
 // Lifetime: `path` may be a local.
 AIO_FN AIO_NODISCARD aio_awaitable aio_openat(int dirfd, const char *path, int flags, mode_t mode);
 
+// Awaitable: openat2(2), close-on-exec. Lifetime: `path` and `how` may be locals.
+struct open_how;
+AIO_FN AIO_NODISCARD aio_awaitable aio_openat2(int dirfd, const char *path,
+                                               const struct open_how *how);
+
 // Awaitables: at an offset. Result: bytes, may be short; 0 at the end of the file.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pread(int fd, void *buf, size_t len, int64_t offset);
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len,
@@ -152,6 +221,15 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_
 // reads raises SIGPIPE (aio_run ignores it): -EPIPE.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_read_some(int fd, void *buf, size_t len);
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, size_t len);
+
+// Awaitables: the same for several pieces of memory. Result: bytes; of more than 1024 pieces the
+// first 1024 are used. flags: RWF_… of preadv2(2). Lifetime: the array `pieces` may be a local.
+AIO_FN AIO_NODISCARD aio_awaitable aio_preadv(int fd, const struct iovec *pieces, int n,
+                                              int64_t offset, int flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_pwritev(int fd, const struct iovec *pieces, int n,
+                                               int64_t offset, int flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_readv_some(int fd, const struct iovec *pieces, int n);
+AIO_FN AIO_NODISCARD aio_awaitable aio_writev_some(int fd, const struct iovec *pieces, int n);
 
 // aio_write_all(fd, buf, len [, &done]), aio_pwrite_all(fd, buf, len, offset [, &done])
 // awaitables
@@ -165,19 +243,112 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, s
 #define AIO_SYNC_DATA 1u
 AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file(int fd, unsigned flags);
 
-// Awaitable: statx(2). Lifetime: `path` may be a local, `buf` not. Runs on a kernel thread.
-AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int flags, unsigned mask,
-                                             struct statx *buf);
+// Awaitables: sync_file_range(2) (more than 4 GiB: to the end), fallocate(2), ftruncate(2; a thread
+// of the pool before 6.9), posix_fadvise(3), madvise(2; lengths over 4 GiB: -EINVAL before 6.10).
+// Result: 0. Run on a kernel thread.
+AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file_range(int fd, int64_t offset, uint64_t len,
+                                                       unsigned flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_fallocate(int fd, int mode, int64_t offset, int64_t len);
+AIO_FN AIO_NODISCARD aio_awaitable aio_ftruncate(int fd, int64_t len);
+AIO_FN AIO_NODISCARD aio_awaitable aio_fadvise(int fd, int64_t offset, uint64_t len, int advice);
+AIO_FN AIO_NODISCARD aio_awaitable aio_madvise(void *address, size_t len, int advice);
+
+// Awaitables: splice(2), tee(2). Offset -1: a pipe, or the current position. Result: bytes, 0 at
+// the end. Hold a kernel thread until they end; aio_close of either descriptor ends them.
+AIO_FN AIO_NODISCARD aio_awaitable aio_splice(int fd_in, int64_t offset_in, int fd_out,
+                                              int64_t offset_out, size_t len, unsigned flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_tee(int fd_in, int fd_out, size_t len, unsigned flags);
+
+// Awaitable: a pipe, close-on-exec; does not suspend. fds[0] is for reading. flags: O_NONBLOCK,
+// O_DIRECT. Lost, both are closed. Lifetime: `fds` must stay.
+AIO_FN AIO_NODISCARD aio_awaitable aio_pipe(int fds[2], int flags);
 
 // Awaitable: ends all operations of this loop on fd (they give -EBADF), then closes it. Neither
 // delivers nor accepts a cancel: what was opened is always released. Result: 0 or -EBADF, -EIO.
 AIO_FN AIO_NODISCARD aio_awaitable aio_close(int fd);
 
-// --- any fd
+// --- names. All run on a kernel thread; paths and names of attributes may be locals. Before 5.15
+// (links, directories) and 5.19 (attributes) a thread of the pool does it.
+
+// Awaitable: statx(2). Result: 0. Lifetime: `buf` must stay.
+AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int flags, unsigned mask,
+                                             struct statx *buf);
+// Awaitables. Result: 0. flags: RENAME_…, AT_REMOVEDIR, AT_SYMLINK_FOLLOW.
+AIO_FN AIO_NODISCARD aio_awaitable aio_renameat(int from_dirfd, const char *from, int to_dirfd,
+                                                const char *to, unsigned flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_unlinkat(int dirfd, const char *path, int flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_mkdirat(int dirfd, const char *path, mode_t mode);
+AIO_FN AIO_NODISCARD aio_awaitable aio_linkat(int from_dirfd, const char *from, int to_dirfd,
+                                              const char *to, int flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_symlinkat(const char *target, int dirfd, const char *path);
+
+// Awaitables: extended attributes. Result of get: the length of the value, and with size 0 how long
+// it is; of set: 0. Lifetime: `value` must stay. flags: XATTR_CREATE, XATTR_REPLACE.
+AIO_FN AIO_NODISCARD aio_awaitable aio_getxattr(const char *path, const char *name, void *value,
+                                                size_t size);
+AIO_FN AIO_NODISCARD aio_awaitable aio_setxattr(const char *path, const char *name,
+                                                const void *value, size_t size, int flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_fgetxattr(int fd, const char *name, void *value,
+                                                 size_t size);
+AIO_FN AIO_NODISCARD aio_awaitable aio_fsetxattr(int fd, const char *name, const void *value,
+                                                 size_t size, int flags);
+
+// --- registered buffers and direct descriptors, for aio_io_with. Not awaitables: they act at once.
+// They attach a ring if the loop has none. `loop` may be null: the running one.
+
+// Pins memory, so that direct I/O on files need not do it each time; charged to RLIMIT_MEMLOCK.
+// Result: 0; -EBUSY: some is registered already; -ENOMEM; -EINVAL.
+// Lifetime: the memory stays until it is unregistered or the loop is closed.
+AIO_FN aio_result aio_buffers_register(aio_loop *loop, const struct iovec *buffers, unsigned n);
+// Result: 0; -EBUSY: an operation in flight uses one; -ENXIO: none is registered.
+AIO_FN aio_result aio_buffers_unregister(aio_loop *loop);
+
+// A table of direct descriptors, all free: numbers that only this ring knows, cheaper to use in a
+// process with threads. At most RLIMIT_NOFILE. Result: 0; -EBUSY: there is one; -EMFILE; -EINVAL.
+AIO_FN aio_result aio_direct_register(aio_loop *loop, unsigned slots);
+// Closes them all. Result: 0; -EBUSY: an operation in flight uses one; -ENXIO: there is no table.
+AIO_FN aio_result aio_direct_unregister(aio_loop *loop);
+// Puts a descriptor into a slot (and closes what was there); fd stays the caller's. Result: 0.
+AIO_FN aio_result aio_direct_put(aio_loop *loop, unsigned slot, int fd);
+// Empties a slot. Operations in flight on it go on: they hold what it was. Result: 0; -EBADF: no
+// such slot, or it is empty.
+AIO_FN aio_result aio_direct_close(aio_loop *loop, unsigned slot);
+// Awaitable: an ordinary descriptor, close-on-exec, for what is in the slot. Result: it. Lost, it
+// is closed. Kernel: 6.8; else -EOPNOTSUPP.
+AIO_FN AIO_NODISCARD aio_awaitable aio_direct_install(unsigned slot);
+
+// --- other descriptors, processes, shared memory
 
 // Awaitable: waits until fd is ready for `events` (POLLIN, POLLOUT …). Result: the events, and
 // POLLERR, POLLHUP. The door for other libraries' descriptors.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
+
+// Awaitable: events of an epoll set. Result: how many (at least one). Lifetime: `events` must stay.
+// Kernel: 6.15; before that by polling the set.
+AIO_FN AIO_NODISCARD aio_awaitable aio_epoll_wait(int epfd, struct epoll_event *events, int n);
+// Awaitable: epoll_ctl(2); does not suspend.
+AIO_FN AIO_NODISCARD aio_awaitable aio_epoll_ctl(int epfd, int op, int fd,
+                                                 struct epoll_event *event);
+
+// Awaitable: waitid(2): a child's end. Result: 0; -ECHILD. Lifetime: `info` must stay; may be null.
+// Kernel: 6.7; before that (5.3) only for a P_PID or P_PIDFD and WEXITED, else -EOPNOTSUPP.
+AIO_FN AIO_NODISCARD aio_awaitable aio_waitid(idtype_t type, id_t id, siginfo_t *info, int options);
+
+// Awaitables: futexes, of 32 bits. flags: AIO_FUTEX_U32, and AIO_FUTEX_PRIVATE if no other process
+// waits on it; mask: AIO_FUTEX_ANY, or some bits of it.
+// futex_wait: sleeps while *word is `value`. Result: 0, woken; -EAGAIN: *word is not `value`.
+// futex_waitv: the same for up to 128 words. Result: the index of the one that was woken. Lifetime:
+// the words must stay, the array may be a local. Kernel: 6.7; else -EOPNOTSUPP.
+// futex_wake: wakes up to n. Result: how many. Does not suspend.
+#define AIO_FUTEX_U32 2u
+#define AIO_FUTEX_PRIVATE 128u
+#define AIO_FUTEX_ANY UINT64_C(0xffffffff)
+struct futex_waitv;
+AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wait(const uint32_t *word, uint32_t value,
+                                                  uint64_t mask, unsigned flags);
+AIO_FN AIO_NODISCARD aio_awaitable aio_futex_waitv(const struct futex_waitv *words, unsigned n);
+AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned n, uint64_t mask,
+                                                  unsigned flags);
 
 // ----------------------------------------------------------------------------------- >>internal
 #define AIO__FIRST_TWO(a, b, ...) a, b
@@ -189,9 +360,36 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events);
 #define AIO__FEAT_NO_IOWAIT (1u << 17)
 #define AIO__ENTER_NO_IOWAIT (1u << 7)
 #define AIO__CQE_NOTIF (1u << 3)
+#define AIO__OP_SENDMSG_ZC 48
 #define AIO__OP_READ_MULTISHOT 49
+#define AIO__OP_WAITID 50
+#define AIO__OP_FUTEX_WAIT 51
+#define AIO__OP_FUTEX_WAKE 52
+#define AIO__OP_FUTEX_WAITV 53
 #define AIO__OP_FIXED_FD_INSTALL 54
+#define AIO__OP_FTRUNCATE 55
+#define AIO__OP_BIND 56
+#define AIO__OP_LISTEN 57
 #define AIO__OP_RECV_ZC 58
+#define AIO__OP_EPOLL_WAIT 59
+#define AIO__OP_READV_FIXED 60
+#define AIO__OP_WRITEV_FIXED 61
+#define AIO__OP_PIPE 62
+#define AIO__OPERATIONS 63                             // known by name
+#define AIO__OPS_5_12 ((UINT64_C(1) << 37) - 1) // what the oldest kernel has that will do
+#define AIO__ACCEPT_POLL_FIRST (1u << 2)
+#define AIO__P_PIDFD 3
+#define AIO__OPEN_HOW_BYTES 24
+#define AIO__FUTEX_WAITV_BYTES 24
+#define AIO__IO_BUFFERED 8                      // of AIO_IO_BUFFER
+#ifdef IO_URING_VERSION_MAJOR
+#  define AIO__LIBURING AIO__TEXT(IO_URING_VERSION_MAJOR) "." AIO__TEXT(IO_URING_VERSION_MINOR)
+#  define AIO__TEXT(x) AIO__STR(x)
+#else
+#  define AIO__LIBURING "2.3"
+#endif
+#define AIO__SOCKET_CMD_GETSOCKOPT 2
+#define AIO__SOCKET_CMD_SETSOCKOPT 3
 #define AIO__TIMEOUT_MULTISHOT (1u << 6)
 #define AIO__URING_CMD_MULTISHOT (1 << 1)
 
@@ -218,6 +416,13 @@ AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 #define AIO__IO_CANCEL_OWED (UINT64_C(1) << 44)    // the kernel could not be asked yet
 #define AIO__IO_EARLY (UINT64_C(1) << 43)       // its result is here, its buffer is not free yet
 
+// Seldom: what takes the longer way, and is counted in more than one place.
+#define AIO__IO_TWO_FDS (UINT64_C(1) << 63)     // splice, tee: node.u.w[2] is the other descriptor
+#define AIO__IO_DIRECT (UINT64_C(1) << 62)      // uses the table of direct descriptors
+#define AIO__IO_BUFFER (UINT64_C(1) << 61)      // uses a registered buffer
+#define AIO__IO_GIVES_SLOT (UINT64_C(1) << 60)  // its result is a direct descriptor
+#define AIO__IO_RARE (AIO__IO_TWO_FDS | AIO__IO_DIRECT | AIO__IO_BUFFER | AIO__IO_GIVES_SLOT)
+
 #define AIO__FD_CLOSING 0x80000000u             // in fd_ops: an aio_close waits for the rest
 
 // Several operations that make one await.
@@ -227,6 +432,7 @@ struct aio__compound {
     aio_result (*next)(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r);
     uint32_t block_class;
     bool gives_fd;
+    struct msghdr *gives_message;       // node.u.p[0] of the end, for what it received
 };
 // An operation that found no room in the ring.
 struct aio__backlog { struct aio__backlog *next; struct io_uring_sqe sqe; };
@@ -266,31 +472,33 @@ struct aio_uring {
     size_t arena_used, arena_size;
     struct aio__spill *spills;
     uint32_t sq_entries;
+    unsigned level;                 // rung of set-up flags
+    uint64_t has;                   // operations that the kernel has, a bit each
+    uint32_t buffers, direct;       // how many are registered
+    uint32_t buffer_ops, direct_ops;    // operations in flight that use them
     struct io_uring ring;
 };
 
 AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a);
-AIO_FN bool aio__path_start(aio_waiter *w, const aio_awaitable *a);
-AIO_FN bool aio__address_start(aio_waiter *w, const aio_awaitable *a);
+AIO_SLOW bool aio__checked_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__prompt_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__waitv_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a);
-AIO_FN bool aio__socket_start(aio_waiter *w, const aio_awaitable *a);
-AIO_FN bool aio__bind_start(aio_waiter *w, const aio_awaitable *a);
-AIO_FN bool aio__listen_start(aio_waiter *w, const aio_awaitable *a);
-AIO_FN bool aio__shutdown_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a);
-AIO_TABLE(aio_await_class, aio__io_await, { aio__io_start, "io", AIO__AWAIT_OWN })
-AIO_TABLE(aio_await_class, aio__path_await, { aio__path_start, "io", AIO__AWAIT_OWN })
-AIO_TABLE(aio_await_class, aio__address_await, { aio__address_start, "io", AIO__AWAIT_OWN })
+// Straight into the ring; through the table of operations; a system call, but for direct
+// descriptors.
+AIO_TABLE(aio_await_class, aio__io_await, { aio__io_start, "io", AIO__AWAIT_IO })
+AIO_TABLE(aio_await_class, aio__checked_await, { aio__checked_start, "io", AIO__AWAIT_IO })
+AIO_TABLE(aio_await_class, aio__prompt_await, { aio__prompt_start, "io", AIO__AWAIT_IO })
+AIO_TABLE(aio_await_class, aio__message_await, { aio__message_start, "io", AIO__AWAIT_IO })
+AIO_TABLE(aio_await_class, aio__waitv_await, { aio__waitv_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__transfer_await, { aio__transfer_start, "io", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__close_await, { aio__close_start, "close", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__invalid_await, { aio__invalid_start, "invalid", AIO__AWAIT_OWN })
-AIO_TABLE(aio_await_class, aio__socket_await, { aio__socket_start, "socket", AIO__AWAIT_OWN })
-AIO_TABLE(aio_await_class, aio__bind_await, { aio__bind_start, "bind", AIO__AWAIT_OWN })
-AIO_TABLE(aio_await_class, aio__listen_await, { aio__listen_start, "listen", AIO__AWAIT_OWN })
-AIO_TABLE(aio_await_class, aio__shutdown_await, { aio__shutdown_start, "shutdown", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__listen_tcp_await,
     { aio__listen_tcp_start, "listen_tcp", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__connect_tcp_await,
@@ -308,6 +516,10 @@ AIO_TABLE(aio_await_class, aio__connect_tcp_await,
 #  define AIO__HEAD_FLAGS(w0) ((unsigned)((w0) >> 48) & 0xff)
 #  define AIO__HEAD_FD(w0) ((uint32_t)(w0))
 #  define AIO__FILE_INDEX(w4) ((uint32_t)(w4))
+#  define AIO__FIRST_HALF(word) ((uint32_t)((word) >> 32))
+#  define AIO__SECOND_HALF(word) ((uint32_t)(word))
+#  define AIO__BUFFER_INDEX(index) ((uint64_t)(index) << 48)
+#  define AIO__HEAD_IOPRIO(w0) ((unsigned)((w0) >> 32) & 0xffff)
 #  define AIO__POLL_EVENTS(events) ((events) << 16 | (events) >> 16)
 #else
 #  define AIO__WORD(low, high) ((uint64_t)(uint32_t)(low) | (uint64_t)(uint32_t)(high) << 32)
@@ -317,6 +529,10 @@ AIO_TABLE(aio_await_class, aio__connect_tcp_await,
 #  define AIO__HEAD_FLAGS(w0) ((unsigned)((w0) >> 8) & 0xff)
 #  define AIO__HEAD_FD(w0) ((uint32_t)((w0) >> 32))
 #  define AIO__FILE_INDEX(w4) ((uint32_t)((w4) >> 32))
+#  define AIO__FIRST_HALF(word) ((uint32_t)(word))
+#  define AIO__SECOND_HALF(word) ((uint32_t)((word) >> 32))
+#  define AIO__BUFFER_INDEX(index) ((uint64_t)(index))
+#  define AIO__HEAD_IOPRIO(w0) ((unsigned)((w0) >> 16) & 0xffff)
 #  define AIO__POLL_EVENTS(events) (events)
 #endif
 AIO_INLINE void aio__store(char *to, uint64_t word) { __builtin_memcpy(to, &word, sizeof word); }
@@ -336,17 +552,22 @@ AIO_INLINE uint32_t aio__length(size_t len)
 {
     return len < AIO__LENGTH_MAX ? (uint32_t)len : AIO__LENGTH_MAX;
 }
-AIO_INLINE aio_awaitable aio__io(const aio_await_class *cls, unsigned opcode, int fd, uint64_t off,
-                                 const void *addr, size_t len, unsigned flags)
+AIO_INLINE aio_awaitable aio__entry(const aio_await_class *cls, unsigned opcode, int fd,
+                                    uint64_t off, uint64_t addr, uint32_t len, unsigned flags)
 {
     aio_awaitable a;
     a.cls = cls;
     a.u.w[0] = AIO__WORD(AIO__HEAD(opcode, 0, 0), fd);
     a.u.w[1] = off;
-    a.u.w[2] = (uint64_t)(uintptr_t)addr;
-    a.u.w[3] = AIO__WORD(aio__length(len), flags);
+    a.u.w[2] = addr;
+    a.u.w[3] = AIO__WORD(len, flags);
     a.u.w[4] = a.u.w[5] = a.u.w[6] = 0;
     return a;
+}
+AIO_INLINE aio_awaitable aio__io(const aio_await_class *cls, unsigned opcode, int fd, uint64_t off,
+                                 const void *addr, size_t len, unsigned flags)
+{
+    return aio__entry(cls, opcode, fd, off, (uint64_t)(uintptr_t)addr, aio__length(len), flags);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_nop(void)
 {
@@ -397,19 +618,19 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file(int fd, unsigned flags)
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
-    return aio__io(aio__path_await(), IORING_OP_OPENAT, dirfd, 0, path, mode,
+    return aio__io(aio__checked_await(), IORING_OP_OPENAT, dirfd, 0, path, mode,
                    (unsigned)(flags | O_CLOEXEC));
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int flags, unsigned mask,
                                              struct statx *buf)
 {
-    return aio__io(aio__path_await(), IORING_OP_STATX, dirfd, (uint64_t)(uintptr_t)buf, path, mask,
+    return aio__io(aio__checked_await(), IORING_OP_STATX, dirfd, (uint64_t)(uintptr_t)buf, path, mask,
                    (unsigned)flags);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address,
                                                socklen_t length)
 {
-    return aio__io(aio__address_await(), IORING_OP_CONNECT, fd, length, address, 0, 0);
+    return aio__io(aio__checked_await(), IORING_OP_CONNECT, fd, length, address, 0, 0);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_close(int fd)
 {
@@ -439,7 +660,262 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio__pwrite_all(int fd, const void *buf, 
 {
     return aio__write_all(fd, aio__offset(offset), buf, len, done);
 }
-// The others are system calls with up to three arguments.
+AIO_FN AIO_NODISCARD aio_awaitable aio_openat2(int dirfd, const char *path,
+                                               const struct open_how *how)
+{
+    return aio__io(aio__checked_await(), IORING_OP_OPENAT2, dirfd, (uint64_t)(uintptr_t)how, path,
+                   AIO__OPEN_HOW_BYTES, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio__vector(unsigned opcode, int fd, const struct iovec *pieces,
+                                               int n, uint64_t offset, int flags)
+{
+    uint32_t count = n < 1024 ? (uint32_t)n : 1024;
+    return aio__entry(n < 0 ? aio__invalid_await() : aio__checked_await(), opcode, fd, offset,
+                      (uint64_t)(uintptr_t)pieces, count, (unsigned)flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_preadv(int fd, const struct iovec *pieces, int n,
+                                              int64_t offset, int flags)
+{
+    return aio__vector(IORING_OP_READV, fd, pieces, n, aio__offset(offset), flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_pwritev(int fd, const struct iovec *pieces, int n,
+                                               int64_t offset, int flags)
+{
+    return aio__vector(IORING_OP_WRITEV, fd, pieces, n, aio__offset(offset), flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_readv_some(int fd, const struct iovec *pieces, int n)
+{
+    return aio__vector(IORING_OP_READV, fd, pieces, n, UINT64_MAX, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_writev_some(int fd, const struct iovec *pieces, int n)
+{
+    return aio__vector(IORING_OP_WRITEV, fd, pieces, n, UINT64_MAX, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_sync_file_range(int fd, int64_t offset, uint64_t len,
+                                                       unsigned flags)
+{
+    uint32_t n = len <= UINT32_MAX ? (uint32_t)len : 0;         // 0: to the end
+    return aio__entry(aio__io_await(), IORING_OP_SYNC_FILE_RANGE, fd, (uint64_t)offset, 0, n,
+                      flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_fallocate(int fd, int mode, int64_t offset, int64_t len)
+{
+    return aio__entry(aio__io_await(), IORING_OP_FALLOCATE, fd, (uint64_t)offset, (uint64_t)len,
+                      (uint32_t)mode, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_ftruncate(int fd, int64_t len)
+{
+    return aio__entry(aio__checked_await(), AIO__OP_FTRUNCATE, fd, (uint64_t)len, 0, 0, 0);
+}
+// Lengths of more than 32 bits stand in another word, which older kernels want to be 0.
+AIO_FN AIO_NODISCARD aio_awaitable aio_fadvise(int fd, int64_t offset, uint64_t len, int advice)
+{
+    bool wide = len > UINT32_MAX;
+    return aio__entry(aio__io_await(), IORING_OP_FADVISE, fd, (uint64_t)offset, wide ? len : 0,
+                      wide ? 0 : (uint32_t)len, (unsigned)advice);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_madvise(void *address, size_t len, int advice)
+{
+    bool wide = len > UINT32_MAX;
+    return aio__entry(aio__io_await(), IORING_OP_MADVISE, -1, wide ? len : 0,
+                      (uint64_t)(uintptr_t)address, wide ? 0 : (uint32_t)len, (unsigned)advice);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_splice(int fd_in, int64_t offset_in, int fd_out,
+                                              int64_t offset_out, size_t len, unsigned flags)
+{
+    aio_awaitable a =
+        aio__entry(aio__io_await(), IORING_OP_SPLICE, fd_out, (uint64_t)offset_out,
+                   (uint64_t)offset_in, aio__length(len), flags & ~SPLICE_F_FD_IN_FIXED);
+    a.u.w[4] = AIO__WORD(0, fd_in);
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_tee(int fd_in, int fd_out, size_t len, unsigned flags)
+{
+    aio_awaitable a = aio__entry(aio__io_await(), IORING_OP_TEE, fd_out, 0, 0, aio__length(len),
+                                 flags & ~SPLICE_F_FD_IN_FIXED);
+    a.u.w[4] = AIO__WORD(0, fd_in);
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_pipe(int fds[2], int flags)
+{
+    return aio__io(aio__prompt_await(), AIO__OP_PIPE, 0, 0, fds, 0, (unsigned)(flags | O_CLOEXEC));
+}
+// Names: the first path, the second, their directories.
+AIO_FN aio_awaitable aio__two_paths(unsigned opcode, int dirfd, const char *path, int dirfd2,
+                                    const char *path2, unsigned flags)
+{
+    return aio__entry(aio__checked_await(), opcode, dirfd, (uint64_t)(uintptr_t)path2,
+                      (uint64_t)(uintptr_t)path, (uint32_t)dirfd2, flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_renameat(int from_dirfd, const char *from, int to_dirfd,
+                                                const char *to, unsigned flags)
+{
+    return aio__two_paths(IORING_OP_RENAMEAT, from_dirfd, from, to_dirfd, to, flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_linkat(int from_dirfd, const char *from, int to_dirfd,
+                                              const char *to, int flags)
+{
+    return aio__two_paths(IORING_OP_LINKAT, from_dirfd, from, to_dirfd, to, (unsigned)flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_symlinkat(const char *target, int dirfd, const char *path)
+{
+    return aio__two_paths(IORING_OP_SYMLINKAT, dirfd, target, 0, path, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_unlinkat(int dirfd, const char *path, int flags)
+{
+    return aio__io(aio__checked_await(), IORING_OP_UNLINKAT, dirfd, 0, path, 0, (unsigned)flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_mkdirat(int dirfd, const char *path, mode_t mode)
+{
+    return aio__io(aio__checked_await(), IORING_OP_MKDIRAT, dirfd, 0, path, mode, 0);
+}
+AIO_FN aio_awaitable aio__xattr(unsigned opcode, int fd, const char *path, const char *name,
+                                const void *value, size_t size, int flags)
+{
+    aio_awaitable a = aio__io(aio__checked_await(), opcode, fd, (uint64_t)(uintptr_t)value, name,
+                              size, (unsigned)flags);
+    a.u.cp[5] = path;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_getxattr(const char *path, const char *name, void *value,
+                                                size_t size)
+{
+    return aio__xattr(IORING_OP_GETXATTR, 0, path, name, value, size, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_setxattr(const char *path, const char *name,
+                                                const void *value, size_t size, int flags)
+{
+    return aio__xattr(IORING_OP_SETXATTR, 0, path, name, value, size, flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_fgetxattr(int fd, const char *name, void *value,
+                                                 size_t size)
+{
+    return aio__xattr(IORING_OP_FGETXATTR, fd, 0, name, value, size, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_fsetxattr(int fd, const char *name, const void *value,
+                                                 size_t size, int flags)
+{
+    return aio__xattr(IORING_OP_FSETXATTR, fd, 0, name, value, size, flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol)
+{
+    return aio__entry(aio__prompt_await(), IORING_OP_SOCKET, domain,
+                      (uint64_t)(unsigned)(type | SOCK_CLOEXEC), 0, (uint32_t)protocol, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address,
+                                            socklen_t length)
+{
+    return aio__io(aio__prompt_await(), AIO__OP_BIND, fd, length, address, 0, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen(int fd, int backlog)
+{
+    return aio__entry(aio__prompt_await(), AIO__OP_LISTEN, fd, 0, 0, (uint32_t)backlog, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_shutdown(int fd, int how)
+{
+    return aio__entry(aio__prompt_await(), IORING_OP_SHUTDOWN, fd, 0, 0, (uint32_t)how, 0);
+}
+AIO_FN aio_awaitable aio__sockopt(unsigned cmd, int fd, int level, int option, const void *value,
+                                  socklen_t size)
+{
+    aio_awaitable a = aio__entry(aio__prompt_await(), IORING_OP_URING_CMD, fd, AIO__WORD(cmd, 0),
+                                 AIO__WORD(level, option), 0, 0);
+    a.u.w[4] = AIO__WORD(0, size);
+    a.u.cp[5] = value;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_getsockopt(int fd, int level, int option, void *value,
+                                                  socklen_t size)
+{
+    return aio__sockopt(AIO__SOCKET_CMD_GETSOCKOPT, fd, level, option, value, size);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_setsockopt(int fd, int level, int option,
+                                                  const void *value, socklen_t size)
+{
+    return aio__sockopt(AIO__SOCKET_CMD_SETSOCKOPT, fd, level, option, value, size);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_accept_from(int fd, struct sockaddr *address,
+                                                   socklen_t *length, int flags)
+{
+    return aio__io(aio__io_await(), IORING_OP_ACCEPT, fd, (uint64_t)(uintptr_t)length, address, 0,
+                   (unsigned)(flags | SOCK_CLOEXEC));
+}
+// Messages: addr is the caller's header, or (w[5] not 0) the data; see aio__message_start.
+enum { AIO__MESSAGE_WHOLE, AIO__MESSAGE_PLAIN };
+AIO_FN AIO_NODISCARD aio_awaitable aio_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    return aio__io(aio__message_await(), IORING_OP_SENDMSG, fd, 0, message, 1,
+                   (unsigned)(flags | MSG_NOSIGNAL));
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    return aio__io(aio__message_await(), IORING_OP_RECVMSG, fd, 0, message, 1,
+                   (unsigned)(flags | MSG_CMSG_CLOEXEC));
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_sendto(int fd, const void *buf, size_t len, int flags,
+                                              const struct sockaddr *address, socklen_t length)
+{
+    aio_awaitable a = aio__io(aio__message_await(), IORING_OP_SENDMSG, fd, length, buf, 1,
+                              (unsigned)(flags | MSG_NOSIGNAL));
+    a.u.w[4] = (uint64_t)(uintptr_t)address;
+    a.u.w[5] = AIO__MESSAGE_PLAIN;
+    a.u.w[6] = len;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_recvfrom(int fd, void *buf, size_t len, int flags,
+                                                struct sockaddr *address, socklen_t *length)
+{
+    aio_awaitable a = aio__io(aio__message_await(), IORING_OP_RECVMSG, fd,
+                              (uint64_t)(uintptr_t)length, buf, 1, (unsigned)flags);
+    a.u.w[4] = (uint64_t)(uintptr_t)address;
+    a.u.w[5] = AIO__MESSAGE_PLAIN;
+    a.u.w[6] = len;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_epoll_wait(int epfd, struct epoll_event *events, int n)
+{
+    const aio_await_class *cls = n <= 0 ? aio__invalid_await() : aio__checked_await();
+    return aio__entry(cls, AIO__OP_EPOLL_WAIT, epfd, 0, (uint64_t)(uintptr_t)events, (uint32_t)n,
+                      0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_epoll_ctl(int epfd, int op, int fd,
+                                                 struct epoll_event *event)
+{
+    return aio__entry(aio__prompt_await(), IORING_OP_EPOLL_CTL, epfd, (uint64_t)(unsigned)fd,
+                      (uint64_t)(uintptr_t)event, (uint32_t)op, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+    aio_awaitable a = aio__entry(aio__checked_await(), AIO__OP_WAITID, (int)id,
+                                 (uint64_t)(uintptr_t)info, 0, (uint32_t)type, 0);
+    a.u.w[4] = AIO__WORD(0, options);
+    return a;
+}
+AIO_FN aio_awaitable aio__futex(const aio_await_class *cls, unsigned opcode, const uint32_t *word,
+                                uint64_t value, uint64_t mask, unsigned flags)
+{
+    aio_awaitable a =
+        aio__entry(cls, opcode, (int)flags, value, (uint64_t)(uintptr_t)word, 0, 0);
+    a.u.w[5] = mask;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wait(const uint32_t *word, uint32_t value,
+                                                  uint64_t mask, unsigned flags)
+{
+    return aio__futex(aio__checked_await(), AIO__OP_FUTEX_WAIT, word, value, mask, flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned n, uint64_t mask,
+                                                  unsigned flags)
+{
+    return aio__futex(aio__prompt_await(), AIO__OP_FUTEX_WAKE, word, n, mask, flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_futex_waitv(const struct futex_waitv *words, unsigned n)
+{
+    return aio__entry(aio__waitv_await(), AIO__OP_FUTEX_WAITV, 0, 0, (uint64_t)(uintptr_t)words, n,
+                      0);
+}
+
+// For what is no operation of the ring.
 AIO_FN aio_awaitable aio__plain(const aio_await_class *cls, int64_t a0, const void *a1, int64_t a2)
 {
     aio_awaitable a;
@@ -448,25 +924,6 @@ AIO_FN aio_awaitable aio__plain(const aio_await_class *cls, int64_t a0, const vo
     a.u.cp[1] = a1;
     a.u.i[2] = a2;
     return a;
-}
-AIO_FN AIO_NODISCARD aio_awaitable aio_socket(int domain, int type, int protocol)
-{
-    aio_awaitable a = aio__plain(aio__socket_await(), domain, 0, type);
-    a.u.i[3] = protocol;
-    return a;
-}
-AIO_FN AIO_NODISCARD aio_awaitable aio_bind(int fd, const struct sockaddr *address,
-                                            socklen_t length)
-{
-    return aio__plain(aio__bind_await(), fd, address, length);
-}
-AIO_FN AIO_NODISCARD aio_awaitable aio_listen(int fd, int backlog)
-{
-    return aio__plain(aio__listen_await(), fd, 0, backlog);
-}
-AIO_FN AIO_NODISCARD aio_awaitable aio_shutdown(int fd, int how)
-{
-    return aio__plain(aio__shutdown_await(), fd, 0, how);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port)
 {
@@ -503,72 +960,71 @@ AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a)
 }
 
 // --- what an opcode is
+struct aio__operation {
+    const char *name;
+    uint16_t kernel;            // since: 515 is 5.15; up to 512: always there
+    uint8_t without;            // AIO__WITHOUT_…: how it is done by other means
+    uint8_t copies;             // AIO__COPY_…: what it points to that may be a local
+    bool worker;                // runs on a kernel thread, ready or not
+};
+enum {
+    AIO__WITHOUT_NOTHING,
+    AIO__WITHOUT_CALL,          // a system call that cannot block; preferred, but for direct ones
+    AIO__WITHOUT_JOB,           // a system call on a thread of the pool
+    AIO__WITHOUT_POLL,          // waits until a descriptor is ready, then a system call
+};
+enum {
+    AIO__COPY_PATH = 1,         // addr
+    AIO__COPY_PATH2 = 2,        // off
+    AIO__COPY_PATH3 = 4,        // addr3
+    AIO__COPY_ADDRESS = 8,      // addr, off bytes
+    AIO__COPY_VECTOR = 16,      // addr, len iovecs
+    AIO__COPY_HOW = 32,         // off
+};
+AIO_FN const struct aio__operation *aio__operation_of(unsigned op)
+{
+    enum { NONE = AIO__WITHOUT_NOTHING, CALL, JOB, POLL };
+    enum { PATH = 1, PATH2 = 2, BOTH = 3, PATH_3 = 5, ADDRESS = 8, VECTOR = 16, HOW = 33 };
+    static const struct aio__operation table[AIO__OPERATIONS] = {
+        { "nop", 501, NONE, 0, 0 },             { "readv", 501, NONE, VECTOR, 0 },
+        { "writev", 501, NONE, VECTOR, 0 },     { "fsync", 501, NONE, 0, 1 },
+        { "read_fixed", 501, NONE, 0, 0 },      { "write_fixed", 501, NONE, 0, 0 },
+        { "poll", 501, NONE, 0, 0 },            { "poll_remove", 501, NONE, 0, 0 },
+        { "sync_file_range", 502, NONE, 0, 1 }, { "sendmsg", 503, NONE, 0, 0 },
+        { "recvmsg", 503, NONE, 0, 0 },         { "timeout", 504, NONE, 0, 0 },
+        { "timeout_remove", 505, NONE, 0, 0 },  { "accept", 505, NONE, 0, 0 },
+        { "cancel", 505, NONE, 0, 0 },          { "link_timeout", 505, NONE, 0, 0 },
+        { "connect", 505, NONE, ADDRESS, 0 },   { "fallocate", 506, NONE, 0, 1 },
+        { "openat", 506, NONE, PATH, 0 },       { "close", 506, NONE, 0, 0 },
+        { "files_update", 506, NONE, 0, 0 },    { "statx", 506, NONE, PATH, 1 },
+        { "read", 506, NONE, 0, 0 },            { "write", 506, NONE, 0, 0 },
+        { "fadvise", 506, NONE, 0, 1 },         { "madvise", 506, NONE, 0, 1 },
+        { "send", 506, NONE, 0, 0 },            { "recv", 506, NONE, 0, 0 },
+        { "openat2", 506, NONE, HOW, 0 },       { "epoll_ctl", 506, CALL, 0, 0 },
+        { "splice", 507, NONE, 0, 1 },          { "provide_buffers", 507, NONE, 0, 0 },
+        { "remove_buffers", 507, NONE, 0, 0 },  { "tee", 508, NONE, 0, 1 },
+        { "shutdown", 511, CALL, 0, 1 },        { "renameat", 511, NONE, BOTH, 1 },
+        { "unlinkat", 511, NONE, PATH, 1 },     { "mkdirat", 515, JOB, PATH, 1 },
+        { "symlinkat", 515, JOB, BOTH, 1 },     { "linkat", 515, JOB, BOTH, 1 },
+        { "msg_ring", 518, NONE, 0, 0 },        { "fsetxattr", 519, JOB, PATH, 1 },
+        { "setxattr", 519, JOB, PATH_3, 1 },    { "fgetxattr", 519, JOB, PATH, 1 },
+        { "getxattr", 519, JOB, PATH_3, 1 },    { "socket", 519, CALL, 0, 0 },
+        { "uring_cmd", 519, CALL, 0, 0 },       { "send_zc", 600, NONE, 0, 0 },
+        { "sendmsg_zc", 601, NONE, 0, 0 },      { "read_multishot", 607, NONE, 0, 0 },
+        { "waitid", 607, POLL, 0, 0 },          { "futex_wait", 607, NONE, 0, 0 },
+        { "futex_wake", 607, CALL, 0, 0 },      { "futex_waitv", 607, NONE, 0, 0 },
+        { "fixed_fd_install", 608, NONE, 0, 0 }, { "ftruncate", 609, JOB, 0, 1 },
+        { "bind", 611, CALL, ADDRESS, 0 },      { "listen", 611, CALL, 0, 0 },
+        { "recv_zc", 615, NONE, 0, 0 },         { "epoll_wait", 615, POLL, 0, 0 },
+        { "readv_fixed", 615, NONE, VECTOR, 0 }, { "writev_fixed", 615, NONE, VECTOR, 0 },
+        { "pipe", 616, CALL, 0, 0 },
+    };
+    return op < AIO__OPERATIONS ? &table[op] : 0;
+}
 AIO_FN const char *aio__opcode_name(unsigned op)
 {
-    static const char *const names[] = {"nop",
-                                        "readv",
-                                        "writev",
-                                        "fsync",
-                                        "read",
-                                        "write",
-                                        "poll",
-                                        "poll_remove",
-                                        "sync_file_range",
-                                        "sendmsg",
-                                        "recvmsg",
-                                        "timeout",
-                                        "timeout_remove",
-                                        "accept",
-                                        "cancel",
-                                        "link_timeout",
-                                        "connect",
-                                        "fallocate",
-                                        "openat",
-                                        "close",
-                                        "files_update",
-                                        "statx",
-                                        "read",
-                                        "write",
-                                        "fadvise",
-                                        "madvise",
-                                        "send",
-                                        "recv",
-                                        "openat2",
-                                        "epoll_ctl",
-                                        "splice",
-                                        "provide_buffers",
-                                        "remove_buffers",
-                                        "tee",
-                                        "shutdown",
-                                        "renameat",
-                                        "unlinkat",
-                                        "mkdirat",
-                                        "symlinkat",
-                                        "linkat",
-                                        "msg_ring",
-                                        "fsetxattr",
-                                        "setxattr",
-                                        "fgetxattr",
-                                        "getxattr",
-                                        "socket",
-                                        "uring_cmd",
-                                        "send_zc",
-                                        "sendmsg_zc",
-                                        "read_multishot",
-                                        "waitid",
-                                        "futex_wait",
-                                        "futex_wake",
-                                        "futex_waitv",
-                                        "fixed_fd_install",
-                                        "ftruncate",
-                                        "bind",
-                                        "listen",
-                                        "recv_zc",
-                                        "epoll_wait",
-                                        "readv_fixed",
-                                        "writev_fixed",
-                                        "pipe"};
-    return op < sizeof names / sizeof *names ? names[op] : "operation";
+    const struct aio__operation *o = aio__operation_of(op);
+    return o ? o->name : "operation";
 }
 #define AIO__BIT(op) (UINT64_C(1) << (op))
 // Opcodes whose fd is a descriptor that aio_close has to wait for.
@@ -579,8 +1035,34 @@ AIO_FN const char *aio__opcode_name(unsigned op)
     AIO__BIT(30) | AIO__BIT(33) | AIO__BIT(34) | AIO__BIT(41) | AIO__BIT(43) | AIO__BIT(46) | \
     AIO__BIT(47) | AIO__BIT(48) | AIO__BIT(49) | AIO__BIT(55) | AIO__BIT(56) | AIO__BIT(57) | \
     AIO__BIT(59) | AIO__BIT(60) | AIO__BIT(61))
+// Can put what they open into the table of direct descriptors (close: take it out).
+#define AIO__OPS_INTO (AIO__BIT(IORING_OP_ACCEPT) | AIO__BIT(IORING_OP_OPENAT) | \
+    AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET) | AIO__BIT(AIO__OP_PIPE) | \
+    AIO__BIT(IORING_OP_CLOSE))
+// Use a registered buffer.
+#define AIO__OPS_BUFFER (AIO__BIT(IORING_OP_READ_FIXED) | AIO__BIT(IORING_OP_WRITE_FIXED) | \
+    AIO__BIT(AIO__OP_READV_FIXED) | AIO__BIT(AIO__OP_WRITEV_FIXED))
+#define AIO__OPS_SEND_ZC (AIO__BIT(IORING_OP_SEND_ZC) | AIO__BIT(AIO__OP_SENDMSG_ZC))
+#define AIO__OPS_TWO_FDS (AIO__BIT(IORING_OP_SPLICE) | AIO__BIT(IORING_OP_TEE))
 #define AIO__OPS_GIVE_FD (AIO__BIT(IORING_OP_ACCEPT) | AIO__BIT(IORING_OP_OPENAT) | \
     AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET) | AIO__BIT(AIO__OP_FIXED_FD_INSTALL))
+AIO_INLINE uint64_t aio__io_rare(const aio_awaitable *a, uint64_t bit)
+{
+    uint64_t info = AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE ? AIO__IO_DIRECT : 0;
+    if ((bit & AIO__OPS_INTO) && AIO__FILE_INDEX(a->u.w[4])) {
+        info |= AIO__IO_DIRECT;
+        if (bit & AIO__OPS_GIVE_FD) info |= AIO__IO_GIVES_SLOT;
+    }
+    if ((bit & AIO__OPS_BUFFER) || ((bit & AIO__OPS_SEND_ZC) &&
+                                    (AIO__HEAD_IOPRIO(a->u.w[0]) & IORING_RECVSEND_FIXED_BUF)))
+        info |= AIO__IO_BUFFER;
+    if (bit & AIO__OPS_TWO_FDS) {
+        bool fixed = AIO__SECOND_HALF(a->u.w[3]) & SPLICE_F_FD_IN_FIXED;
+        if (fixed) info |= AIO__IO_DIRECT;
+        else if ((int32_t)AIO__FILE_INDEX(a->u.w[4]) >= 0) info |= AIO__IO_TWO_FDS;
+    }
+    return info;
+}
 AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
 {
     unsigned opcode = AIO__HEAD_OPCODE(a->u.w[0]);
@@ -589,7 +1071,57 @@ AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
     bool fixed = AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE;
     if ((bit & AIO__OPS_ON_FD) && !fixed && (int32_t)fd >= 0) info |= AIO__IO_TRACKED;
     if ((bit & AIO__OPS_GIVE_FD) && !AIO__FILE_INDEX(a->u.w[4])) info |= AIO__IO_GIVES_FD;
-    return info;
+    return info | aio__io_rare(a, bit);
+}
+
+// --- options
+#define AIO__OPS_POLL_FIRST (AIO__BIT(IORING_OP_RECV) | AIO__BIT(IORING_OP_SEND) | \
+    AIO__BIT(IORING_OP_RECVMSG) | AIO__BIT(IORING_OP_SENDMSG))
+// The operation with a registered buffer; 0: there is none.
+AIO_INLINE unsigned aio__fixed_opcode(unsigned op)
+{
+    return op == IORING_OP_READ     ? (unsigned)IORING_OP_READ_FIXED
+           : op == IORING_OP_WRITE  ? (unsigned)IORING_OP_WRITE_FIXED
+           : op == IORING_OP_READV  ? (unsigned)AIO__OP_READV_FIXED
+           : op == IORING_OP_WRITEV ? (unsigned)AIO__OP_WRITEV_FIXED
+                                    : 0;
+}
+AIO_INLINE AIO_NODISCARD aio_awaitable aio_io_with(aio_awaitable a, uint64_t options)
+{
+    unsigned op = AIO__HEAD_OPCODE(a.u.w[0]);
+    uint32_t slot = (uint32_t)(options >> 32), buffer = (uint32_t)options >> 8;
+    bool ok = a.cls->kind == AIO__AWAIT_IO;
+    if (!ok) op = IORING_OP_NOP;
+    uint64_t bit = AIO__BIT(op & 63);
+    unsigned flags = (options & AIO_IO_DIRECT ? IOSQE_FIXED_FILE : 0u) |
+                     (options & AIO_IO_ASYNC ? IOSQE_ASYNC : 0u);
+    unsigned priority = 0;
+    if (options & AIO_IO_POLL_FIRST) {
+        ok = ok && (op == IORING_OP_ACCEPT || (bit & AIO__OPS_POLL_FIRST));
+        priority = op == IORING_OP_ACCEPT ? AIO__ACCEPT_POLL_FIRST : IORING_RECVSEND_POLL_FIRST;
+    }
+    if (options & AIO__IO_BUFFERED) {
+        unsigned fixed = aio__fixed_opcode(op);
+        ok = ok && fixed && buffer <= UINT16_MAX;
+        a.u.w[0] ^= AIO__WORD(AIO__HEAD(op ^ fixed, 0, 0), 0);
+        a.u.w[4] |= AIO__BUFFER_INDEX(buffer);
+    }
+    if (slot) {
+        ok = ok && (bit & AIO__OPS_INTO) && (bit & AIO__OPS_GIVE_FD);
+        a.u.w[4] |= AIO__WORD(0, slot);
+        // such a descriptor is never inherited, and must not be asked for it
+        if (op == IORING_OP_SOCKET) a.u.w[1] &= ~(uint64_t)SOCK_CLOEXEC;
+        else a.u.w[3] &= ~AIO__WORD(0, O_CLOEXEC);
+    }
+    a.u.w[0] |= AIO__WORD(AIO__HEAD(0, flags, priority), 0);
+    if (!ok) a.cls = aio__invalid_await();
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_direct_install(unsigned slot)
+{
+    aio_awaitable a = aio__entry(aio__checked_await(), AIO__OP_FIXED_FD_INSTALL, (int)slot, 0, 0,
+                                 0, 0);
+    return aio_io_with(a, AIO_IO_DIRECT);
 }
 
 // --- entering the kernel
@@ -706,7 +1238,10 @@ AIO_FN bool aio__is_on(uint64_t info, int fd)
 }
 AIO_FN bool aio__waits_on(const aio_waiter *w, int fd)
 {
-    return w->node.cls->kind == AIO__WAIT_URING && aio__is_on(w->node.u.w[1], fd);
+    uint64_t info = w->node.u.w[1];
+    if (w->node.cls->kind != AIO__WAIT_URING) return false;
+    return aio__is_on(info, fd) ||
+           ((info & AIO__IO_TWO_FDS) && (int)(uint32_t)w->node.u.w[2] == fd);
 }
 // The same of whoever stands in an entry; nobody waits for a cancel.
 AIO_FN bool aio__entry_on(uint64_t user_data, int fd)
@@ -803,6 +1338,25 @@ AIO_INLINE void aio__fd_release(aio_uring *u, uint64_t info)
     uint32_t fd = (uint32_t)info;
     if (!(info & AIO__IO_TRACKED)) return;
     if (AIO__UNLIKELY(--u->fd_ops[fd] == AIO__FD_CLOSING)) aio__closing_ready(u, fd);
+}
+// All that an operation uses. second: the other descriptor of AIO__IO_TWO_FDS.
+AIO_FN void aio__io_release(aio_uring *u, uint64_t info, uint32_t second)
+{
+    aio__fd_release(u, info);
+    if (info & AIO__IO_TWO_FDS) aio__fd_release(u, second | AIO__IO_TRACKED);
+    if (info & AIO__IO_DIRECT) u->direct_ops--;
+    if (info & AIO__IO_BUFFER) u->buffer_ops--;
+}
+AIO_FN aio_result aio__io_hold(aio_uring *u, uint64_t info, uint32_t second)
+{
+    aio_result r = info & AIO__IO_TRACKED ? aio__fd_hold(u, (uint32_t)info) : 0;
+    if (r < 0 || !(info & AIO__IO_RARE)) return r;
+    if (info & AIO__IO_TWO_FDS) r = aio__fd_hold(u, second);
+    if (r < 0) aio__fd_release(u, info);
+    if (r < 0) return r;
+    if (info & AIO__IO_DIRECT) u->direct_ops++;
+    if (info & AIO__IO_BUFFER) u->buffer_ops++;
+    return 0;
 }
 AIO_FN bool aio__fd_closing(const aio_uring *u, uint64_t info)
 {
@@ -945,6 +1499,40 @@ AIO_FN void aio__io_dispose(aio_waiter *w)
 }
 AIO_TABLE(aio_wait_class, aio__io_done_fd,
     { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__io_dispose })
+AIO_FN void aio__slot_dispose(aio_waiter *w)
+{
+    if (w->future.result >= 0)
+        aio_direct_put(AIO__LOOP_OF(w->future.loop), (unsigned)w->future.result, -1);
+}
+AIO_TABLE(aio_wait_class, aio__io_done_slot,
+    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__slot_dispose })
+AIO_FN void aio__pipe_dispose(aio_waiter *w)
+{
+    const int *fds = (const int *)w->node.u.p[0];
+    if (w->future.result < 0) return;
+    close(fds[0]);
+    close(fds[1]);
+}
+AIO_TABLE(aio_wait_class, aio__pipe_done,
+    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__pipe_dispose })
+// Descriptors that came with a message.
+#define AIO__SCM_PIDFD 4
+AIO_FN void aio__message_dispose(aio_waiter *w)
+{
+    struct msghdr *m = (struct msghdr *)w->node.u.p[0];
+    if (w->future.result < 0) return;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level != SOL_SOCKET) continue;
+        if (c->cmsg_type != SCM_RIGHTS && c->cmsg_type != AIO__SCM_PIDFD) continue;
+        int fd;
+        for (size_t at = CMSG_LEN(0); at + sizeof fd <= c->cmsg_len; at += sizeof fd) {
+            memcpy(&fd, (char *)c + at, sizeof fd);
+            if (fd >= 0) close(fd);
+        }
+    }
+}
+AIO_TABLE(aio_wait_class, aio__io_done_message,
+    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__message_dispose })
 
 // The entry is written: from now on the kernel (or the backlog) owes a result.
 AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w,
@@ -962,18 +1550,20 @@ AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaita
                                    unsigned tag, const aio_wait_class *cls)
 {
     uint64_t info = aio__io_info(a);
-    if (info & AIO__IO_TRACKED) {
-        aio_result r = aio__fd_hold(u, (uint32_t)info);
-        if (r < 0) u->arena_held = false;
-        if (r < 0) return r;
-    }
+    uint32_t second = AIO__FILE_INDEX(a->u.w[4]);
+    bool arena_held = u->arena_held;
+    u->arena_held = false;
+    aio_result r = aio__io_hold(u, info, second);
+    if (r < 0) return r;
+    u->arena_held = arena_held;
     struct io_uring_sqe *sqe = aio__sqe_get(u);
     u->arena_held = false;
     if (!sqe && !(sqe = aio__backlog_add(u))) {
-        aio__fd_release(u, info);
+        aio__io_release(u, info, second);
         return u->disabled ? -EPERM : -ENOMEM;
     }
     aio__io_submitted(u->loop, u, w, sqe, a, tag, info);
+    if (info & AIO__IO_RARE) w->node.u.w[2] = second;
     aio_waiter_begin(w, cls);
     return 0;
 }
@@ -1012,7 +1602,7 @@ AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
     uint64_t info = aio__io_info(a);
     uint32_t fd = (uint32_t)info;
     bool tracked = info & AIO__IO_TRACKED;
-    if (AIO__UNLIKELY(!u || u->sq_tail - u->sq_head >= u->sq_room ||
+    if (AIO__UNLIKELY((info & AIO__IO_RARE) || !u || u->sq_tail - u->sq_head >= u->sq_room ||
                       (tracked && (fd >= u->fd_capacity || (u->fd_ops[fd] & AIO__FD_CLOSING))))) {
         aio_awaitable copy = *a;
         return aio__io_start_slow(w, &copy);
@@ -1022,28 +1612,70 @@ AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
     aio_waiter_begin(w, aio__io_wait());
     return false;
 }
-AIO_FN bool aio__copied_start(aio_waiter *w, const aio_awaitable *a, const void *from, size_t size)
+// --- operations through the table: copies of what they point to, other means where the kernel
+// lacks them
+AIO_FN aio_result aio__copy_bytes(aio_uring *u, uint64_t *word, size_t size)
+{
+    void *copy = aio__arena_copy(u, (const void *)(uintptr_t)*word, size);
+    *word = (uint64_t)(uintptr_t)copy;
+    return copy ? 0 : -ENOMEM;
+}
+AIO_FN aio_result aio__copy_path(aio_uring *u, uint64_t *word)
+{
+    return *word ? aio__copy_bytes(u, word, strlen((const char *)(uintptr_t)*word) + 1) : -EFAULT;
+}
+AIO_FN aio_result aio__copy_how(aio_uring *u, aio_awaitable *a)
+{
+    uint64_t flags;
+    if (!a->u.w[1]) return -EFAULT;
+    aio_result r = aio__copy_bytes(u, &a->u.w[1], AIO__OPEN_HOW_BYTES);
+    if (r < 0) return r;
+    memcpy(&flags, a->u.p[1], sizeof flags);
+    if (AIO__FILE_INDEX(a->u.w[4])) flags &= ~(uint64_t)O_CLOEXEC;
+    else flags |= (uint64_t)O_CLOEXEC;
+    memcpy(a->u.p[1], &flags, sizeof flags);
+    return 0;
+}
+// What an entry points to goes into the arena, until the kernel has consumed the entry.
+AIO_FN aio_result aio__copy_in(aio_uring *u, aio_awaitable *a, unsigned what)
+{
+    aio_result r = 0;
+    if (what & AIO__COPY_PATH) r = aio__copy_path(u, &a->u.w[2]);
+    if (r >= 0 && (what & AIO__COPY_PATH2)) r = aio__copy_path(u, &a->u.w[1]);
+    if (r >= 0 && (what & AIO__COPY_PATH3)) r = aio__copy_path(u, &a->u.w[5]);
+    if (r >= 0 && (what & AIO__COPY_HOW)) r = aio__copy_how(u, a);
+    if (what & AIO__COPY_ADDRESS) {
+        bool sound = a->u.w[2] && a->u.w[1] <= sizeof(struct sockaddr_storage);
+        r = sound ? aio__copy_bytes(u, &a->u.w[2], (size_t)a->u.w[1]) : -EINVAL;
+    }
+    if (what & AIO__COPY_VECTOR) {
+        size_t n = AIO__FIRST_HALF(a->u.w[3]);
+        r = a->u.w[2] || !n ? aio__copy_bytes(u, &a->u.w[2], n * sizeof(struct iovec)) : -EFAULT;
+    }
+    if (r < 0) u->arena_held = false;
+    return r;
+}
+AIO_FN bool aio__has(const aio_uring *u, unsigned op) { return u->has & AIO__BIT(op & 63); }
+AIO_FN bool aio__job_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__polled_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
+AIO_SLOW bool aio__checked_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_result r = 0;
     aio_awaitable copy = *a;
+    unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
+    const struct aio__operation *o = aio__operation_of(op);
     aio_uring *u = aio__uring_of(w, &r);
-    if (u) {
-        copy.u.w[2] = (uint64_t)(uintptr_t)aio__arena_copy(u, from, size);     // sqe.addr
-        r = copy.u.w[2] ? aio__io_submit(u, w, &copy, AIO__UD_WAITER, aio__io_wait()) : -ENOMEM;
+    if (!u || u->disabled) return aio__failed(w, u ? -EPERM : r);
+    if (AIO__UNLIKELY(!aio__has(u, op))) {
+        if (!(AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE)) {
+            if (o->without == AIO__WITHOUT_JOB) return aio__job_start(u, w, a);
+            if (o->without == AIO__WITHOUT_POLL) return aio__polled_start(u, w, a);
+        }
+        return aio__failed(w, -EOPNOTSUPP);
     }
+    r = aio__copy_in(u, &copy, o->copies);
+    if (r >= 0) r = aio__io_submit(u, w, &copy, AIO__UD_WAITER, aio__io_wait());
     return aio__failed(w, r);
-}
-AIO_FN bool aio__path_start(aio_waiter *w, const aio_awaitable *a)
-{
-    const char *path = (const char *)(uintptr_t)a->u.w[2];
-    if (!path) return aio__failed(w, -EFAULT);
-    return aio__copied_start(w, a, path, strlen(path) + 1);
-}
-AIO_FN bool aio__address_start(aio_waiter *w, const aio_awaitable *a)
-{
-    const void *address = (const void *)(uintptr_t)a->u.w[2];
-    if (!address || a->u.w[1] > sizeof(struct sockaddr_storage)) return aio__failed(w, -EINVAL);
-    return aio__copied_start(w, a, address, (size_t)a->u.w[1]);
 }
 
 // --- completions
@@ -1060,15 +1692,15 @@ AIO_COLD aio_result aio__ended_why(const aio_uring *u, uint64_t info, aio_result
 AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, aio_result res)
 {
     uint64_t info = w->node.u.w[1];
-    if (w->node.cls->kind == AIO__WAIT_URING) return aio__ended_why(u, info, res);
+    if (w->node.cls->kind == AIO__WAIT_URING) {
+        uint64_t second = (uint32_t)w->node.u.w[2] | AIO__IO_TRACKED;
+        if ((info & AIO__IO_TWO_FDS) && !(info & AIO__IO_CANCELLED) && aio__fd_closing(u, second))
+            info = second;
+        return aio__ended_why(u, info, res);
+    }
     // an aio_close: it must not be cancelled
     if (res == -ECANCELED) return close((int)(uint32_t)info) < 0 ? -errno : 0;
     return res <= -512 && res >= -516 ? -EINTR : res;       // it is gone
-}
-// The last word on a wait.
-AIO_INLINE void aio__io_finish(aio_waiter *w, aio_result r, bool gives_fd)
-{
-    aio__settle(w, r, gives_fd ? aio__io_done_fd() : aio__settled());
 }
 // A zero-copy send has its result before its buffer is free: true for the first of the two.
 AIO_COLD bool aio__io_early(aio_waiter *w, aio_result res, uint32_t cqe_flags)
@@ -1089,16 +1721,25 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
     if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, w, res);
     u->loop->in_flight--;
     uint64_t kind = w->node.u.w[0] & 7;
-    bool gives_fd = info & AIO__IO_GIVES_FD;
+    uint32_t second = (uint32_t)w->node.u.w[2];
+    const aio_wait_class *done = info & AIO__IO_GIVES_FD ? aio__io_done_fd() : aio__settled();
+    if (AIO__UNLIKELY(info & AIO__IO_GIVES_SLOT)) {
+        if (res >= 0 && second != IORING_FILE_INDEX_ALLOC) res = (aio_result)second - 1;
+        done = aio__io_done_slot();
+    }
     if (kind == AIO__UD_WHOLE) res = aio__whole_end(u, w, res);
     if (AIO__UNLIKELY(kind == AIO__UD_COMPOUND)) {
         struct aio__compound *c = (struct aio__compound *)w->node.u.p[2];
-        gives_fd = c->gives_fd;
+        done = c->gives_fd ? aio__io_done_fd() : aio__settled();
         res = c->next(u, w, c, res);
+        if (res >= 0 && c->gives_message) {
+            w->node.u.p[0] = c->gives_message;
+            done = aio__io_done_message();
+        }
         if (res != AIO_PENDING) aio__free(&u->loop->executor, c, c->block_class);
     }
-    aio__fd_release(u, info);       // after the next one: an aio_close that waits for us lets none begin
-    if (res != AIO_PENDING) aio__io_finish(w, res, gives_fd);
+    aio__io_release(u, info, second);       // after the next one: an aio_close that waits for us lets none begin
+    if (res != AIO_PENDING) aio__settle(w, res, done);
 }
 // A sink's completion: the last one takes it off the ring's books. It may begin again in `done`,
 // before its descriptor is released: an aio_close that waits for us lets none begin.
@@ -1115,23 +1756,23 @@ AIO_FN void aio__sink_end(aio_uring *u, struct aio__sink *s, aio_result res, uin
         u->loop->in_flight--;
     }
     s->done(u, s, res, cqe_flags);
-    if (last) aio__fd_release(u, info);
+    if (last) aio__io_release(u, info, 0);
 }
 // Hands an entry to the ring for a sink. Result: 0, or why it was not started: -EBADF (not a
 // descriptor, or it is being closed), -ENOMEM, -EPERM (forked child), -ECANCELED (the loop closes).
 AIO_FN aio_result aio__sink_submit(aio_uring *u, struct aio__sink *s, const aio_awaitable *io)
 {
-    uint64_t info = aio__io_info(io);
+    uint64_t info = aio__io_info(io) & ~AIO__IO_TWO_FDS;
     bool arena_held = u->arena_held;
     u->arena_held = false;
     if (u->draining) return -ECANCELED;
-    aio_result r = info & AIO__IO_TRACKED ? aio__fd_hold(u, (uint32_t)info) : 0;
+    aio_result r = aio__io_hold(u, info, 0);
     if (r < 0) return r;
     u->arena_held = arena_held;
     struct io_uring_sqe *sqe = aio__sqe_get(u);
     u->arena_held = false;
     if (!sqe && !(sqe = aio__backlog_add(u))) {
-        aio__fd_release(u, info);
+        aio__io_release(u, info, 0);
         return u->disabled ? -EPERM : -ENOMEM;
     }
     s->user_data = (uint64_t)(uintptr_t)s | AIO__UD_SINK | (uint64_t)u->sq_tail << 48;
@@ -1179,7 +1820,7 @@ AIO_INLINE bool aio__io_plain(const aio_waiter *w, const struct io_uring_cqe *cq
 {
     return cqe->res >= 0 && (cqe->user_data & 7) == AIO__UD_WAITER &&
            !(cqe->flags & (IORING_CQE_F_MORE | AIO__CQE_NOTIF)) &&
-           !(w->node.u.w[1] & (AIO__IO_EARLY | AIO__IO_GIVES_FD)) &&
+           !(w->node.u.w[1] & (AIO__IO_EARLY | AIO__IO_GIVES_FD | AIO__IO_RARE)) &&
            (w->future.flags & (AIO__IS_TASK | AIO__CANCEL_ASKED)) == AIO__IS_TASK;
 }
 AIO_SLOW void aio__reap_other(aio_uring *u, const struct io_uring_cqe *cqe)
@@ -1273,6 +1914,7 @@ AIO_FN void *aio__compound_new(aio_uring *u, size_t size,
     c->next = next;
     c->block_class = k;
     c->gives_fd = gives_fd;
+    c->gives_message = 0;
     return c;
 }
 AIO_FN aio_result aio__compound_begin(aio_uring *u, aio_waiter *w, struct aio__compound *c,
@@ -1340,6 +1982,283 @@ AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
     return aio__failed(w, aio__compound_begin(u, w, &t->compound, &t->entry));
 }
 
+// --- messages: the header that the kernel sees is a block's, with copies of what may be a local
+struct aio__message {
+    struct aio__compound compound;
+    struct msghdr header;
+    struct msghdr *user;            // recvmsg: gets what is written back
+    struct sockaddr *address;       // recvfrom: these two
+    socklen_t *length;
+    struct iovec piece;             // sendto, recvfrom
+    struct sockaddr_storage name;
+};
+AIO_FN aio_result aio__message_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
+                                    aio_result r)
+{
+    struct aio__message *m = (struct aio__message *)(void *)c;
+    (void)u;
+    (void)w;
+    if (r < 0) return r;
+    if (m->user) {
+        m->user->msg_namelen = m->header.msg_namelen;
+        m->user->msg_controllen = m->header.msg_controllen;
+        m->user->msg_flags = m->header.msg_flags;
+        if (m->header.msg_controllen) c->gives_message = m->user;
+    }
+    if (m->length) {
+        socklen_t room = *m->length, n = m->header.msg_namelen;
+        if (m->address) memcpy(m->address, &m->name, room < n ? room : n);
+        *m->length = n;
+    }
+    return r;
+}
+AIO_FN size_t aio__aligned(size_t size) { return (size + 15) & ~(size_t)15; }
+// A block with room for the pieces and the ancillary data of `user`.
+AIO_FN aio_result aio__message_of(aio_uring *u, const struct msghdr *user, bool send,
+                                  struct aio__message **out)
+{
+    size_t n = user ? (size_t)user->msg_iovlen : 0;
+    if (!user || (n && !user->msg_iov)) return -EFAULT;
+    if (n > 1024) return -EMSGSIZE;
+    size_t pieces = aio__aligned(n * sizeof(struct iovec));
+    size_t control = send && user->msg_control ? (size_t)user->msg_controllen : 0;
+    bool name = send && user->msg_name;
+    if ((name && user->msg_namelen > sizeof(struct sockaddr_storage)) || control > INT32_MAX)
+        return -EINVAL;
+    size_t head = aio__aligned(sizeof(struct aio__message));
+    struct aio__message *m = *out = (struct aio__message *)aio__compound_new(
+        u, head + pieces + control, aio__message_next, false);
+    if (!m) return -ENOMEM;
+    memcpy((void *)&m->header, user, sizeof m->header);
+    m->header.msg_iov = (struct iovec *)(void *)((char *)m + head);
+    if (n) memcpy(m->header.msg_iov, user->msg_iov, n * sizeof(struct iovec));
+    if (control) {
+        m->header.msg_control = (char *)m + head + pieces;
+        memcpy(m->header.msg_control, user->msg_control, control);
+    }
+    if (name) {
+        m->header.msg_name = &m->name;
+        memcpy(&m->name, user->msg_name, user->msg_namelen);
+    }
+    m->user = send ? 0 : (struct msghdr *)(uintptr_t)user;
+    m->address = 0;
+    m->length = 0;
+    return 0;
+}
+// The same for one piece and an address.
+AIO_FN aio_result aio__message_plain(aio_uring *u, const aio_awaitable *a, bool send,
+                                     struct aio__message **out)
+{
+    struct msghdr header;
+    struct sockaddr *address = (struct sockaddr *)a->u.p[4];
+    struct aio__message *m;
+    memset((void *)&header, 0, sizeof header);
+    if (send && address) {
+        if (a->u.w[1] > sizeof(struct sockaddr_storage)) return -EINVAL;
+        header.msg_name = address;
+        header.msg_namelen = (socklen_t)a->u.w[1];
+    }
+    aio_result r = aio__message_of(u, &header, send, out);
+    if (r < 0) return r;
+    m = *out;
+    m->piece.iov_base = (void *)(uintptr_t)a->u.w[2];
+    m->piece.iov_len = (size_t)a->u.w[6];
+    m->header.msg_iov = &m->piece;
+    m->header.msg_iovlen = 1;
+    if (send) return 0;
+    m->user = 0;
+    m->address = address;
+    m->length = (socklen_t *)a->u.p[1];
+    m->header.msg_name = &m->name;
+    m->header.msg_namelen = sizeof m->name;
+    return 0;
+}
+AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_result r = 0;
+    struct aio__message *m = 0;
+    bool send = AIO__HEAD_OPCODE(a->u.w[0]) == IORING_OP_SENDMSG;
+    aio_uring *u = aio__uring_of(w, &r);
+    if (!u) return aio__failed(w, r);
+    r = a->u.w[5] == AIO__MESSAGE_PLAIN
+        ? aio__message_plain(u, a, send, &m)
+        : aio__message_of(u, (const struct msghdr *)a->u.cp[2], send, &m);
+    if (aio__failed(w, r)) return true;
+    aio_awaitable entry = *a;
+    entry.u.w[1] = entry.u.w[4] = entry.u.w[5] = entry.u.w[6] = 0;
+    entry.u.w[2] = (uint64_t)(uintptr_t)&m->header;
+    return aio__failed(w, aio__compound_begin(u, w, &m->compound, &entry));
+}
+
+// --- the words of a futex_waitv stay in a block
+struct aio__waitv { struct aio__compound compound; };
+AIO_FN aio_result aio__waitv_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
+                                  aio_result r)
+{
+    (void)u;
+    (void)w;
+    (void)c;
+    return r;
+}
+AIO_FN bool aio__waitv_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_result r = 0;
+    uint32_t n = AIO__FIRST_HALF(a->u.w[3]);
+    aio_uring *u = aio__uring_of(w, &r);
+    if (!u) return aio__failed(w, r);
+    if (!aio__has(u, AIO__OP_FUTEX_WAITV)) return aio__failed(w, -EOPNOTSUPP);
+    if (!n || n > 128 || !a->u.w[2]) return aio__failed(w, -EINVAL);
+    size_t size = (size_t)n * AIO__FUTEX_WAITV_BYTES;
+    struct aio__compound *c = (struct aio__compound *)aio__compound_new(
+        u, sizeof *c + size, aio__waitv_next, false);
+    if (!c) return aio__failed(w, -ENOMEM);
+    memcpy(c + 1, a->u.cp[2], size);
+    aio_awaitable entry = *a;
+    entry.u.p[2] = c + 1;
+    return aio__failed(w, aio__compound_begin(u, w, c, &entry));
+}
+
+// --- operations that the kernel lacks
+// By a thread of the pool: an entry of its own, and behind it the paths.
+struct aio__entry_job {
+    aio_uring *uring;
+    uint32_t block_class;
+    uint64_t info;
+    uint64_t entry[6];
+};
+AIO_FN aio_result aio__job_call(void *arg)
+{
+    const uint64_t *e = ((const struct aio__entry_job *)arg)->entry;
+    int fd = (int)AIO__HEAD_FD(e[0]), flags = (int)AIO__SECOND_HALF(e[3]);
+    const char *path = (const char *)(uintptr_t)e[2], *path2 = (const char *)(uintptr_t)e[1];
+    const char *path3 = (const char *)(uintptr_t)e[5];
+    void *value = (void *)(uintptr_t)e[1];
+    uint32_t len = AIO__FIRST_HALF(e[3]);
+    ssize_t r = -1;
+    errno = ENOSYS;
+    switch (AIO__HEAD_OPCODE(e[0])) {
+    case IORING_OP_MKDIRAT: r = mkdirat(fd, path, (mode_t)len); break;
+    case IORING_OP_SYMLINKAT: r = symlinkat(path, fd, path2); break;
+    case IORING_OP_LINKAT: r = linkat(fd, path, (int)len, path2, flags); break;
+    case IORING_OP_FSETXATTR: r = fsetxattr(fd, path, value, len, flags); break;
+    case IORING_OP_SETXATTR: r = setxattr(path3, path, value, len, flags); break;
+    case IORING_OP_FGETXATTR: r = fgetxattr(fd, path, value, len); break;
+    case IORING_OP_GETXATTR: r = getxattr(path3, path, value, len); break;
+    case AIO__OP_FTRUNCATE: r = ftruncate(fd, (off_t)e[1]); break;
+    default: break;
+    }
+    return r < 0 ? -errno : r;
+}
+AIO_FN void aio__job_release(void *arg)
+{
+    struct aio__entry_job *j = (struct aio__entry_job *)arg;
+    aio_uring *u = j->uring;
+    aio__io_release(u, j->info, 0);
+    aio__free(&u->loop->executor, j, j->block_class);
+}
+AIO_FN bool aio__job_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a)
+{
+    static const uint8_t word[] = { 2, 1, 5 };      // of AIO__COPY_PATH, _PATH2, _PATH3
+    unsigned copies = aio__operation_of(AIO__HEAD_OPCODE(a->u.w[0]))->copies;
+    size_t size = sizeof(struct aio__entry_job), n;
+    for (unsigned i = 0; i < 3; i++) {
+        if (!(copies & 1u << i)) continue;
+        if (!a->u.p[word[i]]) return aio__failed(w, -EFAULT);
+        size += strlen((const char *)a->u.cp[word[i]]) + 1;
+    }
+    uint32_t k = aio__class_of(size);
+    struct aio__entry_job *j = (struct aio__entry_job *)aio__alloc(&u->loop->executor, k, size);
+    if (!j) return aio__failed(w, -ENOMEM);
+    j->uring = u;
+    j->block_class = k;
+    j->info = aio__io_info(a);
+    memcpy(j->entry, a->u.w, sizeof j->entry);
+    char *to = (char *)(j + 1);
+    for (unsigned i = 0; i < 3; i++, to += n) {
+        n = 0;
+        if (!(copies & 1u << i)) continue;
+        n = strlen((const char *)a->u.cp[word[i]]) + 1;
+        j->entry[word[i]] = (uint64_t)(uintptr_t)memcpy(to, a->u.cp[word[i]], n);
+    }
+    aio_result r = aio__io_hold(u, j->info, 0);
+    if (r < 0) aio__free(&u->loop->executor, j, k);
+    if (aio__failed(w, r)) return true;
+    aio_awaitable job = aio__to_thread_wide(aio__job_call, j, aio__job_release);
+    job.u.w[4] = 1;                                 // a cancel waits for the call's end
+    return job.cls->start(w, &job);
+}
+// By waiting until a descriptor is ready.
+struct aio__polled {
+    struct aio__compound compound;
+    aio_awaitable poll;
+    uint64_t entry[6];
+    int own_fd;                     // a pidfd; -1: the caller's descriptor
+};
+// AIO_PENDING: not yet.
+AIO_FN aio_result aio__polled_call(const uint64_t *e)
+{
+    siginfo_t none, *info = (siginfo_t *)(uintptr_t)e[1];
+    int id = (int)AIO__HEAD_FD(e[0]), n = (int)AIO__FIRST_HALF(e[3]);
+    if (AIO__HEAD_OPCODE(e[0]) == AIO__OP_EPOLL_WAIT) {
+        int r = epoll_wait(id, (struct epoll_event *)(uintptr_t)e[2], n, 0);
+        return r < 0 ? -errno : r ? r : AIO_PENDING;
+    }
+    if (!info) info = &none;
+    memset((void *)info, 0, sizeof *info);
+    if (waitid((idtype_t)n, (id_t)id, info, (int)AIO__SECOND_HALF(e[4]) | WNOHANG) < 0)
+        return -errno;
+    return info->si_pid ? 0 : AIO_PENDING;
+}
+AIO_FN aio_result aio__polled_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
+                                   aio_result r)
+{
+    struct aio__polled *p = (struct aio__polled *)(void *)c;
+    if (r >= 0) r = aio__polled_call(p->entry);
+    if (r == AIO_PENDING && ((w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining)) r = -ECANCELED;
+    if (r == AIO_PENDING) {
+        aio_result began = aio__io_submit(u, w, &p->poll, AIO__UD_COMPOUND, aio__io_wait());
+        w->node.u.p[2] = c;
+        if (began < 0) r = began;
+    }
+    if (r != AIO_PENDING && p->own_fd >= 0) close(p->own_fd);
+    return r;
+}
+// The descriptor that is readable when a child has ended.
+AIO_FN aio_result aio__pidfd_for(const uint64_t *e, int *own)
+{
+    const int others = WSTOPPED | WCONTINUED;
+    uint32_t type = AIO__FIRST_HALF(e[3]);
+    if ((int)AIO__SECOND_HALF(e[4]) & others) return -EOPNOTSUPP;
+    if (type == AIO__P_PIDFD) return (int)AIO__HEAD_FD(e[0]);
+    if (type != P_PID) return -EOPNOTSUPP;
+    *own = (int)syscall(SYS_pidfd_open, (int)AIO__HEAD_FD(e[0]), 0);
+    return *own < 0 ? (errno == ENOSYS ? -EOPNOTSUPP : errno == ESRCH ? -ECHILD : -errno) : *own;
+}
+AIO_FN bool aio__polled_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a)
+{
+    bool wait = AIO__HEAD_OPCODE(a->u.w[0]) == AIO__OP_WAITID;
+    int own = -1;
+    aio_result r = aio__polled_call(a->u.w);
+    if (r == AIO_PENDING && wait && ((int)AIO__SECOND_HALF(a->u.w[4]) & WNOHANG)) r = 0;
+    if (r != AIO_PENDING) {
+        w->future.result = r;
+        return true;
+    }
+    aio_result fd = wait ? aio__pidfd_for(a->u.w, &own) : (aio_result)AIO__HEAD_FD(a->u.w[0]);
+    if (aio__failed(w, fd)) return true;
+    struct aio__polled *p =
+        (struct aio__polled *)aio__compound_new(u, sizeof *p, aio__polled_next, false);
+    r = -ENOMEM;
+    if (p) {
+        p->own_fd = own;
+        p->poll = aio_poll((int)fd, POLLIN);
+        memcpy(p->entry, a->u.w, sizeof p->entry);
+        r = aio__compound_begin(u, w, &p->compound, &p->poll);
+    }
+    if (r < 0 && own >= 0) close(own);
+    return aio__failed(w, r);
+}
+
 // --- close: first ends what is in flight on the descriptor
 AIO_COLD void aio__closing_add(aio_uring *u, aio_waiter *w)
 {
@@ -1369,8 +2288,8 @@ AIO_COLD void aio__closing_ready(aio_uring *u, uint32_t fd)
             continue;
         }
         u->loop->in_flight--;
-        if (!first) aio__io_finish(w, -EBADF, false);
-        else if (aio__close_begin(u, w, fd)) aio__io_finish(w, w->future.result, false);
+        if (!first) aio__settle(w, -EBADF, aio__settled());
+        else if (aio__close_begin(u, w, fd)) aio__settle(w, w->future.result, aio__settled());
         first = false;
     }
 }
@@ -1408,28 +2327,52 @@ AIO_FN void aio__gives_fd_now(aio_waiter *w)
 {
     if (!(w->future.flags & AIO__IS_TASK)) aio_waiter_begin(w, aio__io_done_fd());
 }
-AIO_FN bool aio__socket_start(aio_waiter *w, const aio_awaitable *a)
+AIO_FN long aio__sockopt_call(const uint64_t *e)
 {
-    if (aio__in_child(w)) return true;
-    aio__gives_fd_now(w);
-    return aio__syscall_done(w,
-                             socket((int)a->u.i[0], (int)a->u.i[2] | SOCK_CLOEXEC, (int)a->u.i[3]));
+    int fd = (int)AIO__HEAD_FD(e[0]);
+    int level = (int)AIO__FIRST_HALF(e[2]), option = (int)AIO__SECOND_HALF(e[2]);
+    void *value = (void *)(uintptr_t)e[5];
+    socklen_t size = AIO__FILE_INDEX(e[4]);
+    if (AIO__FIRST_HALF(e[1]) == AIO__SOCKET_CMD_SETSOCKOPT)
+        return setsockopt(fd, level, option, value, size);
+    return getsockopt(fd, level, option, value, &size) < 0 ? -1 : (long)size;
 }
-AIO_FN bool aio__bind_start(aio_waiter *w, const aio_awaitable *a)
+// FUTEX2's word is of 32 bits here, as the old call's.
+AIO_FN long aio__wake_call(const uint64_t *e)
 {
-    if (aio__in_child(w)) return true;
-    return aio__syscall_done(
-        w, bind((int)a->u.i[0], (const struct sockaddr *)a->u.cp[1], (socklen_t)a->u.i[2]));
+    unsigned flags = AIO__HEAD_FD(e[0]);
+    int op = FUTEX_WAKE_BITSET | (flags & AIO_FUTEX_PRIVATE ? FUTEX_PRIVATE_FLAG : 0);
+    int n = e[1] < INT32_MAX ? (int)e[1] : INT32_MAX;
+    errno = EINVAL;
+    if ((flags & ~AIO_FUTEX_PRIVATE) != AIO_FUTEX_U32 || e[5] > UINT32_MAX) return -1;
+    return syscall(SYS_futex, (void *)(uintptr_t)e[2], op, n, 0, 0, (uint32_t)e[5]);
 }
-AIO_FN bool aio__listen_start(aio_waiter *w, const aio_awaitable *a)
+AIO_FN long aio__prompt_call(const uint64_t *e)
 {
-    if (aio__in_child(w)) return true;
-    return aio__syscall_done(w, listen((int)a->u.i[0], (int)a->u.i[2]));
+    int fd = (int)AIO__HEAD_FD(e[0]), n = (int)AIO__FIRST_HALF(e[3]);
+    void *address = (void *)(uintptr_t)e[2];
+    switch (AIO__HEAD_OPCODE(e[0])) {
+    case IORING_OP_SOCKET: return socket(fd, (int)e[1], n);
+    case AIO__OP_BIND: return bind(fd, (const struct sockaddr *)address, (socklen_t)e[1]);
+    case AIO__OP_LISTEN: return listen(fd, n);
+    case IORING_OP_SHUTDOWN: return shutdown(fd, n);
+    case IORING_OP_URING_CMD: return aio__sockopt_call(e);
+    case IORING_OP_EPOLL_CTL: return epoll_ctl(fd, n, (int)e[1], (struct epoll_event *)address);
+    case AIO__OP_PIPE: return pipe2((int *)address, (int)AIO__SECOND_HALF(e[3]));
+    default: return aio__wake_call(e);
+    }
 }
-AIO_FN bool aio__shutdown_start(aio_waiter *w, const aio_awaitable *a)
+AIO_FN bool aio__prompt_start(aio_waiter *w, const aio_awaitable *a)
 {
+    unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
+    if (aio__io_info(a) & AIO__IO_DIRECT) return aio__checked_start(w, a);
     if (aio__in_child(w)) return true;
-    return aio__syscall_done(w, shutdown((int)a->u.i[0], (int)a->u.i[2]));
+    if (op == IORING_OP_SOCKET) aio__gives_fd_now(w);
+    if (op == AIO__OP_PIPE && !(w->future.flags & AIO__IS_TASK)) {
+        aio_waiter_begin(w, aio__pipe_done());
+        w->node.u.p[0] = a->u.p[2];
+    }
+    return aio__syscall_done(w, aio__prompt_call(a->u.w));
 }
 
 // --- TCP by numeric address
@@ -1641,10 +2584,33 @@ AIO_SLOW aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options
         p.flags = aio__uring_flags(level);
         p.cq_entries = cq;
         int r = io_uring_queue_init_params(sq, &u->ring, &p);
+        u->level = level;
         if (r >= 0) return 0;
         if (r == -EINVAL && level < 4) level++;
         else if (r == -ENOMEM && sq > 8) sq /= 2, cq /= 2;
         else return r;
+    }
+}
+// Which operations the kernel has. AIO_URING_WITHOUT takes some away.
+AIO_FN bool aio__listed(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (; list; list = strchr(list, ',') ? strchr(list, ',') + 1 : 0) {
+        if (!strncmp(list, name, n) && (!list[n] || list[n] == ',')) return true;
+    }
+    return false;
+}
+AIO_FN void aio__uring_probe(aio_uring *u)
+{
+    union { struct io_uring_probe probe; char room[sizeof(struct io_uring_probe) + 64 * 8]; } p;
+    const char *without = getenv("AIO_URING_WITHOUT");
+    memset((void *)&p, 0, sizeof p);
+    if (io_uring_register_probe(&u->ring, &p.probe, 64) < 0) u->has = AIO__OPS_5_12;
+    for (unsigned op = 0; op < AIO__OPERATIONS && op <= p.probe.last_op; op++) {
+        if (p.probe.ops[op].flags & IO_URING_OP_SUPPORTED) u->has |= AIO__BIT(op);
+    }
+    for (unsigned op = 0; without && op < AIO__OPERATIONS; op++) {
+        if (aio__listed(without, aio__opcode_name(op))) u->has &= ~AIO__BIT(op);
     }
 }
 AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *options)
@@ -1671,6 +2637,7 @@ AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *opt
     io_uring_register_iowq_max_workers(ring, workers);      // else one per blocked operation
     io_uring_ring_dontfork(ring);
     u->has_cancel_all = ring->flags & IORING_SETUP_COOP_TASKRUN;        // came with it
+    aio__uring_probe(u);
 }
 AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *options)
 {
@@ -1703,5 +2670,126 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
     l->backend = aio__uring_backend();
     l->backend_state = u;
     return 0;
+}
+
+// --- registered buffers, direct descriptors
+AIO_FN aio_result aio__uring_for(aio_loop *l, aio_uring **u)
+{
+    if (!l) l = aio_running_loop();
+    if (!l) return -EINVAL;
+    if (l->forked) return -EPERM;
+    aio_result r = l->backend_state ? 0 : aio_uring_attach(l, 0);
+    *u = (aio_uring *)l->backend_state;
+    return r;
+}
+AIO_FN aio_result aio_buffers_register(aio_loop *l, const struct iovec *buffers, unsigned n)
+{
+    aio_uring *u;
+    aio_result r = aio__uring_for(l, &u);
+    if (r < 0) return r;
+    r = n ? io_uring_register_buffers(&u->ring, buffers, n) : -EINVAL;
+    if (r >= 0) u->buffers = n;
+    return r;
+}
+AIO_FN aio_result aio_buffers_unregister(aio_loop *l)
+{
+    aio_uring *u;
+    aio_result r = aio__uring_for(l, &u);
+    if (r < 0) return r;
+    if (!u->buffers) return -ENXIO;
+    if (u->buffer_ops) return -EBUSY;
+    r = io_uring_unregister_buffers(&u->ring);
+    if (r >= 0) u->buffers = 0;
+    return r;
+}
+AIO_FN aio_result aio_direct_register(aio_loop *l, unsigned slots)
+{
+    aio_uring *u;
+    struct rlimit limit;
+    aio_result r = aio__uring_for(l, &u);
+    if (r < 0) return r;
+    if (!slots) return -EINVAL;
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && slots > limit.rlim_cur) return -EMFILE;
+    r = io_uring_register_files_sparse(&u->ring, slots);
+    if (r == -EINVAL) {                             // before 5.19
+        size_t size = (size_t)slots * sizeof(int);
+        int *none = (int *)aio__chunk_new(&u->loop->executor, size);
+        if (!none) return -ENOMEM;
+        memset(none, 0xff, size);
+        r = io_uring_register_files(&u->ring, none, slots);
+        aio__chunk_free(&u->loop->executor, none);
+    }
+    if (r >= 0) u->direct = slots;
+    return r;
+}
+AIO_FN aio_result aio_direct_unregister(aio_loop *l)
+{
+    aio_uring *u;
+    aio_result r = aio__uring_for(l, &u);
+    if (r < 0) return r;
+    if (!u->direct) return -ENXIO;
+    if (u->direct_ops) return -EBUSY;
+    r = io_uring_unregister_files(&u->ring);
+    if (r >= 0) u->direct = 0;
+    return r;
+}
+AIO_FN aio_result aio_direct_put(aio_loop *l, unsigned slot, int fd)
+{
+    aio_uring *u;
+    aio_result r = aio__uring_for(l, &u);
+    if (r < 0) return r;
+    if (slot >= u->direct) return -EBADF;
+    r = io_uring_register_files_update(&u->ring, slot, &fd, 1);
+    return r < 0 ? r : r == 1 ? 0 : -EBADF;
+}
+AIO_FN aio_result aio_direct_close(aio_loop *l, unsigned slot)
+{
+    return aio_direct_put(l, slot, -1);
+}
+
+// --- what there is
+AIO_FN const char *aio__how(const aio_uring *u, unsigned op, const struct aio__operation *o)
+{
+    bool has = aio__has(u, op);
+    if (o->without == AIO__WITHOUT_CALL)
+        return has ? "system call; for direct descriptors the ring" : "system call";
+    if (has) return o->worker ? "ring, on a kernel thread" : "ring";
+    if (o->without == AIO__WITHOUT_JOB) return "system call on a thread of the pool";
+    if (o->without == AIO__WITHOUT_POLL) return "ring waits (poll), then a system call";
+    return "not available";
+}
+AIO_FN void aio__report_ring(const aio_uring *u, FILE *to)
+{
+    struct utsname uts;
+    if (uname(&uts)) strcpy(uts.release, "?");
+    fprintf(to, "kernel %s, liburing %s\n", uts.release, AIO__LIBURING);
+    fprintf(to, "ring: %u entries, completions %u, set-up flags 0x%x (rung %u of 4: %s)\n",
+            u->sq_entries, u->cq_mask + 1, u->ring.flags, u->level,
+            u->level == 1   ? "6.1 and newer"
+            : u->level == 2 ? "5.19"
+            : u->level == 3 ? "5.18"
+                            : "5.12");
+    fprintf(to, "features 0x%x; ring descriptor %s; idle time %s\n", u->ring.features,
+            u->enter_flags & IORING_ENTER_REGISTERED_RING ? "registered" : "not registered (5.18)",
+            u->enter_flags & AIO__ENTER_NO_IOWAIT ? "counts as idle" : "counts as iowait (6.15)");
+    fprintf(to, "registered: %u buffers (%u operations use them), %u direct descriptors (%u)\n",
+            u->buffers, u->buffer_ops, u->direct, u->direct_ops);
+}
+AIO_FN void aio_uring_report(aio_loop *l, FILE *to)
+{
+    aio_uring *u;
+    aio_result r = aio__uring_for(l, &u);
+    if (r < 0) {
+        fprintf(to, "no ring: %s\n", aio_strerror(r));
+        return;
+    }
+    aio__report_ring(u, to);
+    for (unsigned op = 0; op < AIO__OPERATIONS; op++) {
+        const struct aio__operation *o = aio__operation_of(op);
+        fprintf(to, "%-18s %s", o->name, aio__how(u, op, o));
+        if (!aio__has(u, op))
+            fprintf(to, " (the ring: Linux %d.%d)", o->kernel / 100, o->kernel % 100);
+        fputc('\n', to);
+    }
 }
 #endif

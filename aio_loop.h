@@ -1249,6 +1249,7 @@ struct aio__job {
     aio_result (*fn)(void *);
     void *arg;
     void (*free_arg)(void *);       // not null: the job owns arg
+    bool waited;                    // though it owns arg, a cancel while it runs waits for its end
     aio_result result;
     bool started;                   // under the lock
 };
@@ -1353,7 +1354,7 @@ AIO_FN bool aio__job_cancel(aio_waiter *w)
 {
     struct aio__job *j = (struct aio__job *)w->node.u.p[0];
     bool queued = aio__job_unqueue(j->loop->pool, j);
-    if (!queued && !j->free_arg) {              // it runs, with memory that is the awaiter's
+    if (!queued && (!j->free_arg || j->waited)) {       // it runs, with memory that is the awaiter's
         w->future.flags |= AIO__CANCEL_ASKED;
         return true;
     }
@@ -1377,6 +1378,7 @@ AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
         memcpy(&j->fn, &a->u.p[1], sizeof j->fn);
         memcpy(&j->free_arg, &a->u.p[3], sizeof j->free_arg);
         j->arg = a->u.p[2];
+        j->waited = a->u.w[4] != 0;
         j->loop = l;
         j->waiter = w;
         pthread_mutex_lock(&p->lock);
