@@ -38,13 +38,14 @@
 //                aio_task_retain aio_task_frame aio_task_future aio_task_done aio_task_cancelled
 //                aio_task_result aio_task_cancel aio_task_uncancel aio_task_cancelling
 //                aio_task_name aio_task_set_name aio_task_user aio_task_set_user aio_task_id
-//                aio_task_swallowed aio_current_task aio_task_first aio_task_next
+//                aio_task_swallowed aio_task_awaited_by
+//                aio_current_task aio_task_first aio_task_next
 //   futures      aio_future_wait aio_future_set_result aio_future_set_error aio_future_cancel
 //                aio_future_done aio_future_cancelled aio_future_result aio_future_destroy
 //                aio_future_add_done_callback aio_future_remove_done_callback
 //   together     aio_gather aio_gather_all aio_wait aio_shield
 //   ops          aio_start aio_op_wait aio_op_cancel aio_op_done aio_op_result aio_race
-//   groups       aio_group_enter aio_group_spawn aio_group_cancel aio_group_exit aio_group_error
+//   groups       aio_group_enter aio_group_enter_with aio_group_spawn aio_group_cancel aio_group_exit aio_group_error
 //   locks        aio_lock_acquire _release _locked, aio_event_wait _set _clear _is_set,
 //                aio_condition_init _wait _notify _notify_all,
 //                aio_semaphore_init _acquire _release _locked, aio_barrier_init _wait _reset _abort
@@ -374,6 +375,9 @@ typedef struct aio_group_failure {
     const char *name;
     aio_result error;
 } aio_group_failure;
+struct aio_group_options {
+    bool forget_ended;          // a task that has ended is given up at once, not at the exit
+};
 typedef struct aio_group {
     aio_scope scope;
     aio_task *parent;           // null: not open
@@ -381,7 +385,7 @@ typedef struct aio_group {
     aio_waiter *waiting;        // the parent, in the exit
     aio_result out;             // how the body ended
     uint32_t live, error_count;
-    bool exiting, returning, aborting, parent_cancelled, propagate;
+    bool exiting, returning, aborting, parent_cancelled, propagate, forgetful;
     aio_group_failure errors[AIO_GROUP_ERRORS];
 } aio_group;
 
@@ -589,6 +593,12 @@ AIO_FN uint32_t aio_task_cancelling(const aio_task *t);
 // report on a task that does not end).
 AIO_FN const aio_site *aio_task_swallowed(const aio_task *t, uint32_t *count);
 
+// Which tasks await this one: with join, gather, wait, shield, as_completed or a started op, or
+// because it is a task of their group. Stores up to n of them in `by`, each once, those that came
+// first first. Result: how many there are.
+// Cost: read from the lists of who waits; nothing is kept for it.
+AIO_FN uint32_t aio_task_awaited_by(aio_task *t, aio_task **by, uint32_t n);
+
 // Name: the coroutine's until it is set. `name` is not copied. Result: 0 or -ENOMEM.
 AIO_FN const char *aio_task_name(const aio_task *t);
 AIO_FN aio_result aio_task_set_name(aio_task *t, const char *name);
@@ -701,6 +711,9 @@ AIO_FN aio_result aio_op_result(aio_op *op);
 
 // Opens a group in the running frame. Result: 0; -EINVAL: it is open, or no task runs.
 AIO_FN aio_result aio_group_enter(aio_group *g);
+// The same with options (or null). forget_ended: for a group without end (a server's): its memory
+// does not grow with the tasks that it has had; a handle is then borrowed only until its task ends.
+AIO_FN aio_result aio_group_enter_with(aio_group *g, const struct aio_group_options *options);
 // aio_group_spawn(&self->g, name, …): a task of the group; the handle is borrowed until its exit.
 // When one fails, the others and the frame that opened the group are cancelled. Refused with
 // -EINVAL when the group is not open or is shutting down.
@@ -853,6 +866,9 @@ enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR, AIO__SCOPE_OP };
 enum {                          // aio_wait_class.kind
     AIO__WAIT_OWN, AIO__WAIT_READY, AIO__WAIT_FUTURE, AIO__WAIT_TASK, AIO__WAIT_JOIN,
     AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING, AIO__WAIT_THREAD_START, AIO__WAIT_OP,
+    AIO__WAIT_SHIELD,           // like a future's; the end takes a turn of its own
+    AIO__WAIT_WATCH,            // a node of gather, wait, as_completed or race
+    AIO__WAIT_CHILD,            // a node of a group
 };
 enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
@@ -2558,7 +2574,7 @@ AIO_FN void aio__watch_run(aio_node *n)
     v->many->ended(v, n->u.list.target);
 }
 AIO_TABLE(aio_wait_class, aio__watch_class,
-    { "watch", AIO__WAIT_OWN, 0, 0, aio__watch_notify, aio__watch_run, 0, 0 })
+    { "watch", AIO__WAIT_WATCH, 0, 0, aio__watch_notify, aio__watch_run, 0, 0 })
 
 // Leaves every future that is still watched.
 AIO_FN void aio__many_leave(aio_executor *x, struct aio__many *m)
@@ -2881,7 +2897,7 @@ AIO_FN void aio__shield_dispose(aio_waiter *w)
     if (!(w->node.u.list.target->flags & AIO__DONE)) aio__list_remove(&w->node);
 }
 AIO_TABLE(aio_wait_class, aio__shield_wait,
-    { "shielded task", AIO__WAIT_OWN, aio__shield_cancel, 0, aio__shield_notify, aio__shield_run,
+    { "shielded task", AIO__WAIT_SHIELD, aio__shield_cancel, 0, aio__shield_notify, aio__shield_run,
       aio__task_describe, aio__shield_dispose })
 AIO_FN bool aio__shield_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -2929,6 +2945,15 @@ AIO_FN void aio__group_failed(aio_group *g, uint32_t id, const char *name, aio_r
     g->error_count++;
 }
 AIO_FN void aio__group_wake(aio_group *g, aio_result r);
+AIO_FN void aio__group_forget(aio_group *g, struct aio__child *c)
+{
+    if (c->next) c->next->prev = c->prev;
+    else g->last_child = c->prev;
+    if (c->prev) c->prev->next = c->next;
+    else g->children = c->next;
+    aio__task_release(c->task);
+    aio__free(g->parent->waiter.future.loop, c, aio__class_of(sizeof *c));
+}
 // TG-2: a child has ended; an error cancels its siblings, then the parent, once.
 AIO_FN void aio__group_child_run(aio_node *n)
 {
@@ -2938,9 +2963,10 @@ AIO_FN void aio__group_child_run(aio_node *n)
     c->ended = true;
     if (f->result < 0) aio__saw(f);
     if (!--g->live && g->waiting) aio__group_wake(g, 0);
-    if (f->result >= 0 || (f->flags & AIO__CANCELLED)) return;              // TG-4
-    aio__group_failed(g, c->task->id, aio_task_name(c->task), f->result);
-    if (g->aborting || g->parent_cancelled) return;
+    bool failed = f->result < 0 && !(f->flags & AIO__CANCELLED);            // TG-4
+    if (failed) aio__group_failed(g, c->task->id, aio_task_name(c->task), f->result);
+    if (g->forgetful) aio__group_forget(g, c);
+    if (!failed || g->aborting || g->parent_cancelled) return;
     aio__group_abort(g);
     g->parent_cancelled = true;
     aio_task_cancel(g->parent);
@@ -2950,7 +2976,7 @@ AIO_FN void aio__group_child_notify(aio_node *n, aio_future *f)
     aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
 }
 AIO_TABLE(aio_wait_class, aio__child_class,
-    { "group", AIO__WAIT_OWN, 0, 0, aio__group_child_notify, aio__group_child_run, 0, 0 })
+    { "group", AIO__WAIT_CHILD, 0, 0, aio__group_child_notify, aio__group_child_run, 0, 0 })
 AIO_FN aio_task *aio__group_task_new(aio_group *g, const aio_coroutine *co, size_t size)
 {
     // TG-1
@@ -3092,7 +3118,7 @@ AIO_FN aio_result aio__group_scope_exit(aio_scope *s, aio_task *t, aio_result r)
     return aio__group_leave(g, &t->waiter, r);
 }
 AIO_TABLE(aio_scope_class, aio__group_scope, { "group", aio__group_scope_exit, AIO__SCOPE_OWN })
-AIO_FN aio_result aio_group_enter(aio_group *g)
+AIO_FN aio_result aio_group_enter_with(aio_group *g, const struct aio_group_options *options)
 {
     aio_task *t = aio_current_task();
     if (!t || g->parent) return -EINVAL;
@@ -3102,9 +3128,11 @@ AIO_FN aio_result aio_group_enter(aio_group *g)
     g->waiting = 0;
     g->live = g->error_count = 0;
     g->exiting = g->returning = g->aborting = g->parent_cancelled = g->propagate = false;
+    g->forgetful = options && options->forget_ended;
     aio_scope_enter(&g->scope, t, aio__group_scope());
     return cancelled ? aio_group_cancel(g) : 0;
 }
+AIO_FN aio_result aio_group_enter(aio_group *g) { return aio_group_enter_with(g, 0); }
 AIO_FN aio_result aio_group_cancel(aio_group *g)
 {
     if (!g->parent) {
@@ -3122,6 +3150,50 @@ AIO_FN aio_group_failure aio_group_error(const aio_group *g, uint32_t i)
 {
     aio_group_failure none = { 0, 0, 0 };
     return i < g->error_count && i < AIO_GROUP_ERRORS ? g->errors[i] : none;
+}
+
+// --- who awaits a task
+AIO_FN aio_task *aio__waiter_task(aio_waiter *w)        // an op's: the task that started it
+{
+    if (w->future.flags & AIO__IS_TASK) return aio__future_task(&w->future);
+    return ((aio_op *)(void *)aio__future_task(&w->future))->owner;
+}
+// The task behind a node on a future's list; null: a callback, a run.
+AIO_FN aio_task *aio__watcher_task(aio_node *n)
+{
+    switch (n->cls->kind) {
+    case AIO__WAIT_FUTURE:
+    case AIO__WAIT_TASK:
+    case AIO__WAIT_JOIN:
+    case AIO__WAIT_SHIELD:
+        return aio__waiter_task(AIO__CONTAINER(n, aio_waiter, node));
+    case AIO__WAIT_WATCH:
+        return aio__waiter_task(((struct aio__watched *)(void *)n)->many->owner);
+    case AIO__WAIT_CHILD:
+        return ((struct aio__child *)(void *)n)->group->parent;
+    default:
+        return 0;
+    }
+}
+AIO_FN uint32_t aio_task_awaited_by(aio_task *t, aio_task **by, uint32_t n)
+{
+    aio_node *first = t->waiter.future.watchers, *node = first;
+    uint32_t found = 0;
+    if (!first) return 0;
+    do {
+        aio_task *awaiter = aio__watcher_task(node);
+        node = node->u.list.next;
+        if (!awaiter || (awaiter->waiter.future.flags & AIO__MARK)) continue;
+        awaiter->waiter.future.flags |= AIO__MARK;
+        if (found < n) by[found] = awaiter;
+        found++;
+    } while (node != first);
+    do {
+        aio_task *awaiter = aio__watcher_task(node);
+        if (awaiter) awaiter->waiter.future.flags &= ~(uint32_t)AIO__MARK;
+        node = node->u.list.next;
+    } while (node != first);
+    return found;
 }
 
 // --- locks and the like: what they have in common

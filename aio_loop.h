@@ -27,11 +27,12 @@
 //   simulation   aio_sim_advance aio_sim_run_until_idle aio_sim_set_autojump aio_loop_hash
 //   callbacks    aio_call_soon aio_call_later aio_call_at aio_call_soon_threadsafe
 //                aio_handle_cancel
-//   threads      aio_to_thread aio_to_thread_owned aio_spawn_threadsafe aio_thread_future_wait
+//   threads      aio_thread_enter aio_thread_leave
+//                aio_to_thread aio_to_thread_owned aio_spawn_threadsafe aio_thread_future_wait
 //                aio_thread_future_cancel aio_thread_future_done aio_thread_future_result
 //                aio_thread_future_release
 //   signals      aio_signal_wait aio_signal_hold aio_signal_release
-//   looking in   aio_loop_turn aio_loop_dump aio_task_dump aio_strerror
+//   looking in   aio_loop_turn aio_loop_dump aio_loop_tree aio_task_dump aio_strerror
 //   backend      aio_backend (for headers like aio_io_uring.h)
 //
 // RULES
@@ -69,6 +70,12 @@
 #  if __has_include(<sys/single_threaded.h>)
 #    include <sys/single_threaded.h>
 #    define AIO__SINGLE_THREADED __libc_single_threaded
+#  endif
+#endif
+#ifdef __has_include
+#  if __has_include(<execinfo.h>)
+#    include <execinfo.h>      // names of functions
+#    define AIO__HAS_EXECINFO
 #  endif
 #endif
 #ifndef AIO__SINGLE_THREADED
@@ -110,11 +117,14 @@ struct aio_loop_options {
     void *context;
     struct aio_allocator allocator; // default: aligned_alloc and free
     unsigned threads;               // most threads for aio_to_thread: processors + 4, at most 32
-    // For simulations. A seed shuffles the ready tasks of each turn; AIO_SEED in the environment
-    // does too.
+    // For simulations. A seed shuffles the ready tasks of each turn, and timers of one moment;
+    // AIO_SEED in the environment does too.
     uint64_t seed;
     uint64_t turns_max;             // at one moment of the virtual clock: more gives -ELOOP
     int64_t end_ns;                 // of the virtual clock: beyond it a run gives -ETIMEDOUT
+    bool flow_in_flight;            // the virtual clock moves while it waits for the real world
+    int64_t real_wait_ns;           // such a wait that takes longer, really: -ETIMEDOUT
+    int64_t step_ns;                // the virtual clock moves so much at each step and callback
     void (*on_step)(aio_loop *loop, const struct aio_step *step, void *context);
     // For debugging. AIO_DEBUG=1 in the environment does the same.
     bool debug;
@@ -186,6 +196,7 @@ struct aio__inbox {
     pthread_mutex_t lock;
     aio_handle *first, *last;       // under the lock
     bool closed;                    // under the lock
+    uint32_t guests;                // threads that were announced: written under the lock, atomic
     int full;                       // atomic: there is something in it
     int sleeping;                   // atomic: the owner waits, or is about to
     int wake_fd, wake_write_fd;
@@ -209,9 +220,12 @@ struct aio_loop {
     struct aio__signal_post *signals;   // where signals arrive, once somebody waited for one
     aio_thread_future *thread_futures;
     aio_task *main;                 // what SIGINT cancels
-    uint64_t seed, first_seed, hash, instant_turns;
+    uint64_t seed, first_seed, timer_seed, hash, instant_turns;
     int64_t instant, step_began, slow_step_ns;
+    int64_t real_waited;            // by the virtual clock, since something happened
     const aio_site *step_site;
+    const char *step_what;          // of a callback: its class, and its function
+    void *step_fn;
     bool interrupted, debug, limited;
     bool is_virtual, stopping, closed, forked, owned;
     bool no_jump;                   // the virtual clock is moved from outside
@@ -359,6 +373,13 @@ AIO_FN void aio_handle_cancel(aio_handle *handle);
 
 // --- threads
 
+// Any thread. Announces a thread that may call into the loop: until it has left, its calls are
+// waited for. Nothing is a deadlock then, and the virtual clock stands still. Without this a loop
+// with the virtual clock knows only of its own jobs. Counted: best called before the thread is made.
+// Result: 0; -EBADFD: the loop is closed; -EINVAL: left more often than entered; -EPERM: forked.
+AIO_FN aio_result aio_thread_enter(aio_loop *loop);
+AIO_FN aio_result aio_thread_leave(aio_loop *loop);
+
 // Awaitable: runs fn(arg) on a thread of the loop's pool. fn returns int or aio_result: the result.
 // A job that has not started is dropped by a cancel; one that runs is waited for, and its result
 // stands.
@@ -413,6 +434,11 @@ AIO_FN uint64_t aio_loop_hash(const aio_loop *loop);
 // Prints the await tree: each task, where it stands (innermost first), what it waits for.
 AIO_FN void aio_loop_dump(aio_loop *loop, FILE *out);
 AIO_FN void aio_task_dump(const aio_task *task, FILE *out);
+// Prints who awaits whom as trees, from the tasks that nobody awaits: below each task those that it
+// awaits (aio_task_awaited_by), a line each. One that several await is followed down the first time.
+// Result: 0; -EDEADLK: tasks wait for each other in a circle: then only the circles are printed;
+// -ENOMEM. Cost: a block of the loop's for the time of the call.
+AIO_FN aio_result aio_loop_tree(aio_loop *loop, FILE *out);
 
 // Names a result: "ECONNREFUSED"; "OK" for values. Static text.
 AIO_FN const char *aio_strerror(aio_result r);
@@ -478,11 +504,20 @@ AIO_COLD void aio__loop_report(aio_executor *x, const struct aio_report *r)
     }
     aio__print_report(r);
     if (l->first_seed) fprintf(stderr, "aio: AIO_SEED=%llu\n", (unsigned long long)l->first_seed);
-    if (r->error == -EDEADLK && !r->task) aio_loop_dump(l, stderr);
 }
 AIO_COLD void aio__loop_say(aio_loop *l, const char *message, aio_result error)
 {
     aio__report(&l->executor, message, error, 0, 0);
+}
+AIO_FN aio_result aio__loop_tree(aio_loop *l, FILE *out, bool only_circles);
+// The run ends because of this: who waits for what is told too. Returns the error.
+AIO_COLD aio_result aio__loop_stuck(aio_loop *l, const char *message, aio_result error)
+{
+    aio__loop_say(l, message, error);
+    if (l->options.on_error) return error;
+    aio_loop_dump(l, stderr);
+    aio__loop_tree(l, stderr, true);
+    return error;
 }
 AIO_COLD void aio__loop_panic(aio_executor *x, const aio_site *site, const char *text)
 {
@@ -498,12 +533,13 @@ AIO_COLD void aio__loop_panic(aio_executor *x, const aio_site *site, const char 
 
 // --- dumps
 enum { AIO__DUMP_FRAMES = 32 };     // of one task; more are counted
-AIO_FN void aio_task_dump(const aio_task *t, FILE *out)
+// "echo#3: waits for recv fd 6"
+AIO_FN void aio__task_line(const aio_task *t, FILE *out)
 {
     char what[128];
     fprintf(out, "%s#%u", aio_task_name(t), (unsigned)t->id);
     if (t->waiter.future.flags & AIO__DONE) {
-        fprintf(out, ": ended, %lld %s\n", (long long)t->waiter.future.result,
+        fprintf(out, ": ended, %lld %s", (long long)t->waiter.future.result,
                 aio_strerror(t->waiter.future.result));
         return;
     }
@@ -515,7 +551,12 @@ AIO_FN void aio_task_dump(const aio_task *t, FILE *out)
                                                           : "waits for ",
             running ? "" : what);
     if (t->cancelling) fprintf(out, " (cancel asked %u times)", (unsigned)t->cancelling);
+}
+AIO_FN void aio_task_dump(const aio_task *t, FILE *out)
+{
+    aio__task_line(t, out);
     fprintf(out, "\n");
+    if (t->waiter.future.flags & AIO__DONE) return;
     unsigned long depth = 0;
     for (const aio_frame *f = t->leaf; f; f = f->parent, depth++) {
         if (f->site->kind == AIO__SITE_GUARD || depth >= AIO__DUMP_FRAMES) continue;
@@ -532,6 +573,133 @@ AIO_FN void aio_loop_dump(aio_loop *l, FILE *out)
             (unsigned long long)l->executor.turns);
     for (const aio_task *t = l->executor.first; t; t = t->next) aio_task_dump(t, out);
 }
+
+// --- who awaits whom. Task i awaits edges[first[i]] … edges[first[i + 1] - 1].
+enum { AIO__TREE_NEW, AIO__TREE_OPEN, AIO__TREE_SEEN };
+enum { AIO__TREE_INDENT = 32 };     // levels; deeper ones say how deep
+struct aio__tree {
+    FILE *out;
+    uint32_t n, depth, circles;
+    aio_task **tasks, **by;         // in order of creation: their ids rise
+    uint32_t *first, *edges, *path, *at;
+    unsigned char *seen, *awaited;
+};
+AIO_FN uint32_t aio__tree_index(const struct aio__tree *w, const aio_task *t)
+{
+    uint32_t low = 0, high = w->n;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (w->tasks[middle]->id <= t->id) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+// One block for all of it. False: no memory.
+AIO_FN bool aio__tree_begin(struct aio__tree *w, aio_loop *l, FILE *out)
+{
+    size_t n = 0, edges = 0, most = 0;
+    for (aio_task *t = l->executor.first; t; t = t->next, n++) {
+        uint32_t k = aio_task_awaited_by(t, 0, 0);
+        edges += k;
+        if (k > most) most = k;
+    }
+    memset(w, 0, sizeof *w);
+    w->out = out;
+    size_t words = 3 * n + 1 + edges;
+    if (words > UINT32_MAX / 16) return false;
+    char *block = (char *)aio__chunk_new(&l->executor, (n + most + 1) * sizeof(aio_task *) +
+                                                           words * sizeof(uint32_t) + 2 * n);
+    if (!block) return false;
+    w->tasks = (aio_task **)(void *)block;
+    w->by = w->tasks + n;
+    w->first = (uint32_t *)(void *)(w->by + most + 1);
+    w->path = w->first + n + 1;
+    w->at = w->path + n;
+    w->edges = w->at + n;
+    w->seen = (unsigned char *)(w->edges + edges);
+    w->awaited = w->seen + n;
+    memset(w->first, 0, words * sizeof(uint32_t) + 2 * n);
+    for (aio_task *t = l->executor.first; t; t = t->next) w->tasks[w->n++] = t;
+    return true;
+}
+AIO_FN void aio__tree_edges(struct aio__tree *w)
+{
+    for (uint32_t i = 0; i < w->n; i++) {
+        uint32_t k = aio_task_awaited_by(w->tasks[i], w->by, UINT32_MAX);
+        w->awaited[i] = k != 0;
+        while (k--) w->first[aio__tree_index(w, w->by[k]) + 1]++;
+    }
+    for (uint32_t i = 0; i < w->n; i++) w->at[i] = w->first[i + 1] += w->first[i];
+    for (uint32_t i = w->n; i--;) {
+        uint32_t k = aio_task_awaited_by(w->tasks[i], w->by, UINT32_MAX);
+        while (k--) w->edges[--w->at[aio__tree_index(w, w->by[k])]] = i;
+    }
+}
+AIO_FN void aio__tree_line(const struct aio__tree *w, const aio_task *t, const char *more)
+{
+    uint32_t levels = w->depth;
+    if (levels > AIO__TREE_INDENT) levels = AIO__TREE_INDENT;
+    fprintf(w->out, "%*s", (int)levels * 4, "");
+    if (levels < w->depth) fprintf(w->out, "(level %u) ", (unsigned)w->depth);
+    aio__task_line(t, w->out);
+    const aio_frame *f = t->leaf;
+    while (f->site->kind == AIO__SITE_GUARD && f->parent) f = f->parent;
+    fprintf(w->out, "%s, at %s:%u\n", more, f->site->body->coroutine->file,
+            (unsigned)f->site->line);
+}
+AIO_FN void aio__tree_circle(struct aio__tree *w, uint32_t back)
+{
+    uint32_t from = w->depth - 1;
+    while (w->path[from] != back) from--;
+    w->circles++;
+    fprintf(w->out, "circle: ");
+    for (; from < w->depth; from++) {
+        const aio_task *t = w->tasks[w->path[from]];
+        fprintf(w->out, "%s#%u -> ", aio_task_name(t), (unsigned)t->id);
+    }
+    const aio_task *t = w->tasks[back];
+    fprintf(w->out, "%s#%u\n", aio_task_name(t), (unsigned)t->id);
+}
+// Depth first, without recursion. With `print` a line for each, else one for each circle.
+AIO_FN void aio__tree_walk(struct aio__tree *w, uint32_t i, bool print)
+{
+    uint32_t next = i;
+    for (;;) {
+        if (w->seen[next] == AIO__TREE_NEW) {
+            if (print) aio__tree_line(w, w->tasks[next], "");
+            w->seen[next] = AIO__TREE_OPEN;
+            w->path[w->depth++] = next;
+        } else if (print) {
+            aio__tree_line(w, w->tasks[next], " (see above)");
+        } else if (w->seen[next] == AIO__TREE_OPEN) {
+            aio__tree_circle(w, next);
+        }
+        for (; w->depth; w->depth--) {
+            i = w->path[w->depth - 1];
+            if (w->at[i] < w->first[i + 1]) break;
+            w->seen[i] = AIO__TREE_SEEN;
+        }
+        if (!w->depth) return;
+        next = w->edges[w->at[i]++];
+    }
+}
+AIO_FN aio_result aio__loop_tree(aio_loop *l, FILE *out, bool only_circles)
+{
+    struct aio__tree w;
+    if (!aio__tree_begin(&w, l, out)) return -ENOMEM;
+    aio__tree_edges(&w);
+    for (uint32_t i = 0; i < w.n; i++)
+        if (w.seen[i] == AIO__TREE_NEW) aio__tree_walk(&w, i, false);
+    if (!w.circles && !only_circles) {
+        memcpy(w.at, w.first, w.n * sizeof *w.at);
+        memset(w.seen, AIO__TREE_NEW, w.n);
+        for (uint32_t i = 0; i < w.n; i++)
+            if (!w.awaited[i]) aio__tree_walk(&w, i, true);
+    }
+    aio__chunk_free(&l->executor, w.tasks);
+    return w.circles ? -EDEADLK : 0;
+}
+AIO_FN aio_result aio_loop_tree(aio_loop *l, FILE *out) { return aio__loop_tree(l, out, false); }
 
 // --- the clock
 AIO_FN int64_t aio__clock(void)
@@ -634,16 +802,42 @@ AIO_FN void aio__timer_stop(aio_loop *l, aio_node *n, bool slot)
     aio__timer_remove(l, at - 1);
     if (slot) aio__unreserve(&l->executor);
 }
+AIO_FN uint64_t aio__random(uint64_t *state)            // xorshift64*
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+// With a seed: the last entry, a timer, goes to any place among those of its moment, which begin at
+// `first`.
+AIO_SLOW void aio__timer_shuffle(aio_loop *l, uint32_t first)
+{
+    aio_executor *x = &l->executor;
+    uint32_t last = x->tail - 1, to = first + (uint32_t)(aio__random(&l->timer_seed) %
+                                                         (last - first + 1));
+    uintptr_t *a = &x->ring[last & x->mask], *b = &x->ring[to & x->mask], was = *a;
+    if (to == last || (*a & 7) != AIO__RUN_NODE || (*b & 7) != AIO__RUN_NODE) return;
+    *a = *b;
+    *b = was;
+    ((aio_node *)(*a - AIO__RUN_NODE))->u.timer.index = AIO__QUEUED | last;
+    ((aio_node *)(*b - AIO__RUN_NODE))->u.timer.index = AIO__QUEUED | to;
+}
 // Queues the timers that are due, in order (L-3). A sleeper's timer needs a slot of its own while
 // it is queued; no memory for one: the sleeper goes on a turn early, in the slot that it has.
 AIO_FN void aio__timers_due(aio_loop *l, int64_t now)
 {
+    int64_t moment = now;
+    uint32_t first = l->executor.tail;
     while (l->timer_count && l->timers[0].when <= now) {
         aio_node *n = l->timers[0].node;
+        if (l->timers[0].when != moment) first = l->executor.tail;
+        moment = l->timers[0].when;
         bool direct = n->cls->kind == AIO__WAIT_SLEEP && aio__reserve(&l->executor) < 0;
         aio__timer_remove(l, 0);
         if (AIO__UNLIKELY(direct)) n->cls->run(n);
         else aio__node_queue(&l->executor, n);
+        if (AIO__UNLIKELY(l->timer_seed != 0)) aio__timer_shuffle(l, first);
     }
 }
 
@@ -761,6 +955,14 @@ AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*f
 }
 
 // --- the inbox: callbacks from other threads
+// Called under the lock. The owner looks at what is in it.
+AIO_FN void aio__inbox_wake(struct aio__inbox *in)
+{
+    uint64_t one = 1;
+    __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);           // pairs with aio__about_to_sleep
+    if (!__atomic_exchange_n(&in->sleeping, 0, __ATOMIC_SEQ_CST)) return;
+    while (write(in->wake_write_fd, &one, sizeof one) < 0 && errno == EINTR) {}
+}
 AIO_FN aio_result aio__inbox_post(aio_loop *l, aio_handle *h)
 {
     struct aio__inbox *in = &l->mailbox;
@@ -771,15 +973,24 @@ AIO_FN aio_result aio__inbox_post(aio_loop *l, aio_handle *h)
         if (in->last) in->last->next = h;
         else in->first = h;
         in->last = h;
-        __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);       // pairs with aio__about_to_sleep
-        if (__atomic_exchange_n(&in->sleeping, 0, __ATOMIC_SEQ_CST)) {
-            uint64_t one = 1;
-            while (write(in->wake_write_fd, &one, sizeof one) < 0 && errno == EINTR) {}
-        }
+        aio__inbox_wake(in);
     }
     pthread_mutex_unlock(&in->lock);
     return closed ? -EBADFD : 0;
 }
+AIO_FN aio_result aio__guest(aio_loop *l, bool leaves)
+{
+    struct aio__inbox *in = &l->mailbox;
+    if (l->forked) return -EPERM;
+    pthread_mutex_lock(&in->lock);
+    aio_result r = in->closed ? -EBADFD : leaves && !in->guests ? -EINVAL : 0;
+    if (!r && leaves) aio__inbox_wake(in);      // first: who sees that it left sees what it sent
+    if (!r) __atomic_store_n(&in->guests, in->guests + (leaves ? -1u : 1u), __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&in->lock);
+    return r;
+}
+AIO_FN aio_result aio_thread_enter(aio_loop *l) { return aio__guest(l, false); }
+AIO_FN aio_result aio_thread_leave(aio_loop *l) { return aio__guest(l, true); }
 AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
 {
     aio__handle_init(h, l, fn, arg);
@@ -987,7 +1198,7 @@ AIO_FN aio_future *aio__awaited_future(const aio_awaitable *a)
 // Cancels a future and waits for its end: 0; cancellable itself.
 AIO_FN void aio__ended_run(aio_node *n) { aio_complete(AIO__CONTAINER(n, aio_waiter, node), 0); }
 AIO_TABLE(aio_wait_class, aio__ended_wait,
-    { "end of a cancelled task", AIO__WAIT_OWN, aio__shield_cancel, 0, aio__shield_notify,
+    { "end of a cancelled task", AIO__WAIT_SHIELD, aio__shield_cancel, 0, aio__shield_notify,
       aio__ended_run, 0, aio__shield_dispose })
 AIO_FN bool aio__end_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -1733,13 +1944,6 @@ AIO_FN void aio__thread_futures_close(aio_loop *l)
 }
 
 // --- watching steps: simulated order, its hash, blocked loops
-AIO_FN uint64_t aio__random(uint64_t *state)            // xorshift64*
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * UINT64_C(0x2545f4914f6cdd1d);
-}
 // Permutes the tasks of a turn among themselves.
 AIO_FN void aio__shuffle(aio_executor *x, uint32_t end)
 {
@@ -1758,32 +1962,64 @@ AIO_FN void aio__hash(aio_loop *l, uint64_t word)
     l->hash = (l->hash ^ word) * UINT64_C(0x100000001b3);
     l->hash ^= l->hash >> 29;
 }
+// What a callback is called, should it be slow: its storage may be gone then.
+AIO_FN void aio__note_callback(aio_loop *l, const aio_node *n)
+{
+    uint32_t kind = n->cls->kind;
+    l->step_what = n->cls->name;
+    l->step_fn = 0;
+    if (kind == AIO__WAIT_CALLBACK || kind == AIO__WAIT_THREAD_START)
+        memcpy(&l->step_fn, &((const aio_handle *)(const void *)n)->fn, sizeof l->step_fn);
+}
+// A function's name if the program exports it, else the offset in its file that addr2line wants.
+AIO_COLD void aio__function_name(void *fn, char *text, size_t size)
+{
+#ifdef AIO__HAS_EXECINFO
+    char **names = backtrace_symbols(&fn, 1);
+    snprintf(text, size, "%s", names ? names[0] : "?");
+    free(names);
+#else
+    snprintf(text, size, "%p", fn);
+#endif
+}
+AIO_COLD void aio__tell_slow(aio_loop *l, int64_t took)
+{
+    char text[320], name[240];
+    if (l->step_site) {
+        snprintf(text, sizeof text, "a step blocked the loop for %.3f s", (double)took / 1e9);
+    } else {
+        snprintf(name, sizeof name, "%s", l->step_what);
+        if (l->step_fn) aio__function_name(l->step_fn, name, sizeof name);
+        snprintf(text, sizeof text, "a callback blocked the loop for %.3f s: %s",
+                 (double)took / 1e9, name);
+    }
+    aio__report(&l->executor, text, 0, 0, l->step_site);
+}
 AIO_FN void aio__before_step(aio_executor *x, uintptr_t entry)
 {
     aio_loop *l = AIO__LOOP_OF(x);
     struct aio_step s;
+    if ((entry & 7) == AIO__RUN_NOTHING) return;
+    if (l->is_virtual) l->now += l->options.step_ns;            // J-8
     s.turn = x->turns;
     s.time = l->is_virtual ? l->now : 0;
     s.task = (entry & 7) == AIO__RUN_TASK ? (aio_task *)entry : 0;
     s.site = s.task ? s.task->leaf->site : 0;
-    if ((entry & 7) == AIO__RUN_NOTHING) return;
     aio__hash(l, s.turn);
     aio__hash(l, (uint64_t)s.time);
     aio__hash(l, s.task ? s.task->id : 0);
     if (l->options.on_step) l->options.on_step(l, &s, l->options.context);
     l->step_site = s.site;
-    if (l->slow_step_ns) l->step_began = aio__clock();
+    if (!l->slow_step_ns) return;
+    if (!s.task) aio__note_callback(l, (const aio_node *)(entry - AIO__RUN_NODE));
+    l->step_began = aio__clock();
 }
 AIO_FN void aio__after_step(aio_executor *x, uintptr_t entry)
 {
     aio_loop *l = AIO__LOOP_OF(x);
-    char text[96];
     if (!l->slow_step_ns || (entry & 7) == AIO__RUN_NOTHING) return;
     int64_t took = aio__clock() - l->step_began;
-    if (took < l->slow_step_ns) return;
-    snprintf(text, sizeof text, "a %s blocked the loop for %.3f s",
-             l->step_site ? "step" : "callback", (double)took / 1e9);
-    aio__report(x, text, 0, 0, l->step_site);
+    if (took >= l->slow_step_ns) aio__tell_slow(l, took);
 }
 AIO_TABLE(struct aio__observer, aio__loop_observer,
     { aio__shuffle, aio__before_step, aio__after_step })
@@ -1793,6 +2029,8 @@ AIO_FN void aio__observe(aio_loop *l)
     l->seed = l->options.seed;
     if (!l->seed && seed) l->seed = strtoull(seed, 0, 0);
     l->first_seed = l->seed;
+    l->timer_seed = l->seed ^ (l->seed ? UINT64_C(0x9e3779b97f4a7c15) : 0);    // D-4
+    if (l->seed && !l->timer_seed) l->timer_seed = 1;
     l->debug = l->options.debug || (debug && *debug && *debug != '0');
     l->slow_step_ns = l->options.slow_step_ns;
     if (!l->slow_step_ns && l->debug) l->slow_step_ns = AIO_SECOND / 10;
@@ -1805,17 +2043,18 @@ AIO_FN uint64_t aio_loop_hash(const aio_loop *l) { return l->hash; }
 AIO_COLD aio_result aio__limits(aio_loop *l)
 {
     if (!l->is_virtual) return 0;
-    if (l->options.end_ns && l->now > l->options.end_ns) {
-        aio__loop_say(l, "the simulated time is over", -ETIMEDOUT);
-        return -ETIMEDOUT;
+    if (l->options.end_ns && l->now > l->options.end_ns)
+        return aio__loop_stuck(l, "the simulated time is over", -ETIMEDOUT);
+    if (l->options.real_wait_ns && l->real_waited >= l->options.real_wait_ns) {
+        l->real_waited = 0;         // what cleans up may wait again
+        return aio__loop_stuck(l, "a real wait of the simulation does not end", -ETIMEDOUT);
     }
     if (l->now != l->instant) {
         l->instant = l->now;
         l->instant_turns = 0;
     }
     if (!l->options.turns_max || ++l->instant_turns <= l->options.turns_max) return 0;
-    aio__loop_say(l, "too many turns at one moment: something runs in circles", -ELOOP);
-    return -ELOOP;
+    return aio__loop_stuck(l, "too many turns at one moment: something runs in circles", -ELOOP);
 }
 
 // --- signals: what all loops of the process share
@@ -2197,34 +2436,36 @@ AIO_COLD void aio__plain_wait(aio_loop *l, int64_t timeout_ns)
 }
 
 // --- turns
-// True if nobody could ever make this loop go on: nothing in flight, no thread that could call in.
-AIO_FN bool aio__deadlocked(const aio_loop *l)
+// Does something outside owe an answer: an operation, a job, a thread that was announced?
+AIO_INLINE bool aio__owed(const aio_loop *l)
 {
-    return !l->in_flight && (l->is_virtual || AIO__SINGLE_THREADED);
+    return l->in_flight || __atomic_load_n(&l->inbox->guests, __ATOMIC_ACQUIRE);
 }
 AIO_COLD aio_result aio__deadlock(aio_loop *l)
 {
-    aio__loop_say(l, "deadlock: every task waits for something that cannot come", -EDEADLK);
-    return -EDEADLK;
+    return aio__loop_stuck(l, "deadlock: every task waits for something that cannot come",
+                           -EDEADLK);
 }
 // How long a turn may wait: 0, nanoseconds, AIO_FOREVER; or -EDEADLK. Moves the virtual clock (J-1,
 // J-4).
 AIO_FN int64_t aio__patience(aio_loop *l)
 {
     if (l->executor.head != l->executor.tail || l->stopping || aio__inbox_full(l)) return 0;
-    if (!l->timer_count) return aio__deadlocked(l) ? -EDEADLK : AIO_FOREVER;
-    int64_t when = l->timers[0].when;
-    if (!l->is_virtual) {
+    int64_t when = l->timer_count ? l->timers[0].when : AIO_FOREVER;
+    if (l->timer_count && !l->is_virtual) {
         int64_t now = aio__clock();
         return when > now ? when - now : 0;
     }
+    if (when <= l->now) return 0;
     // J-6: time stands still while the world owes an answer
-    if (l->in_flight) return AIO_FOREVER;
-    if (l->now < when && l->no_jump) return -EAGAIN;
-    if (l->now < when) l->now = when;
+    if (aio__owed(l)) return AIO_FOREVER;
+    if (aio__inbox_full(l)) return 0;       // a thread that has left since may have called before
+    if (!l->timer_count) return l->is_virtual || AIO__SINGLE_THREADED ? -EDEADLK : AIO_FOREVER;
+    if (l->no_jump) return -EAGAIN;
+    l->now = when;
     return 0;
 }
-AIO_FN void aio__loop_wait(aio_loop *l, int64_t timeout_ns)
+AIO_FN void aio__real_wait(aio_loop *l, int64_t timeout_ns)
 {
     if (timeout_ns && !aio__about_to_sleep(l)) timeout_ns = 0;
 #ifdef AIO__BACKEND_WAIT            // this file's own backend, by name
@@ -2235,6 +2476,28 @@ AIO_FN void aio__loop_wait(aio_loop *l, int64_t timeout_ns)
     if (l->backend) l->backend->wait(l, timeout_ns);
     else if (timeout_ns) aio__plain_wait(l, timeout_ns);
     if (timeout_ns) aio__woke_up(l);
+}
+// The virtual clock waits for the real world. It stands still meanwhile, or moves along, but not
+// past the next timer (J-4); .real_wait_ns limits a wait in which nothing happens.
+AIO_SLOW void aio__virtual_wait(aio_loop *l)
+{
+    const struct aio_loop_options *o = &l->options;
+    int64_t patience = o->real_wait_ns ? o->real_wait_ns - l->real_waited : AIO_FOREVER;
+    int64_t until = l->timer_count ? l->timers[0].when : AIO_FOREVER;
+    if (o->end_ns && o->end_ns < until) until = o->end_ns + 1;
+    if (o->flow_in_flight && until - l->now < patience) patience = until - l->now;
+    int64_t took = aio__clock();
+    aio__real_wait(l, patience);
+    took = aio__clock() - took;
+    if (o->flow_in_flight) l->now = took < until - l->now ? l->now + took : until;
+    bool happened = l->executor.head != l->executor.tail || aio__inbox_full(l) ||
+                    (o->flow_in_flight && l->now == until);
+    l->real_waited = happened ? 0 : l->real_waited + took;
+}
+AIO_INLINE void aio__loop_wait(aio_loop *l, int64_t timeout_ns)
+{
+    if (AIO__UNLIKELY(l->is_virtual && timeout_ns)) aio__virtual_wait(l);
+    else aio__real_wait(l, timeout_ns);
 }
 // One turn (L-1): wait or poll, queue what is due, run exactly what is ready then.
 AIO_FN aio_result aio__loop_turn(aio_loop *l)
@@ -2327,7 +2590,7 @@ AIO_FN aio_result aio_loop_init(aio_loop *l, const struct aio_loop_options *opti
         return r;
     }
     aio__observe(l);
-    l->limited = l->options.turns_max || l->options.end_ns;
+    l->limited = l->options.turns_max || l->options.end_ns || l->options.real_wait_ns;
     aio__loop_link(l);
     return 0;
 }
@@ -2412,7 +2675,9 @@ AIO_FN aio_result aio_sim_advance(aio_loop *l, int64_t ns)
     aio__running_executor = &l->executor;
     l->no_jump = false;
     l->runs++;
-    while (r >= 0 && !l->stopping && aio__sim_busy(l, until)) r = aio__loop_turn(l);
+    // With .step_ns what runs moves the clock too.
+    while (r >= 0 && !l->stopping && aio__sim_busy(l, until) && (ns <= 0 || l->now <= until))
+        r = aio__loop_turn(l);
     l->runs--;
     l->no_jump = no_jump;
     aio__running_executor = outer;

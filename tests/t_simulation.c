@@ -385,6 +385,7 @@ static void X_2_a_slow_callback(void **state) {
     assert_result(aio_loop_close(&l), 0);
     assert_result(slow_reports, 1);
     assert_non_null(strstr(slow_message, "a callback blocked the loop for 0.0"));
+    assert_non_null(strstr(slow_message, "t_simulation(+0x")); // what addr2line wants; or its name
     assert_null(slow_site);
 }
 
