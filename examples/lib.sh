@@ -42,13 +42,25 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$@"
 }
 
-# Starts "$program PORT" on a free port: sets $port and $server. Its messages are in $dir/server.
+# Ctrl-C: it ends by itself, with status 0 (or the one that is given).
+stop_server() {
+    kill -INT "$server"
+    wait_until 30 has_ended "$server" || fail "the server does not end after Ctrl-C"
+    wait "$server"
+    rc=$?
+    [ $rc = "${1:-0}" ] || fail "after Ctrl-C it ended with $rc: $(cat "$dir/server")"
+}
+has_ended() { ! is_alive "$1" || grep -q '^State:.Z' "/proc/$1/status"; }
+descriptors() { ls "/proc/$server/fd" | wc -l; }
+settles_at() { [ "$(descriptors)" = "$1" ]; }      # number: as many as before the connections
+
+# Starts "$program PORT arguments…" on a free port: sets $port and $server. Its messages are in $dir/server.
 start_server() {
     try=0
     while [ $try -lt 20 ]; do
         try=$((try + 1))
         port=$((20000 + ($$ * 7 + try * 131) % 12000))
-        "$program" "$port" >"$dir/server" 2>&1 </dev/null &
+        interruptible "$program" "$port" "$@" >"$dir/server" 2>&1 </dev/null &
         server=$!
         wait_for_server && pids="$pids $server" && return 0
         skip_if_refused "$dir/server"
