@@ -33,6 +33,10 @@
 //                aio_direct_unregister aio_direct_put aio_direct_close aio_direct_install
 //   others       aio_poll aio_epoll_wait aio_epoll_ctl aio_waitid aio_futex_wait aio_futex_waitv
 //                aio_futex_wake
+//   streams      aio_stream_open aio_stream_read aio_stream_read_exactly aio_stream_read_line
+//                aio_stream_read_until aio_stream_read_until_any aio_stream_at_eof
+//                aio_stream_write aio_stream_writev aio_stream_write_nowait aio_stream_drain
+//                aio_stream_unsent aio_stream_write_eof aio_stream_close aio_stream_abort
 //
 // RULES
 //   Buffers  Must stay until the await returns: put them in the frame, never in a local. Paths and
@@ -82,6 +86,7 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include <sys/socket.h>
 #include <sys/stat.h>           // struct statx
 #include <sys/syscall.h>        // SYS_futex, SYS_pidfd_open
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>           // waitid
 #include <sys/xattr.h>
@@ -95,6 +100,19 @@ struct aio_uring_options {
     unsigned cq_entries;        // bounds what completes between two turns; AIO_URING_CQ_ENTRIES
     unsigned workers;           // most kernel threads for operations that block: 64
 };
+
+// A buffered stream over one or two descriptors. All zero: not open. Its members are private.
+typedef struct aio_stream aio_stream;
+
+// Zero is the default of every field.
+struct aio_stream_options {
+    size_t read_limit;          // what a line, or what ends with a separator, may take: 64 KiB
+    size_t write_high;          // with more than this unsent a write waits: 64 KiB
+    size_t write_low;           // until this is left: a quarter of write_high
+};
+
+// Bytes in a stream's buffer, or a separator.
+typedef struct aio_bytes { const char *data; size_t size; } aio_bytes;
 
 // ---------------------------------------------------------------------------------------- >>api
 
@@ -350,6 +368,70 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_futex_waitv(const struct futex_waitv *wor
 AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned n, uint64_t mask,
                                                   unsigned flags);
 
+// --- streams: buffered reading, and writing that goes on beside the coroutine. Any task of the loop
+// may read or write, one reader at a time; they end with the frame that opened them.
+
+// Opens a stream that reads from `in` and writes to `out`: a socket is both, -1 is none. options may
+// be null. From now on the stream closes them. Result: 0; -EBUSY: it is open; -EINVAL: no task runs,
+// or no descriptor; -EBADF; what aio_uring_attach gives. Refused, they stay the caller's.
+// Lifetime: the stream until it is closed. When the frame that opened it returns, that closes it as
+// aio_stream_close does (if it returns -ECANCELED: without sending what is left).
+AIO_FN aio_result aio_stream_open(aio_stream *s, int in, int out,
+                                  const struct aio_stream_options *options);
+
+// Awaitable: what is there, at most n bytes. Result: 1 … n; 0: the end (or n is 0).
+// Errors, of all reads: -EBUSY: another one waits; -EBADF: not open; -ECONNRESET and the like, also
+// while there is something in the buffer; -ECONNABORTED: aio_stream_abort; -ENOMEM. A cancelled read
+// has taken nothing: what came stays in the buffer.
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read(aio_stream *s, void *buf, size_t n);
+// aio_stream_read_exactly(&self->s, buf, n [, &done])   awaitable
+// n bytes, or nothing. Result: n; -ENODATA: the end came first. done (size_t *): how many are in
+// buf, and gone from the stream: then what there was; after a cancel none, but for n above the
+// limit, which go straight to buf.
+#define aio_stream_read_exactly(s, buf, ...) \
+    aio__stream_read_exactly(s, buf, AIO__FIRST_TWO(__VA_ARGS__, ((size_t *)0), 0))
+// Awaitable: a line, with its newline. *line is in the stream's buffer, followed by a 0, and valid
+// until the next read. Result: its length; the last one may lack the newline; 0: the end;
+// -EMSGSIZE: longer than the limit; it (or, without a newline, all that came) is dropped.
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_line(aio_stream *s, aio_bytes *line);
+// Awaitable: all up to and with a separator of n bytes. *out as above. Result: its length;
+// -ENODATA: the end came first; *out is the rest; -EMSGSIZE: more than the limit before it; all
+// stays in the buffer; -EINVAL: n is 0. Lifetime: the separator until the await returns.
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_until(aio_stream *s, aio_bytes *out,
+                                                         const char *separator, size_t n);
+// Awaitable: the same with several; the one that ends first counts.
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_until_any(aio_stream *s, aio_bytes *out,
+                                                             const aio_bytes *separators, size_t n);
+// Has the end been reached, and all before it been read?
+AIO_FN bool aio_stream_at_eof(const aio_stream *s);
+
+// Awaitables: copy n bytes, which go out beside the coroutine; wait only when more than the high
+// mark is unsent, until the low mark is reached. Result: n. Cancelled while they wait, the bytes are
+// on their way all the same. Errors: -ECONNRESET: the connection is lost (-EPIPE on a pipe);
+// -ESHUTDOWN: after aio_stream_write_eof; -EBADF: not open; -ECONNABORTED; -ENOMEM: nothing was
+// taken. What is written in one turn leaves in one piece.
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_write(aio_stream *s, const void *buf, size_t n);
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_writev(aio_stream *s, const struct iovec *pieces,
+                                                     size_t count);
+// The same without waiting, whatever is unsent.
+AIO_FN aio_result aio_stream_write_nowait(aio_stream *s, const void *buf, size_t n);
+// Awaitable: waits as a write does, for who wrote without waiting. Result: 0, and the errors above,
+// those of reading too.
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_drain(aio_stream *s);
+// Bytes that were written and that the kernel has not taken.
+AIO_FN size_t aio_stream_unsent(const aio_stream *s);
+// Ends writing when all is sent: the peer reads the end; reading goes on. Result: 0; -EOPNOTSUPP:
+// one descriptor for both, and no socket; -EBADF, -ENOTCONN.
+AIO_FN aio_result aio_stream_write_eof(aio_stream *s);
+
+// Awaitable: sends what is left, then closes. A cancel drops what is left, closes, and then gives
+// -ECANCELED: aio_wait_for(ns, aio_stream_close(&self->s)) limits the sending, not the closing.
+// Result: 0; -ECONNRESET: not all was sent; -EBADF: not open; -EPERM: another task opened it.
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_close(aio_stream *s);
+// Drops what is unsent; who waits, and all later reads and writes, get -ECONNABORTED. Any task of
+// the loop, or a callback. It is still to be closed, or its frame to return.
+AIO_FN void aio_stream_abort(aio_stream *s);
+
 // ----------------------------------------------------------------------------------- >>internal
 #define AIO__FIRST_TWO(a, b, ...) a, b
 #define AIO__FIRST_THREE(a, b, c, ...) a, b, c
@@ -430,7 +512,7 @@ struct aio__compound {
     // One of them has ended with r. Returns the whole's result, or AIO_PENDING after it began the
     // next.
     aio_result (*next)(aio_uring *u, aio_waiter *w, struct aio__compound *c, aio_result r);
-    uint32_t block_class;
+    uint32_t block_class;       // 0: it is part of something else
     bool gives_fd;
     struct msghdr *gives_message;       // node.u.p[0] of the end, for what it received
 };
@@ -467,6 +549,7 @@ struct aio_uring {
     struct aio__backlog *backlog, *backlog_last;
     aio_waiter *closing, *closing_last;     // aio_close that wait, by node.u.p[2]
     struct aio__sink *sinks;                // in flight
+    aio_stream *streams;                    // open
     // Copies of paths and addresses, until their entries are consumed.
     char *arena;
     size_t arena_used, arena_size;
@@ -503,6 +586,51 @@ AIO_TABLE(aio_await_class, aio__listen_tcp_await,
     { aio__listen_tcp_start, "listen_tcp", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__connect_tcp_await,
     { aio__connect_tcp_start, "connect_tcp", AIO__AWAIT_OWN })
+
+// --- streams
+#define AIO__STREAM_LIMIT ((size_t)65536)
+#define AIO__STREAM_FIRST ((size_t)4096)        // of a buffer, which grows when it gets full
+#define AIO__STREAM_LARGE ((size_t)16384)       // what is sent from where it is, if it can be
+enum { AIO__STREAM_READ, AIO__STREAM_EXACTLY, AIO__STREAM_LINE, AIO__STREAM_UNTIL };
+struct aio__inbuf { char *data; size_t from, to, room; uint32_t block_class; };
+// What a read asks for.
+struct aio__stream_ask {
+    uint32_t kind;
+    char *to;
+    size_t n, got;              // got: how many are there already
+    size_t *done;
+    aio_bytes *out;
+    const aio_bytes *separators;
+    size_t count;
+    aio_bytes one;
+    size_t searched;            // up to here there is no separator
+};
+struct aio__stream_closing { aio_frame aio; aio_stream *s; };
+struct aio_stream {
+    aio_scope scope;
+    struct aio__stream_closing closing;
+    aio_task *owner;            // null: not open
+    aio_uring *ring;
+    aio_stream *next, *prev;    // open ones of the ring
+    int in, out;
+    uint32_t phase;             // of closing
+    bool in_socket, out_socket, eof, straight, no_more, paused, drops, asked, cut;
+    aio_result in_error, out_error;
+    size_t limit, high, low;
+    // Reading: an operation of the waiter's, with the stream as its compound.
+    struct aio__compound reading;
+    aio_waiter *reader;
+    struct aio__stream_ask ask;
+    struct aio__inbuf inbuf;
+    size_t wanted;              // how large the buffer should be
+    size_t covered_at;          // 1 + where a byte gave way to the 0 behind a line
+    char covered;
+    // Writing: a sink sends `flight`, and what comes meanwhile gathers in `queued`.
+    struct aio__sink sending;
+    struct aio__inbuf flight, queued;
+    aio_node *writers;          // wait until little is unsent
+    aio_waiter *closer;         // waits until all is sent
+};
 
 // ------------------------------------------------------------------------------- >>implementation
 
@@ -1736,7 +1864,8 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
             w->node.u.p[0] = c->gives_message;
             done = aio__io_done_message();
         }
-        if (res != AIO_PENDING) aio__free(&u->loop->executor, c, c->block_class);
+        if (res != AIO_PENDING && c->block_class)
+            aio__free(&u->loop->executor, c, c->block_class);
     }
     aio__io_release(u, info, second);       // after the next one: an aio_close that waits for us lets none begin
     if (res != AIO_PENDING) aio__settle(w, res, done);
@@ -2465,6 +2594,667 @@ AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
     return aio__failed(w, r);
 }
 
+// --- streams: their buffers
+AIO_FN size_t aio__held(const struct aio__inbuf *b) { return b->to - b->from; }
+AIO_FN void aio__inbuf_free(aio_uring *u, struct aio__inbuf *b)
+{
+    if (b->data) aio__free(&u->loop->executor, b->data, b->block_class);
+    memset(b, 0, sizeof *b);
+}
+// Makes room for `more` bytes behind what is held. False: no memory, all is as it was.
+AIO_FN bool aio__inbuf_room(aio_uring *u, struct aio__inbuf *b, size_t more)
+{
+    size_t held = aio__held(b);
+    if (b->room - b->to >= more) return true;
+    if (b->room >= held + more && b->from >= held) {    // what moves is no more than what went
+        memcpy(b->data, b->data + b->from, held);
+        b->from = 0;
+        b->to = held;
+        return true;
+    }
+    size_t size = held + more < held ? SIZE_MAX : held + more;
+    if (size < b->room * 2 && b->room < AIO__STREAM_LIMIT) size = b->room * 2;
+    uint32_t k = aio__class_of(size);
+    char *data = (char *)aio__alloc(&u->loop->executor, k, size);
+    if (!data) return false;
+    if (held) memcpy(data, b->data + b->from, held);
+    aio__inbuf_free(u, b);
+    b->data = data;
+    b->to = held;
+    b->room = k == AIO__HUGE ? size : aio__class_bytes(k);
+    b->block_class = k;
+    return true;
+}
+AIO_FN void aio__inbuf_put(struct aio__inbuf *b, const struct iovec *v, size_t count, size_t skip)
+{
+    for (; count--; v++) {
+        size_t n = v->iov_len;
+        if (skip >= n) {
+            skip -= n;
+            continue;
+        }
+        memcpy(b->data + b->to, (const char *)v->iov_base + skip, n - skip);
+        b->to += n - skip;
+        skip = 0;
+    }
+}
+
+// --- streams: what a read finds in the buffer
+AIO_FN const char *aio__stream_data(const aio_stream *s) { return s->inbuf.data + s->inbuf.from; }
+// Puts back the byte that gave way to the 0 behind the last line.
+AIO_FN void aio__stream_uncover(aio_stream *s)
+{
+    if (s->covered_at) s->inbuf.data[s->covered_at - 1] = s->covered;
+    s->covered_at = 0;
+}
+AIO_FN aio_result aio__stream_taken(aio_stream *s, size_t n)
+{
+    s->inbuf.from += n;
+    return (aio_result)n;
+}
+AIO_FN aio_result aio__stream_view(aio_stream *s, size_t n)
+{
+    if (n) {
+        s->ask.out->data = aio__stream_data(s);
+        s->covered_at = s->inbuf.from + n + 1;          // there is always room for one more
+        s->covered = s->inbuf.data[s->inbuf.from + n];
+        s->inbuf.data[s->inbuf.from + n] = 0;
+    } else {
+        s->ask.out->data = "";
+    }
+    s->ask.out->size = n;
+    return aio__stream_taken(s, n);
+}
+AIO_FN aio_result aio__stream_found_bytes(aio_stream *s)
+{
+    size_t n = aio__held(&s->inbuf);
+    if (n > s->ask.n) n = s->ask.n;
+    if (!n && s->ask.n && !s->eof) return AIO_PENDING;
+    if (n) memcpy(s->ask.to, aio__stream_data(s), n);
+    return aio__stream_taken(s, n);
+}
+AIO_FN aio_result aio__stream_found_exactly(aio_stream *s)
+{
+    struct aio__stream_ask *q = &s->ask;
+    size_t n = aio__held(&s->inbuf), left = q->n - q->got;
+    if (n < left && !s->eof && q->n <= s->limit) return AIO_PENDING;        // ST-2: all or nothing
+    if (n > left) n = left;
+    if (n) memcpy(q->to + q->got, aio__stream_data(s), n);
+    q->got += (size_t)aio__stream_taken(s, n);
+    if (q->done) *q->done = q->got;
+    if (q->got == q->n) return (aio_result)q->n;
+    return s->eof ? -ENODATA : AIO_PENDING;
+}
+// ST-2: the separator that ends first. Returns its end, and its start in *start; 0: there is none.
+AIO_FN size_t aio__stream_search(aio_stream *s, size_t *start)
+{
+    const char *data = aio__stream_data(s);
+    size_t held = aio__held(&s->inbuf), end = 0, longest = 1;
+    for (size_t i = 0; i < s->ask.count; i++) {
+        const aio_bytes *p = &s->ask.separators[i];
+        size_t from = s->ask.searched, room = end ? end : held;
+        if (p->size > longest) longest = p->size;
+        const char *at = room < from + p->size ? 0
+            : p->size == 1 ? (const char *)memchr(data + from, *p->data, room - from)
+                           : (const char *)memmem(data + from, room - from, p->data, p->size);
+        if (!at || (end && (size_t)(at - data) + p->size >= end)) continue;
+        *start = (size_t)(at - data);
+        end = *start + p->size;
+    }
+    if (!end) s->ask.searched = held >= longest ? held + 1 - longest : 0;
+    return end;
+}
+AIO_FN aio_result aio__stream_found_until(aio_stream *s)
+{
+    bool line = s->ask.kind == AIO__STREAM_LINE;
+    size_t start = 0, end = aio__stream_search(s, &start);
+    if (end && start <= s->limit) return aio__stream_view(s, end);
+    if (end || s->ask.searched > s->limit) {
+        if (line) aio__stream_taken(s, end ? end : aio__held(&s->inbuf));
+        return -EMSGSIZE;
+    }
+    if (!s->eof) return AIO_PENDING;
+    aio_result rest = aio__stream_view(s, aio__held(&s->inbuf));
+    return line ? rest : -ENODATA;
+}
+// ST-3: an error comes before what is buffered, and that before the end.
+AIO_FN aio_result aio__stream_found(aio_stream *s)
+{
+    if (s->in_error) return s->in_error;
+    switch (s->ask.kind) {
+    case AIO__STREAM_READ: return aio__stream_found_bytes(s);
+    case AIO__STREAM_EXACTLY: return aio__stream_found_exactly(s);
+    default: return aio__stream_found_until(s);
+    }
+}
+
+// --- streams: receiving. Only while somebody reads (ST-1), so that what nobody wants stays with the
+// peer. A buffer that gets full is doubled for the next time, one that stays nearly empty halved.
+AIO_FN void aio__stream_wants(aio_stream *s, size_t got, size_t room)
+{
+    if (got == room && s->wanted < s->limit) s->wanted *= 2;
+    else if (got < s->wanted / 8 && s->wanted > AIO__STREAM_FIRST) s->wanted /= 2;
+}
+AIO_FN bool aio__stream_room(aio_stream *s)
+{
+    struct aio__inbuf *b = &s->inbuf;
+    size_t held = aio__held(b), size = s->wanted;       // one byte stays free, for a 0
+    if (s->ask.kind == AIO__STREAM_EXACTLY && size <= s->ask.n) size = s->ask.n + 1;
+    if (s->ask.kind >= AIO__STREAM_LINE && size < held * 2) size = held * 2;
+    if (size < held + 2) size = held + 2;
+    if (!held && b->room > 2 * size) aio__inbuf_free(s->ring, b);
+    if (!held) b->from = b->to = 0;
+    return aio__inbuf_room(s->ring, b, size - held) || aio__inbuf_room(s->ring, b, 2);
+}
+AIO_FN aio_result aio__stream_receive(aio_stream *s, aio_waiter *w)
+{
+    struct aio__stream_ask *q = &s->ask;
+    char *to = q->to + q->got;
+    size_t n = q->n - q->got;
+    s->straight = !aio__held(&s->inbuf) && ((q->kind == AIO__STREAM_READ && n >= s->wanted) ||
+                                            (q->kind == AIO__STREAM_EXACTLY && q->n > s->limit));
+    if (!s->straight) {
+        if (!aio__stream_room(s)) return -ENOMEM;
+        to = s->inbuf.data + s->inbuf.to;
+        n = s->inbuf.room - s->inbuf.to - 1;
+    }
+    aio_awaitable io = s->in_socket ? aio_recv(s->in, to, n, 0) : aio_read_some(s->in, to, n);
+    aio_result r = aio__io_submit(s->ring, w, &io, AIO__UD_COMPOUND, aio__io_wait());
+    w->node.u.p[2] = &s->reading;
+    return r < 0 ? r : AIO_PENDING;
+}
+// Some errors end one operation, the others the stream: in both directions if it is one descriptor.
+AIO_COLD aio_result aio__stream_failed(aio_stream *s, aio_result r, bool reading)
+{
+    if (r == -EPIPE && s->out_socket) r = -ECONNRESET;
+    if (reading || s->in == s->out) s->in_error = s->in_error ? s->in_error : r;
+    if (!reading || s->in == s->out) s->out_error = s->out_error ? s->out_error : r;
+    return r;
+}
+AIO_FN bool aio__passing(aio_result r)
+{
+    return r == -ECANCELED || r == -EINTR || r == -EAGAIN || r == -ENOMEM || r == -ENOBUFS ||
+           r == -EPERM;
+}
+AIO_FN aio_result aio__stream_received(aio_uring *u, aio_waiter *w, struct aio__compound *c,
+                                       aio_result r)
+{
+    aio_stream *s = AIO__CONTAINER(c, aio_stream, reading);
+    size_t got = r > 0 ? (size_t)r : 0;
+    if (s->straight) {
+        aio__stream_wants(s, got, s->ask.n - s->ask.got);
+        s->ask.got += got;
+        if (s->ask.done) *s->ask.done = s->ask.got;
+    } else {
+        aio__stream_wants(s, got, s->inbuf.room - s->inbuf.to - 1);
+        s->inbuf.to += got;
+    }
+    if (r == 0) s->eof = true;
+    if (r < 0 && !aio__passing(r)) aio__stream_failed(s, r, true);
+    aio_result out = s->straight && s->ask.kind == AIO__STREAM_READ && r >= 0 ? r
+                                                                              : aio__stream_found(s);
+    if (out == AIO_PENDING) {
+        if (r < 0) out = r;
+        else if ((w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining) out = -ECANCELED;
+        else out = aio__stream_receive(s, w);
+    }
+    if (out != AIO_PENDING) s->reader = 0;
+    return out;
+}
+// May w use s? 0, or why not.
+AIO_FN aio_result aio__stream_usable(const aio_stream *s, const aio_waiter *w)
+{
+    if (!s->owner || s->phase) return -EBADF;
+    if (s->ring->disabled) return -EPERM;
+    return w && w->future.loop != &s->ring->loop->executor ? -EXDEV : 0;
+}
+AIO_FN bool aio__stream_read_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_stream *s = (aio_stream *)a->u.p[0];
+    aio_result r = aio__stream_usable(s, w);
+    if (r >= 0 && s->reader) r = -EBUSY;                // ST-1
+    if (r >= 0 && s->in < 0) r = -EBADF;
+    if (r < 0) return aio__done_with(w, r);
+    struct aio__stream_ask *q = &s->ask;
+    memset(q, 0, sizeof *q);
+    q->kind = (uint32_t)a->u.w[1];
+    q->to = (char *)a->u.p[2];
+    q->out = (aio_bytes *)a->u.p[2];
+    q->n = q->count = (size_t)a->u.w[3];
+    q->done = (size_t *)a->u.p[4];
+    q->separators = (const aio_bytes *)a->u.cp[4];
+    if (q->kind == AIO__STREAM_EXACTLY) q->separators = 0;
+    else q->done = 0;
+    if (a->u.cp[5]) {
+        q->one.data = (const char *)a->u.cp[5];
+        q->one.size = q->n;
+        q->separators = &q->one;
+        q->count = 1;
+    }
+    for (size_t i = 0; q->kind == AIO__STREAM_UNTIL && r >= 0 && i < q->count; i++)
+        if (!q->separators[i].size) r = -EINVAL;
+    if (q->kind == AIO__STREAM_UNTIL && !q->count) r = -EINVAL;
+    if (q->done) *q->done = 0;
+    aio__stream_uncover(s);
+    if (r >= 0) r = aio__stream_found(s);
+    if (r == AIO_PENDING) r = aio__stream_receive(s, w);
+    if (r != AIO_PENDING) return aio__done_with(w, r);
+    s->reader = w;
+    return false;
+}
+AIO_TABLE(aio_await_class, aio__stream_read_await,
+    { aio__stream_read_start, "stream", AIO__AWAIT_OWN })
+AIO_FN aio_awaitable aio__stream_asks(aio_stream *s, unsigned kind, void *to, size_t n)
+{
+    aio_awaitable a = aio__sync_await(aio__stream_read_await(), s);
+    a.u.w[1] = kind;
+    a.u.p[2] = to;
+    a.u.w[3] = n;
+    a.u.p[4] = a.u.p[5] = 0;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read(aio_stream *s, void *buf, size_t n)
+{
+    return aio__stream_asks(s, AIO__STREAM_READ, buf, n);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio__stream_read_exactly(aio_stream *s, void *buf, size_t n,
+                                                            size_t *done)
+{
+    aio_awaitable a = aio__stream_asks(s, AIO__STREAM_EXACTLY, buf, n);
+    a.u.p[4] = done;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_until(aio_stream *s, aio_bytes *out,
+                                                         const char *separator, size_t n)
+{
+    aio_awaitable a = aio__stream_asks(s, AIO__STREAM_UNTIL, out, n);
+    a.u.cp[5] = separator ? separator : "";
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_until_any(aio_stream *s, aio_bytes *out,
+                                                             const aio_bytes *separators, size_t n)
+{
+    aio_awaitable a = aio__stream_asks(s, AIO__STREAM_UNTIL, out, n);
+    a.u.cp[4] = separators;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_line(aio_stream *s, aio_bytes *line)
+{
+    aio_awaitable a = aio__stream_asks(s, AIO__STREAM_LINE, line, 1);
+    a.u.cp[5] = "\n";
+    return a;
+}
+AIO_FN bool aio_stream_at_eof(const aio_stream *s) { return s->eof && !aio__held(&s->inbuf); }
+
+// --- streams: sending
+AIO_FN size_t aio_stream_unsent(const aio_stream *s)
+{
+    return aio__held(&s->flight) + aio__held(&s->queued);
+}
+AIO_FN aio_result aio__stream_send(aio_stream *s)
+{
+    const char *from = s->flight.data + s->flight.from;
+    size_t n = aio__held(&s->flight);
+    aio_awaitable io = s->out_socket ? aio_send(s->out, from, n, 0)
+                                     : aio_write_some(s->out, from, n);
+    return aio__sink_submit(s->ring, &s->sending, &io);
+}
+AIO_FN void aio__stream_writers_go(aio_stream *s, aio_result error)
+{
+    aio_waiter *w;
+    s->paused = false;
+    while ((w = aio__sync_first(&s->writers)) != 0) aio_complete(w, error ? error : w->future.result);
+}
+// Half-close: for a pipe that is closing it.
+AIO_FN aio_result aio__stream_end_writing(aio_stream *s)
+{
+    int fd = s->out;
+    if (s->out_socket) return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
+    s->out = -1;
+    return close(fd) < 0 ? -errno : 0;
+}
+AIO_FN void aio__stream_no_unsent(aio_stream *s)
+{
+    aio__inbuf_free(s->ring, &s->queued);
+    aio__inbuf_free(s->ring, &s->flight);
+}
+AIO_FN void aio__stream_closer_goes(aio_stream *s)
+{
+    aio_waiter *w = s->closer;
+    s->closer = 0;
+    if (w) aio__complete_as(w, 0, aio__settled());
+}
+// All that can be sent is, or nothing more can be.
+AIO_FN void aio__stream_flushed(aio_stream *s)
+{
+    aio__stream_no_unsent(s);
+    if (s->no_more && !s->phase && !s->out_error && s->out >= 0) (void)aio__stream_end_writing(s);
+    aio__stream_closer_goes(s);
+}
+AIO_FN void aio__stream_sent(aio_uring *u, struct aio__sink *k, aio_result r, uint32_t cqe_flags)
+{
+    aio_stream *s = AIO__CONTAINER(k, aio_stream, sending);
+    (void)cqe_flags;
+    if (r > 0) s->flight.from += (size_t)r;
+    if (!aio__held(&s->flight)) {
+        struct aio__inbuf empty = s->flight;
+        s->flight = s->queued;
+        s->queued = empty;
+        s->queued.from = s->queued.to = 0;
+    }
+    if (s->drops) {
+        aio__stream_no_unsent(s);
+        return;
+    }
+    if (r == 0) r = -EIO;           // no progress, and no reason
+    if (r > 0 || r == -EINTR) r = aio__held(&s->flight) ? aio__stream_send(s) : 0;
+    if (r < 0 && !(r == -ECANCELED && u->draining)) aio__stream_failed(s, r, false);
+    if (r < 0 || !aio__held(&s->flight)) aio__stream_flushed(s);
+    if (s->paused && aio_stream_unsent(s) <= s->low) aio__stream_writers_go(s, s->out_error);
+}
+// An entry that the kernel has not seen takes what is written in the same turn with it.
+AIO_FN bool aio__stream_extends(aio_stream *s, const struct iovec *v, size_t count, size_t n)
+{
+    aio_uring *u = s->ring;
+    uint32_t back = (uint16_t)(u->sq_tail - (uint32_t)(s->sending.user_data >> 48));
+    struct io_uring_sqe *sqe = &u->sqes[(u->sq_tail - back - 1) & u->sq_mask];
+    if (aio__held(&s->queued) || s->flight.room - s->flight.to < n) return false;
+    if (back >= aio__sq_pending(u) || sqe->user_data != s->sending.user_data) return false;
+    aio__inbuf_put(&s->flight, v, count, 0);
+    sqe->len = aio__length(aio__held(&s->flight));
+    return true;
+}
+// A large piece goes straight from where it is, as far as the socket takes it at once (ST-4).
+AIO_FN size_t aio__stream_at_once(aio_stream *s, const struct iovec *v, size_t count, size_t n)
+{
+    struct msghdr m;
+    if (!s->out_socket || n < AIO__STREAM_LARGE || count > 1024) return 0;
+    memset(&m, 0, sizeof m);
+    m.msg_iov = (struct iovec *)(uintptr_t)v;
+    m.msg_iovlen = count;
+    ssize_t sent = sendmsg(s->out, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) return (size_t)sent;
+    if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
+        aio__stream_failed(s, -errno, false);
+    return 0;
+}
+AIO_FN aio_result aio__stream_put(aio_stream *s, const struct iovec *v, size_t count)
+{
+    size_t n = 0, sent = 0;
+    if (s->out_error) return s->out_error;
+    if (s->no_more) return -ESHUTDOWN;
+    if (s->out < 0) return -EBADF;
+    for (size_t i = 0; i < count; i++)
+        if (__builtin_add_overflow(n, v[i].iov_len, &n) || n > INT64_MAX) return -EINVAL;
+    if (!n) return 0;
+    bool busy = aio__sink_busy(&s->sending);
+    if (busy && aio__stream_extends(s, v, count, n)) return (aio_result)n;
+    struct aio__inbuf *b = busy ? &s->queued : &s->flight;
+    if (!aio__inbuf_room(s->ring, b, n < AIO__STREAM_FIRST && !b->room ? AIO__STREAM_FIRST : n))
+        return -ENOMEM;
+    if (!busy) sent = aio__stream_at_once(s, v, count, n);
+    if (!s->out_error && sent < n) {
+        aio__inbuf_put(b, v, count, sent);
+        aio_result r = busy ? 0 : aio__stream_send(s);
+        if (r < 0 && !sent) {
+            b->to = b->from;
+            return r;
+        }
+        if (r < 0) aio__stream_failed(s, r, false);
+    }
+    if (s->out_error || sent == n) aio__inbuf_free(s->ring, b);
+    if (s->out_error) return s->out_error;
+    return (aio_result)n;
+}
+AIO_FN bool aio__stream_writer_cancel(aio_waiter *w)
+{
+    aio__ring_remove(&((aio_stream *)w->node.u.p[2])->writers, &w->node);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_FN void aio__stream_writer_dispose(aio_waiter *w)
+{
+    aio__ring_remove(&((aio_stream *)w->node.u.p[2])->writers, &w->node);
+}
+AIO_FN size_t aio__stream_describe(const aio_waiter *w, char *text, size_t size)
+{
+    const aio_stream *s = (const aio_stream *)w->node.u.p[2];
+    size_t at = aio__append(text, size, 0, "stream: ");
+    at = aio__append_number(text, size, at, aio_stream_unsent(s));
+    at = aio__append(text, size, at, " bytes to be sent to fd ");
+    return aio__append_number(text, size, at, (uint64_t)(uint32_t)s->out);
+}
+AIO_TABLE(aio_wait_class, aio__stream_writer_wait,
+    { "stream", AIO__WAIT_OWN, aio__stream_writer_cancel, 0, 0, 0, aio__stream_describe,
+      aio__stream_writer_dispose })
+// Waits while too much is unsent. w->future.result is what comes out then.
+AIO_FN bool aio__stream_drained(aio_stream *s, aio_waiter *w)
+{
+    if (aio_stream_unsent(s) > s->high) s->paused = true;
+    if (!s->paused) return true;
+    aio__sync_wait(w, &s->writers, s, aio__stream_writer_wait());
+    return false;
+}
+AIO_FN bool aio__stream_write_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_stream *s = (aio_stream *)a->u.p[0];
+    struct iovec one = { (void *)(uintptr_t)a->u.cp[1], (size_t)a->u.w[2] };
+    const struct iovec *v = a->u.cp[3] ? (const struct iovec *)a->u.cp[3] : &one;
+    aio_result r = aio__stream_usable(s, w);
+    if (r >= 0) r = aio__stream_put(s, v, a->u.cp[3] ? (size_t)a->u.w[2] : 1);
+    w->future.result = r;
+    return r < 0 || aio__stream_drained(s, w);
+}
+AIO_FN bool aio__stream_drain_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_stream *s = (aio_stream *)a->u.p[0];
+    aio_result r = aio__stream_usable(s, w);
+    if (r >= 0 && s->in_error) r = s->in_error;         // ST-4
+    if (r >= 0 && s->out_error) r = s->out_error;
+    w->future.result = r;
+    return r < 0 || aio__stream_drained(s, w);
+}
+AIO_TABLE(aio_await_class, aio__stream_write_await,
+    { aio__stream_write_start, "stream", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__stream_drain_await,
+    { aio__stream_drain_start, "stream", AIO__AWAIT_OWN })
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_write(aio_stream *s, const void *buf, size_t n)
+{
+    aio_awaitable a = aio__sync_await(aio__stream_write_await(), s);
+    a.u.cp[1] = buf;
+    a.u.w[2] = n;
+    a.u.cp[3] = 0;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_writev(aio_stream *s, const struct iovec *pieces,
+                                                     size_t count)
+{
+    aio_awaitable a = aio_stream_write(s, 0, count);
+    a.u.cp[3] = count ? (const void *)pieces : 0;
+    return a;
+}
+AIO_FN aio_result aio_stream_write_nowait(aio_stream *s, const void *buf, size_t n)
+{
+    struct iovec one = { (void *)(uintptr_t)buf, n };
+    aio_result r = aio__stream_usable(s, 0);
+    return r < 0 ? r : aio__stream_put(s, &one, 1);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_drain(aio_stream *s)
+{
+    return aio__sync_await(aio__stream_drain_await(), s);
+}
+AIO_FN aio_result aio_stream_write_eof(aio_stream *s)
+{
+    aio_result r = aio__stream_usable(s, 0);
+    if (r < 0 || s->no_more) return r;
+    if (s->out < 0) return -EBADF;
+    if (s->out_error) return s->out_error;
+    if (s->in == s->out && !s->out_socket) return -EOPNOTSUPP;
+    s->no_more = true;
+    return aio__sink_busy(&s->sending) ? 0 : aio__stream_end_writing(s);
+}
+
+
+// --- streams: opening and closing. Closing is the exit of the stream's scope, whoever asks for it:
+// the frame that opened it by returning, or aio_stream_close by taking the scope over and returning.
+enum { AIO__STREAM_OPEN, AIO__STREAM_FLUSH, AIO__STREAM_CLOSE_IN, AIO__STREAM_CLOSE_OUT };
+// What is unsent will not be; `why`: what those get who wait to write.
+AIO_FN void aio__stream_drop(aio_stream *s, aio_result why)
+{
+    s->drops = true;
+    if (aio__sink_busy(&s->sending)) aio__sink_cancel(s->ring, &s->sending);
+    if (!aio__sink_busy(&s->sending)) aio__stream_no_unsent(s);
+    aio__stream_writers_go(s, why);
+    aio__stream_closer_goes(s);
+}
+AIO_FN void aio_stream_abort(aio_stream *s)
+{
+    if (!s->owner || s->ring->disabled || s->phase > AIO__STREAM_FLUSH) return;
+    s->in_error = s->out_error = -ECONNABORTED;
+    aio__stream_drop(s, -ECONNABORTED);
+    aio_waiter *w = s->reader;
+    if (!w) return;
+    const uint32_t told = AIO__CANCEL_ASKED | AIO__MUST_CANCEL;     // of which it is not to know
+    uint32_t before = w->future.flags & told;
+    aio__io_cancel(w);
+    w->future.flags = (w->future.flags & ~told) | before;
+}
+AIO_FN bool aio__stream_flush_cancel(aio_waiter *w)
+{
+    aio_stream *s = (aio_stream *)w->node.u.p[2];
+    s->cut = true;
+    aio__stream_drop(s, -EBADF);
+    return s->asked;            // a frame that returns cannot take the cancel: it is owed
+}
+AIO_TABLE(aio_wait_class, aio__stream_flush_wait,
+    { "stream", AIO__WAIT_OWN, aio__stream_flush_cancel, 0, 0, 0, aio__stream_describe, 0 })
+AIO_FN void aio__stream_over(aio_stream *s)
+{
+    aio__stream_no_unsent(s);
+    aio__inbuf_free(s->ring, &s->inbuf);
+    s->covered_at = 0;
+    if (s->next) s->next->prev = s->prev;
+    if (s->prev) s->prev->next = s->next;
+    else s->ring->streams = s->next;
+    s->owner = 0;
+}
+// True: it is closed.
+AIO_FN bool aio__stream_close_fd(aio_waiter *w, int *fd)
+{
+    aio_awaitable io = aio_close(*fd);
+    if (*fd < 0) return true;
+    *fd = -1;
+    return aio__close_start(w, &io);
+}
+AIO_FN aio_result aio__stream_exit(aio_scope *scope, aio_task *t, aio_result r)
+{
+    aio_stream *s = AIO__CONTAINER(scope, aio_stream, scope);
+    aio_waiter *w = &t->waiter;
+    if (s->phase == AIO__STREAM_OPEN) {
+        s->phase = AIO__STREAM_FLUSH;
+        if (!s->asked && r == -ECANCELED) aio__stream_drop(s, -EBADF);
+        if (aio__sink_busy(&s->sending) && !s->drops) {
+            s->closer = w;
+            w->node.u.p[2] = s;
+            aio_waiter_begin(w, aio__stream_flush_wait());
+            return AIO_PENDING;
+        }
+    }
+    if (s->phase == AIO__STREAM_FLUSH) {
+        s->phase = AIO__STREAM_CLOSE_IN;
+        aio__stream_drop(s, -EBADF);
+        if (s->in != s->out && !aio__stream_close_fd(w, &s->in)) return AIO_PENDING;
+    }
+    if (s->phase == AIO__STREAM_CLOSE_IN) {
+        s->phase = AIO__STREAM_CLOSE_OUT;
+        if (!aio__stream_close_fd(w, &s->out)) return AIO_PENDING;
+    }
+    aio__stream_over(s);
+    if (!s->asked) return r;
+    return s->cut ? -ECANCELED : s->out_error == -ECONNABORTED ? 0 : s->out_error;
+}
+AIO_TABLE(aio_scope_class, aio__stream_scope, { "stream", aio__stream_exit, AIO__SCOPE_OWN })
+AIO_FN aio_result aio__stream_fd(int fd, bool *is_socket)
+{
+    struct stat st;
+    if (fd < 0) return 0;
+    if (fstat(fd, &st) < 0) return -errno;
+    *is_socket = S_ISSOCK(st.st_mode);
+    return 0;
+}
+AIO_FN void aio__stream_sizes(aio_stream *s, const struct aio_stream_options *o)
+{
+    s->limit = o && o->read_limit ? o->read_limit : AIO__STREAM_LIMIT;
+    s->high = o && o->write_high ? o->write_high : AIO__STREAM_LIMIT;
+    s->low = o && o->write_low ? o->write_low : s->high / 4;
+    s->wanted = s->limit < AIO__STREAM_FIRST ? s->limit + 2 : AIO__STREAM_FIRST;
+}
+AIO_FN aio_result aio_stream_open(aio_stream *s, int in, int out,
+                                  const struct aio_stream_options *options)
+{
+    aio_task *t = aio_current_task();
+    bool in_socket = false, out_socket = false;
+    aio_result r = 0;
+    if (!t || (in < 0 && out < 0)) return -EINVAL;
+    if (s->owner) return -EBUSY;
+    aio_uring *u = aio__uring_of(&t->waiter, &r);
+    if (!u) return r;
+    if (u->disabled) return -EPERM;
+    if ((r = aio__stream_fd(in, &in_socket)) < 0) return r;
+    if ((r = aio__stream_fd(out, &out_socket)) < 0) return r;
+    memset((void *)s, 0, sizeof *s);
+    aio__stream_sizes(s, options);
+    if (s->low > s->high || s->limit > SIZE_MAX / 4) return -EINVAL;
+    s->in = in;
+    s->out = out;
+    s->in_socket = in_socket;
+    s->out_socket = out_socket;
+    s->reading.next = aio__stream_received;
+    s->sending.done = aio__stream_sent;
+    s->ring = u;
+    s->owner = t;
+    s->next = u->streams;
+    if (s->next) s->next->prev = s;
+    u->streams = s;
+    aio_scope_enter(&s->scope, t, aio__stream_scope());
+    return 0;
+}
+aio__async(aio__stream_closing) {
+    aio_scope_leave(&self->s->scope, self->s->owner);
+    aio_scope_enter(&self->s->scope, AIO__TASK, aio__stream_scope());
+    self->s->asked = true;
+    return 0;
+} aio_end
+AIO_FN bool aio__stream_close_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_stream *s = (aio_stream *)a->u.p[0];
+    if (aio__needs_task(w)) return true;
+    aio_result r = aio__stream_usable(s, w);
+    if (r >= 0 && s->owner != AIO__TASK_OF(w)) r = -EPERM;
+    if (r < 0) return aio__done_with(w, r);
+    aio__frame_init(AIO__OWN_CO(aio__stream_closing), &s->closing.aio, sizeof s->closing);
+    s->closing.s = s;
+    aio_awaitable call = aio__call(AIO__OWN_CO(aio__stream_closing), &s->closing);
+    return aio__call_start(w, &call);
+}
+AIO_TABLE(aio_await_class, aio__stream_close_await,
+    { aio__stream_close_start, "close", AIO__AWAIT_TASK_ONLY })
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_close(aio_stream *s)
+{
+    return aio__sync_await(aio__stream_close_await(), s);
+}
+// The loop closes: nothing is in flight any more, no frame goes on.
+AIO_FN void aio__streams_end(aio_uring *u)
+{
+    for (aio_stream *s = u->streams; s; s = s->next) {
+        if (s->in >= 0) close(s->in);
+        if (s->out >= 0 && s->out != s->in) close(s->out);
+        s->in = s->out = -1;
+        s->owner = 0;
+    }
+    u->streams = 0;
+}
+
 // --- the backend's other calls
 AIO_FN void aio__uring_drain(aio_loop *l)
 {
@@ -2486,6 +3276,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
         aio__cancel_all(u, -1);
     }
     aio__arena_reset(u);
+    aio__streams_end(u);
 }
 AIO_FN void aio__uring_close(aio_loop *l)
 {
