@@ -393,7 +393,8 @@ AIO_FN aio_result aio_thread_leave(aio_loop *loop);
 // null, to be released. What cannot be spawned has ended with -ENOMEM, -EBADFD, -EPERM.
 #define aio_spawn_threadsafe(loop, ...) AIO__SPAWN_THREADSAFE(__COUNTER__, loop, __VA_ARGS__, )
 // Any thread but the loop's (-EDEADLK there). Waits at most ns; AIO_FOREVER: without limit. Result:
-// the task's; -ETIMEDOUT; -EBADFD: the loop was closed first.
+// the task's; -ETIMEDOUT; -EBADFD: the loop was closed first. A value that no wait and no _result
+// took goes to the coroutine's drop hook, on the loop, after the release (or when the loop closes).
 AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns);
 // Any thread. Asks the task to end; false: it has ended.
 AIO_FN bool aio_thread_future_cancel(aio_thread_future *f);
@@ -1691,6 +1692,8 @@ struct aio_thread_future {
     pthread_cond_t ended;
     int refs;                       // under the lock: the handle, the loop's, a cancel's on its way
     bool done, cancel_asked, refused;
+    // Under the lock too. kept: its value is somebody's to release, so the task is still there.
+    bool kept, taken, given_up;
     aio_result result;
     aio_loop *loop;                 // valid until done
     aio_task *task;                 // owner thread
@@ -1706,14 +1709,26 @@ AIO_SLOW void aio__thread_future_free(aio_thread_future *f)
     pthread_cond_destroy(&f->ended);
     free(f);
 }
-AIO_FN void aio_thread_future_release(aio_thread_future *f)
+AIO_FN int aio__thread_future_drop(void *arg);
+AIO_TABLE(aio_wait_class, aio__thread_start_class,
+    { "spawn", AIO__WAIT_THREAD_START, 0, 0, 0, aio__handle_run, 0, 0 })
+// One reference less. The last one but the loop's: the loop releases a value that it keeps.
+AIO_FN void aio__thread_future_unref(aio_thread_future *f, bool handle)
 {
-    if (f->refused) return;
     pthread_mutex_lock(&f->lock);
     int refs = --f->refs;
+    if (handle) f->given_up = true;
+    if (refs == 1 && f->kept) {                 // while it keeps one the loop is there
+        aio__handle_init(&f->start, f->loop, aio__thread_future_drop, f);
+        f->start.node.cls = aio__thread_start_class();
+        (void)aio__inbox_post(f->loop, &f->start);      // closed: the loop does it there
+    }
     pthread_mutex_unlock(&f->lock);
-    if (refs) return;
-    aio__thread_future_free(f);
+    if (!refs) aio__thread_future_free(f);
+}
+AIO_FN void aio_thread_future_release(aio_thread_future *f)
+{
+    if (!f->refused) aio__thread_future_unref(f, true);
 }
 AIO_FN void aio__thread_future_tell(aio_thread_future *f, aio_result r)
 {
@@ -1726,7 +1741,7 @@ AIO_FN void aio__thread_future_tell(aio_thread_future *f, aio_result r)
 AIO_SLOW void aio__thread_future_end(aio_thread_future *f, aio_result r)
 {
     aio__thread_future_tell(f, r);
-    aio_thread_future_release(f);
+    aio__thread_future_unref(f, false);
 }
 AIO_FN void aio__thread_future_unlink(aio_thread_future *f)
 {
@@ -1734,9 +1749,42 @@ AIO_FN void aio__thread_future_unlink(aio_thread_future *f)
     if (f->prev) f->prev->next = f->next;
     else f->loop->thread_futures = f->next;
 }
+// C-7: a value that nobody took goes to the drop hook, on the loop.
+AIO_FN void aio__thread_future_forget(aio_thread_future *f)
+{
+    pthread_mutex_lock(&f->lock);
+    if (f->taken) aio__saw(&f->task->waiter.future);
+    else f->result = -EBADFD;                   // only a loop that closes does it before its time
+    f->kept = false;
+    pthread_mutex_unlock(&f->lock);
+    aio_detach(f->task);
+    f->task = 0;
+}
+AIO_FN int aio__thread_future_drop(void *arg)
+{
+    aio_thread_future *f = (aio_thread_future *)arg;
+    aio__thread_future_unlink(f);
+    aio__thread_future_forget(f);
+    aio__thread_future_unref(f, false);
+    return 0;
+}
+// The task has ended. Its value is kept if it has a drop hook and somebody may still take it.
+AIO_FN bool aio__thread_future_keep(aio_thread_future *f)
+{
+    aio_result r = f->task->waiter.future.result;
+    if (r < 0 || !f->coroutine->drop->hook) return false;
+    pthread_mutex_lock(&f->lock);
+    f->kept = !f->given_up;
+    f->result = r;
+    f->done = true;
+    pthread_cond_broadcast(&f->ended);
+    pthread_mutex_unlock(&f->lock);
+    return f->kept;
+}
 AIO_FN int aio__thread_future_watch(aio_future *done, void *arg)
 {
     aio_thread_future *f = (aio_thread_future *)arg;
+    if (aio__thread_future_keep(f)) return 0;
     aio_result r = aio_future_result(done);
     aio__thread_future_unlink(f);
     aio_detach(f->task);
@@ -1774,9 +1822,6 @@ AIO_FN int aio__thread_future_start(void *arg)
     }
     return 0;
 }
-AIO_FN void aio__thread_start_run(aio_node *n) { aio__handle_run(n); }
-AIO_TABLE(aio_wait_class, aio__thread_start_class,
-    { "spawn", AIO__WAIT_THREAD_START, 0, 0, 0, aio__thread_start_run, 0, 0 })
 AIO_FN aio_thread_future *aio__thread_future_new(const aio_coroutine *co)
 {
     aio_thread_future *f =
@@ -1873,6 +1918,7 @@ AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns)
     while (!f->done && !error)
         error = ns == AIO_FOREVER ? pthread_cond_wait(&f->ended, &f->lock)
                                   : pthread_cond_timedwait(&f->ended, &f->lock, &until);
+    if (f->done) f->taken = true;
     aio_result r = f->done ? f->result : -error;
     pthread_mutex_unlock(&f->lock);
     return r;
@@ -1880,8 +1926,8 @@ AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns)
 AIO_FN int aio__thread_future_cancelled(void *arg)
 {
     aio_thread_future *f = (aio_thread_future *)arg;
-    if (f->task) aio_task_cancel(f->task);
-    aio_thread_future_release(f);
+    if (f->task && !aio_task_done(f->task)) aio_task_cancel(f->task);
+    aio__thread_future_unref(f, false);
     return 0;
 }
 AIO_FN bool aio_thread_future_cancel(aio_thread_future *f)
@@ -1903,6 +1949,7 @@ AIO_FN aio_result aio_thread_future_result(aio_thread_future *f)
 {
     if (f->refused) return f->result;
     pthread_mutex_lock(&f->lock);
+    if (f->done) f->taken = true;
     aio_result r = f->done ? f->result : -EINPROGRESS;
     pthread_mutex_unlock(&f->lock);
     return r;
@@ -1922,14 +1969,17 @@ AIO_FN void aio__thread_futures_tell(aio_loop *l, aio_handle *left)
     for (aio_handle *h = left, *next; h; h = next) {
         next = h->next;
         aio_thread_future *f = (aio_thread_future *)h->arg;
-        if (h == &f->cancel) {
-            aio_thread_future_release(f);
-            continue;
-        }
+        if (h == &f->cancel) aio__thread_future_unref(f, false);
+        if (h == &f->cancel || f->task) continue;       // a value to be dropped: below
         aio__frame_drop(f->arguments, -EBADFD);
         aio__thread_future_end(f, -EBADFD);
     }
     for (aio_thread_future *f = l->thread_futures; f; f = f->next) {
+        bool ended = aio_task_done(f->task);
+        if (f->kept || (ended && aio__thread_future_keep(f))) {
+            aio__thread_future_forget(f);
+            continue;
+        }
         aio_result r = aio_task_result(f->task);
         aio__thread_future_tell(f, r == -EINPROGRESS ? -EBADFD : r);
     }
@@ -1939,7 +1989,7 @@ AIO_FN void aio__thread_futures_close(aio_loop *l)
     while (l->thread_futures) {
         aio_thread_future *f = l->thread_futures;
         aio__thread_future_unlink(f);
-        aio_thread_future_release(f);
+        aio__thread_future_unref(f, false);
     }
 }
 

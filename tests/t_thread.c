@@ -503,6 +503,7 @@ static void TH_3_released_in_any_order(void **state) {
     for (int turn = 0; turn < 6; turn++) core_turn();
     assert_result(aio_thread_future_result(f[2]), 2);
     aio_thread_future_release(f[2]);
+    core_turn(); // the loop kept its value: it has a drop hook
     assert_null(core.loop.thread_futures);
 }
 static void TH_3_EDEADLK_on_the_loops_own_thread(void **state) {
@@ -531,7 +532,7 @@ static void TH_2_L_12_a_closed_loop(void **state) {
     assert_result(drops, 3);
     assert_result(aio_thread_future_result(f[0]), -EBADFD);
     assert_result(aio_thread_future_result(f[1]), -EBADFD);
-    assert_result(aio_thread_future_result(f[2]), 3); // it has ended before
+    assert_result(aio_thread_future_result(f[2]), -EBADFD); // its drop hook had the value // it has ended before
     assert_result(aio_thread_future_result(f[3]), -EBADFD);
     f[4] = aio_spawn_threadsafe(&core.loop, remote, .n = 5, .drops = &drops);
     assert_result(aio_thread_future_wait(f[4], AIO_FOREVER), -EBADFD);
@@ -591,6 +592,98 @@ aio_end static void TH_3_TH_4_a_job_that_waits_for_its_loop(void **state) {
     assert_result(aio_loop_close(&core.loop), 0);
     assert_result(core_count("close waits"), 0);
     core_forget_reports();
+}
+// --- a value that somebody has to release (C-7)
+static int released, released_sum;
+struct opens {
+    aio_frame aio;
+    int fd, turns;
+};
+aio_drop(opens) {
+    if (dropped >= 0) {
+        released++;
+        released_sum += (int)dropped;
+    }
+    return self->fd;
+}
+aio_end aio_async(opens) {
+    while (self->turns--) aio_try(aio_next_turn());
+    return self->fd;
+}
+aio_end static void settle(void) {
+    for (int turn = 0; turn < 6; turn++) core_turn();
+}
+static void C_7_TH_3_a_value_that_nobody_took_is_released(void **state) {
+    (void)state;
+    released = 0;
+    core_turn();
+    aio_thread_future *f = aio_spawn_threadsafe(&core.loop, opens, .fd = 5);
+    settle();
+    assert_true(aio_thread_future_done(f));
+    assert_result(released, 0); // somebody could still take it
+    aio_thread_future_cancel(f);
+    aio_thread_future_release(f);
+    assert_result(released, 0); // not in this thread
+    settle();
+    assert_result(released, 1);
+    assert_null(core.loop.thread_futures);
+    f = aio_spawn_threadsafe(&core.loop, opens, .fd = 6); // controls: taken, in two ways
+    settle();
+    assert_result(aio_thread_future_wait(f, 0), 6);
+    aio_thread_future_release(f);
+    f = aio_spawn_threadsafe(&core.loop, opens, .fd = 7);
+    settle();
+    assert_result(aio_thread_future_result(f), 7);
+    aio_thread_future_release(f);
+    f = aio_spawn_threadsafe(&core.loop, opens, .fd = 8, .turns = 3); // given up before its end
+    core_turn();
+    aio_thread_future_release(f);
+    settle();
+    assert_result(released, 1);
+    assert_null(core.loop.thread_futures);
+    assert_null(core.loop.executor.first);
+}
+static void C_7_TH_3_the_loop_closes_over_values(void **state) {
+    (void)state;
+    aio_thread_future *f[4];
+    released = released_sum = 0;
+    core_turn();
+    for (int i = 0; i < 4; i++) f[i] = aio_spawn_threadsafe(&core.loop, opens, .fd = 1 << i);
+    settle();
+    assert_result(aio_thread_future_result(f[0]), 1);
+    aio_thread_future_release(f[1]); // on its way when the loop closes
+    assert_result(released, 0);
+    assert_result(aio_loop_close(&core.loop), 0);
+    assert_result(released_sum, 2 + 4 + 8);
+    assert_result(aio_thread_future_result(f[0]), 1);
+    assert_result(aio_thread_future_wait(f[2], AIO_FOREVER), -EBADFD); // not a value that is gone
+    for (int i = 0; i < 4; i++) if (i != 1) aio_thread_future_release(f[i]);
+    assert_result(released, 3);
+}
+static void *takes_or_not(void *arg) {
+    int *taken = arg;
+    for (int i = 0; i < 200; i++) {
+        aio_thread_future *f = aio_spawn_threadsafe(&host.loop, opens, .fd = 1, .turns = i % 3);
+        if (i % 4 < 2 && aio_thread_future_wait(f, i % 4 ? 1000 : AIO_FOREVER) >= 0) ++*taken;
+        if (i % 4 == 2) while (!aio_thread_future_done(f)) {}
+        aio_thread_future_release(f);
+    }
+    return NULL;
+}
+static void C_7_TH_3_four_threads_that_take_some(void **state) {
+    (void)state;
+    pthread_t thread[4];
+    int taken[4] = { 0 };
+    released = 0;
+    host_start();
+    for (int i = 0; i < 4; i++) pthread_create(&thread[i], NULL, takes_or_not, &taken[i]);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(thread[i], NULL);
+        assert_true(taken[i] >= 50);
+    }
+    host_stop();
+    assert_true(released >= 4 * 50); // those that had ended and were not taken
+    assert_true(released <= 4 * 150);
 }
 static void TH_3_no_memory(void **state) {
     (void)state;
@@ -673,6 +766,9 @@ int main(void) {
         core_test(TH_2_L_12_a_closed_loop),
         core_test(TH_3_closed_under_a_waiting_thread),
         core_test(TH_3_TH_4_a_job_that_waits_for_its_loop),
+        core_test(C_7_TH_3_a_value_that_nobody_took_is_released),
+        core_test(C_7_TH_3_the_loop_closes_over_values),
+        core_test(C_7_TH_3_four_threads_that_take_some),
         core_test(TH_3_no_memory),
         core_test(TH_3_eight_threads),
     };
