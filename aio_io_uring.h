@@ -1275,18 +1275,22 @@ AIO_COLD void aio__arena_reset(aio_uring *u)
         u->spills = next;
     }
 }
-AIO_COLD void aio__enter_failed(aio_uring *u, int error)
+AIO_SLOW void aio__enter_pause(void)
 {
     struct timespec pause = { 0, 1000000 };
+    nanosleep(&pause, 0);
+}
+AIO_COLD void aio__enter_failed(aio_uring *u, int error)
+{
     // A wait that ended is no failure; EAGAIN and EBUSY: entries stay queued, reap first.
     if (error == -ETIME || error == -EINTR || error == -EAGAIN || error == -EBUSY) return;
     if (error != u->enter_error) aio__loop_say(u->loop, "io_uring_enter failed", error);
     u->enter_error = error;
-    nanosleep(&pause, 0);           // it will fail again: do not spin
+    aio__enter_pause();             // it will fail again: do not spin
 }
 // Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not
-// 0. What happened is in the rings, not in the return value.
-AIO_FN void aio__uring_enter(aio_uring *u, int64_t timeout_ns)
+// 0. What happened is in the rings; the return value says why nothing did.
+AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
 {
     struct io_uring_getevents_arg arg;
     struct __kernel_timespec ts;
@@ -1309,6 +1313,7 @@ AIO_FN void aio__uring_enter(aio_uring *u, int64_t timeout_ns)
     u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
     if (AIO__UNLIKELY(u->arena_used) && u->sq_head == u->sq_tail && !u->backlog && !u->arena_held)
         aio__arena_reset(u);
+    return r;
 }
 
 // --- submission entries
@@ -1994,6 +1999,8 @@ AIO_COLD void aio__arm_wake(aio_uring *u)
 AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
 {
     aio_uring *u = (aio_uring *)l->backend_state;
+    bool idle = timeout_ns != 0;
+    int r = 0;
     if (AIO__UNLIKELY(u->disabled)) return;
     if (AIO__UNLIKELY(u->backlog)) aio__backlog_flush(u);
     if (AIO__UNLIKELY(u->cancel_owed)) aio__cancel_again(u);
@@ -2001,7 +2008,10 @@ AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
     if (timeout_ns && (aio__cq_ready(u) || u->backlog || u->cancel_owed || !u->wake_armed))
         timeout_ns = 0;
     if (timeout_ns || aio__sq_pending(u) || aio__kernel_has_work(u))
-        aio__uring_enter(u, timeout_ns);
+        r = aio__uring_enter(u, timeout_ns);
+    // The kernel has no memory for what is queued, and did not wait either.
+    if (AIO__UNLIKELY(r == -EAGAIN || r == -EBUSY) && idle && !aio__cq_ready(u))
+        aio__enter_pause();
     aio__reap(u);
 }
 
@@ -3256,6 +3266,14 @@ AIO_FN void aio__streams_end(aio_uring *u)
 }
 
 // --- the backend's other calls
+// Somebody closed the ring's descriptor, or the kernel gave the ring up: nothing will ever come of it.
+AIO_FN bool aio__ring_gone(int r) { return r == -EBADF || r == -ENXIO || r == -EOWNERDEAD; }
+AIO_COLD void aio__ring_abandon(aio_uring *u, int r)
+{
+    aio__loop_say(u->loop, "close gives up: the ring is gone; memory stays allocated", r);
+    u->loop->abandoned = true;
+    u->ring.ring_fd = -1;           // that number may be somebody else's by now
+}
 AIO_FN void aio__uring_drain(aio_loop *l)
 {
     aio_uring *u = (aio_uring *)l->backend_state;
@@ -3265,11 +3283,18 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     aio__cancel_all(u, -1);
     // ends that poll
     if (u->wake_armed && write(l->inbox->wake_write_fd, &one, sizeof one) < 0) {}
+    bool gone = true;
     while (l->in_flight || u->wake_armed) {
         aio__backlog_flush(u);
-        aio__uring_enter(u, aio__cq_ready(u) ? 0 : AIO_SECOND / 10);
+        int r = aio__uring_enter(u, aio__cq_ready(u) ? 0 : AIO_SECOND / 10);
         aio__reap(u);
+        gone = gone && aio__ring_gone(r);
         if (aio__clock() - told < AIO_SECOND) continue;
+        if (gone) {
+            aio__ring_abandon(u, r);
+            return;
+        }
+        gone = true;
         told = aio__clock();
         if (l->in_flight)
             aio__loop_say(l, "close waits: the kernel has not let go of an operation", 0);

@@ -229,6 +229,7 @@ struct aio_loop {
     bool interrupted, debug, limited;
     bool is_virtual, stopping, closed, forked, owned;
     bool no_jump;                   // the virtual clock is moved from outside
+    bool abandoned;                 // the kernel may still write to its memory, for ever
     uint32_t runs;                  // depth of runs
     pthread_t owner;
     pid_t pid;
@@ -2683,6 +2684,7 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     aio__executor_drop(&l->executor);
     aio__thread_futures_close(l);
     if (backend) backend->close(l);
+    if (l->abandoned) l->executor.chunks = 0;
     aio_executor_close(&l->executor);
     l->timers = 0;
     l->timer_count = l->timer_capacity = 0;

@@ -97,6 +97,72 @@ static void hazard_10_enter_fails_at_the_nth_call(void **state)
     uring_hook.enter = 0;
     fail_at = 0;
 }
+// Out of memory for a while: an idle loop tries again each millisecond, not as often as it can.
+static int64_t starved_until;
+static long starved;
+static int starving_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+{
+    if (!wait || aio__clock() > starved_until) return io_uring_enter2(fd, submit, wait, flags, extra, size);
+    return starved++ & 1 ? -EAGAIN : -EBUSY;
+}
+static void hazard_10_an_idle_loop_does_not_spin(void **state)
+{
+    (void)state;
+    starved = 0;
+    starved_until = aio__clock() + 30 * AIO_MSEC;
+    uring_hook.enter = starving_enter;
+    assert_result(run(converse), 0);
+    uring_hook.enter = 0;
+    assert_true(starved >= 1 && starved <= 31);
+}
+// The ring itself is gone: closing the loop says so and ends.
+static bool ring_is_gone;
+static int gone_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+{
+    return ring_is_gone ? -EBADF : io_uring_enter2(fd, submit, wait, flags, extra, size);
+}
+struct receives { aio_frame aio; int fd; char c; };
+aio_async(receives) {
+    aio_result r;
+    aio_await(r, aio_recv(self->fd, &self->c, 1, 0));
+    return r;
+} aio_end
+struct begins { aio_frame aio; int fd; };
+aio_async(begins) {
+    aio_detach(aio_spawn(receives, .fd = self->fd));
+    aio_try(aio_sleep(AIO_MSEC));
+} aio_end
+static void lose_the_ring(void *arg)
+{
+    aio_loop l;
+    int fds[2];
+    struct aio_loop_options o = uring_options();
+    pair_of(fds);
+    uring_begin();
+    uring_hook.enter = gone_enter;
+    aio_loop_init(&l, &o);
+    aio_task *t = aio_spawn_on(&l, begins, .fd = fds[0]);
+    aio_result r = aio_loop_run_until_complete(&l, t);
+    ring_is_gone = *(bool *)arg;
+    aio_result closed = aio_loop_close(&l);
+    printf("%s%lld %lld %s\n", uring_told, (long long)r, (long long)closed,
+           uring_memory.blocks ? "blocks are left" : "nothing is left");
+    fflush(stdout);
+    _exit(0);
+}
+static void contract_11_close_gives_a_dead_ring_up(void **state)
+{
+    char text[2048];
+    bool gone = true;
+    (void)state;
+    assert_int_equal(test_in_child(lose_the_ring, &gone, text, sizeof text), 0);
+    assert_non_null(strstr(text, "close gives up: the ring is gone; memory stays allocated: EBADF\n"));
+    assert_non_null(strstr(text, "0 0 blocks are left\n"));
+    gone = false;
+    assert_int_equal(test_in_child(lose_the_ring, &gone, text, sizeof text), 0);
+    assert_null(strstr(text, "close gives up"));
+    assert_non_null(strstr(text, "0 0 nothing is left\n"));
+}
 static void enter_takes_only_a_part(void **state)
 {
     (void)state;
@@ -399,6 +465,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_10_enter_fails_at_the_nth_call),
+        cmocka_unit_test(hazard_10_an_idle_loop_does_not_spin),
+        cmocka_unit_test(contract_11_close_gives_a_dead_ring_up),
         cmocka_unit_test(enter_takes_only_a_part),
         cmocka_unit_test(hazard_17_contract_3_errors_as_the_caller_sees_them),
         cmocka_unit_test(hazard_17_contract_3_errors_after_a_cancel),
