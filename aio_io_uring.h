@@ -151,8 +151,8 @@ enum {
 #define AIO_IO_BUFFER(index) (UINT64_C(8) | ((uint64_t)(index) << 8 & UINT64_C(0xffffff00)))
 // openat, openat2, socket, accept: what is opened goes into that slot (5.15), or into any free one
 // (5.19), and not into the process's table. Result: the slot. Lost, it is closed.
-#define AIO_IO_INTO(slot) ((uint64_t)(slot) + 1 << 32)
-#define AIO_IO_INTO_ANY (UINT64_C(0xffffffff) << 32)
+#define AIO_IO_INTO(slot) (UINT64_C(16) | (((uint64_t)(slot) + 1) << 32))
+#define AIO_IO_INTO_ANY (UINT64_C(16) | (UINT64_C(0xffffffff) << 32))
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_io_with(aio_awaitable a, uint64_t options);
 
 // Awaitable: nothing, through the ring. Result: 0.
@@ -329,7 +329,7 @@ AIO_FN aio_result aio_direct_unregister(aio_loop *loop);
 // Puts a descriptor into a slot (and closes what was there); fd stays the caller's. Result: 0.
 AIO_FN aio_result aio_direct_put(aio_loop *loop, unsigned slot, int fd);
 // Empties a slot. Operations in flight on it go on: they hold what it was. Result: 0; -EBADF: no
-// such slot, or it is empty.
+// such slot.
 AIO_FN aio_result aio_direct_close(aio_loop *loop, unsigned slot);
 // Awaitable: an ordinary descriptor, close-on-exec, for what is in the slot. Result: it. Lost, it
 // is closed. Kernel: 6.8; else -EOPNOTSUPP.
@@ -464,6 +464,7 @@ AIO_FN void aio_stream_abort(aio_stream *s);
 #define AIO__OPEN_HOW_BYTES 24
 #define AIO__FUTEX_WAITV_BYTES 24
 #define AIO__IO_BUFFERED 8                      // of AIO_IO_BUFFER
+#define AIO__IO_INTO 16                         // of AIO_IO_INTO
 #ifdef IO_URING_VERSION_MAJOR
 #  define AIO__LIBURING AIO__TEXT(IO_URING_VERSION_MAJOR) "." AIO__TEXT(IO_URING_VERSION_MINOR)
 #  define AIO__TEXT(x) AIO__STR(x)
@@ -1234,8 +1235,8 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_io_with(aio_awaitable a, uint64_t opt
         a.u.w[0] ^= AIO__WORD(AIO__HEAD(op ^ fixed, 0, 0), 0);
         a.u.w[4] |= AIO__BUFFER_INDEX(buffer);
     }
-    if (slot) {
-        ok = ok && (bit & AIO__OPS_INTO) && (bit & AIO__OPS_GIVE_FD);
+    if (options & AIO__IO_INTO) {
+        ok = ok && slot && (bit & AIO__OPS_INTO) && (bit & AIO__OPS_GIVE_FD);
         a.u.w[4] |= AIO__WORD(0, slot);
         // such a descriptor is never inherited, and must not be asked for it
         if (op == IORING_OP_SOCKET) a.u.w[1] &= ~(uint64_t)SOCK_CLOEXEC;
