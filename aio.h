@@ -659,7 +659,8 @@ AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_fut
 // which closes it when it returns. Nothing runs yet. Result: 0 or -ENOMEM (it is then at its end).
 #define aio_gen_init(storage, ...) AIO__GEN_INIT(__COUNTER__, storage, __VA_ARGS__, )
 // Awaitable: runs to the next value. Result: 1: a value; 0: the end; an error; -EBUSY: it is
-// running; -EINVAL: no aio_gen_init. A generator ends with 0 or an error.
+// running; -EINVAL: no aio_gen_init. A generator ends with 0 or an error. Other iterators
+// (aio_ticker, aio_accept_many, …) are driven by the same three.
 #define aio_next(storage) aio__next(&(storage)->aio)
 #define aio_gen_value(storage) ((storage)->value)
 // Awaitable: closes it where it stands; one that never ran is dropped. Result: 0, its error,
@@ -860,7 +861,8 @@ enum {
     AIO__SITE_YIELD,
     AIO__SITE_LEAVING,
     AIO__SITE_OVER,
-    AIO__SITE_GUARD
+    AIO__SITE_GUARD,
+    AIO__SITE_NATIVE            // no coroutine stands behind it: struct aio__native
 };
 enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR, AIO__SCOPE_OP };
 enum {                          // aio_wait_class.kind
@@ -1648,6 +1650,13 @@ AIO_INLINE void aio_wake(aio_waiter *w, const aio_wait_class *cls)
 {
     w->future.flags |= AIO__RESUME;
     aio__complete_as(w, w->future.result, cls);
+}
+// Changes the result of a waiter that was woken and has not looked yet.
+AIO_FN void aio__woken_with(aio_waiter *w, aio_result r)
+{
+    w->future.flags &= ~(uint32_t)AIO__RESUME;
+    w->future.result = r;
+    w->node.cls = &aio__ready;
 }
 // What an await begins with. That its waiter is a task's spares the compiler the code for ops.
 AIO_INLINE bool aio__start_in_task(aio_task *t, aio_awaitable a)
@@ -3839,6 +3848,22 @@ AIO_SLOW aio_result aio__gen_open(aio_task *t, aio_frame *f)
     aio_scope_enter(&g->scope, t, aio__generator_scope());
     return 0;
 }
+// An iterator without a body: its first member is a frame that stands at a site like this.
+struct aio__native {
+    aio_site site;
+    bool (*next)(aio_waiter *w, aio_frame *f);          // as an await's start
+    bool (*close)(aio_waiter *w, aio_frame *f);
+};
+AIO_FN const struct aio__native *aio__native_of(const aio_frame *f)
+{
+    if (!f->site || f->site->kind != AIO__SITE_NATIVE) return 0;
+    return (const struct aio__native *)(const void *)f->site;
+}
+AIO_SLOW bool aio__next_other(aio_waiter *w, aio_frame *f)
+{
+    const struct aio__native *n = aio__native_of(f);
+    return n ? n->next(w, f) : aio__done_with(w, 0);
+}
 AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_frame *f = (aio_frame *)a->u.p[0];
@@ -3846,7 +3871,7 @@ AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
     if (!f->site) return aio__done_with(w, -EINVAL);            // no aio_gen_init
     if (f->parent) return aio__done_with(w, -EBUSY);            // AG-1
     if (f->site->kind != AIO__SITE_START && f->site->kind != AIO__SITE_YIELD)
-        return aio__done_with(w, 0);
+        return aio__next_other(w, f);
     return aio__gen_resume(w, f, 0);
 }
 AIO_TABLE(aio_await_class, aio__next_await, { aio__next_start, "next", AIO__AWAIT_TASK_ONLY })
@@ -3878,6 +3903,8 @@ aio__async(aio__gen_close) {                                     // AG-2
 AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
+    const struct aio__native *n = aio__native_of((const aio_frame *)a->u.cp[0]);
+    if (n) return n->close(w, (aio_frame *)a->u.p[0]);
     struct aio__gen_close *f = (struct aio__gen_close *)aio__call_block(
         AIO__TASK_OF(w), AIO__OWN_CO(aio__gen_close), sizeof *f);
     if (f) f->f = (aio_frame *)a->u.p[0];

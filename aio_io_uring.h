@@ -37,6 +37,9 @@
 //                aio_stream_read_until aio_stream_read_until_any aio_stream_at_eof
 //                aio_stream_write aio_stream_writev aio_stream_write_nowait aio_stream_drain
 //                aio_stream_unsent aio_stream_write_eof aio_stream_close aio_stream_abort
+//   iterators    aio_accept_many aio_recv_many aio_recvmsg_many aio_read_many aio_poll_many
+//                aio_buffer_release
+//   buffers      aio_buffer_ring_init aio_buffer_ring_init_over aio_buffer_ring_close
 //
 // RULES
 //   Buffers  Must stay until the await returns: put them in the frame, never in a local. Paths and
@@ -113,6 +116,61 @@ struct aio_stream_options {
 
 // Bytes in a stream's buffer, or a separator.
 typedef struct aio_bytes { const char *data; size_t size; } aio_bytes;
+
+// An operation that no task waits for. Its completions go to a function of the toolkit's: several,
+// if they have F_MORE.
+struct aio__sink {
+    // Runs in the reap, or inside aio__sink_cancel: no code of the user's. Without F_MORE in
+    // cqe_flags it is the last call, and the sink may be submitted again, or freed.
+    void (*done)(aio_uring *u, struct aio__sink *s, aio_result res, uint32_t cqe_flags);
+    struct aio__sink *next, *prev;      // in the ring's list, while it is in flight
+    uint64_t user_data, info;           // as a waiter's; user_data 0: not in flight
+};
+typedef struct aio_many aio_many;
+typedef struct aio_buffer_ring aio_buffer_ring;
+
+// An operation that completes many times, an iterator: consumed with aio_next. All zero: not open.
+struct aio_many {
+    aio_frame aio;
+    // The value that the last aio_next gave.
+    aio_result value;           // aio_gen_value: a descriptor, a number of bytes, events
+    char *data;                 // these bytes, until the next aio_next or aio_buffer_release
+    struct msghdr message;      // aio_recvmsg_many: name, control and flags; in the same buffer
+    // Private from here.
+    struct aio__sink sink;
+    aio_scope scope;
+    aio_task *owner;
+    aio_handle retry;           // after EMFILE
+    aio_uring *ring;            // null: not open
+    aio_buffer_ring *buffers;
+    aio_many *next_on_fd, *next_waiting;    // waiting: for a buffer, or for a descriptor
+    aio_waiter *waiter, *closer, *leaver;   // in aio_next, in aio_gen_close, in the frame's return
+    aio_result end;             // how it ended; AIO_PENDING: it goes on
+    aio_result fault;           // an error to give once
+    int *accepted;              // a ring of descriptors that nobody has asked for yet
+    void *names;                // where a message's name and control go, if not into its buffer
+    struct msghdr ask;
+    struct iovec vector;
+    uint32_t head, queued, capacity, events, asked, strikes, control_bytes;
+    int fd;
+    uint16_t first, last, held, taken;      // buffers: queued, of the value, of the operation
+    uint8_t what, mode;
+    bool woken, holds, empty, ready, proven;
+    bool full, starved, paused, told, fd_closed, closing;
+};
+
+// Buffers that several iterators take from. All zero: not open.
+struct aio_buffer_ring {
+    aio_uring *ring;                // private: all; null: not open
+    char *memory;
+    struct io_uring_buf *entries;   // shared with the kernel; null: it has no such rings
+    struct aio__buffer *info;
+    aio_many *starved, *last_starved;
+    aio_buffer_ring *next;
+    void *block;
+    uint32_t size, count, mask, free, users;
+    uint16_t tail, group, first_free;
+};
 
 // ---------------------------------------------------------------------------------------- >>api
 
@@ -432,6 +490,56 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_stream_close(aio_stream *s);
 // the loop, or a callback. It is still to be closed, or its frame to return.
 AIO_FN void aio_stream_abort(aio_stream *s);
 
+// --- iterators: one operation, many results. `it` is in the running coroutine's frame:
+//
+//     aio_try(aio_recv_many(&self->rx, self->fd, &ring));
+//     for (;;) {
+//         aio_try(r, aio_next(&self->rx));            // 1: a value; 0: the end; an error
+//         if (!r) break;
+//         … self->rx.data, aio_gen_value(&self->rx) …
+//     }
+//
+// aio_gen_close(&it), or the frame's return, ends the operation, waits until the kernel has let go
+// of it, closes descriptors that nobody took and gives every buffer back. A cancelled aio_next loses
+// nothing: the value stays for the next call. What is early ended by the kernel is begun again.
+// Result of these: 0; -EINVAL: no task runs; -EBUSY: it is open; -EBADF; -ENOMEM; or why there is no
+// ring. Errors of aio_next: -EBUSY: another one waits; -EBADF: aio_close ended it; the operation's.
+// Kernel: 5.19, 6.0 (recv), 6.7 (read); before that the same by single operations.
+
+// Connections; the value is a descriptor, close-on-exec. When too many wait to be taken, it stops
+// accepting until they are. Out of descriptors it waits until there are some (on_error is told).
+AIO_FN aio_result aio_accept_many(aio_many *it, int listener);
+// Bytes of a socket, in buffers of `buffers`: data, and how many as value. The end: the peer is
+// done.
+// A buffer is given back by the next aio_next, or aio_buffer_release. None left: it waits for one.
+// UNIX sockets: by single operations (kernels before 7.0 may miss their end otherwise).
+AIO_FN aio_result aio_recv_many(aio_many *it, int fd, aio_buffer_ring *buffers);
+// Datagrams with their sender: message.msg_name, msg_control (at most control_bytes; descriptors
+// in it are close-on-exec and the caller's), msg_flags (MSG_TRUNC: it did not fit). A buffer holds
+// all of it: 144 bytes and control_bytes more than the payload.
+AIO_FN aio_result aio_recvmsg_many(aio_many *it, int fd, aio_buffer_ring *buffers,
+                                   size_t control_bytes);
+// Bytes of a pipe, a terminal, a file (from its position): the end is the end of the file.
+AIO_FN aio_result aio_read_many(aio_many *it, int fd, aio_buffer_ring *buffers);
+// Readiness; the value is the events. Tells changes, and may tell one twice: read until -EAGAIN.
+AIO_FN aio_result aio_poll_many(aio_many *it, int fd, unsigned events);
+// Gives the buffer of the last value back, before the next aio_next does.
+AIO_FN void aio_buffer_release(aio_many *it);
+
+// --- buffers for iterators
+
+// Opens a ring of `count` (to 32768) buffers of `size` bytes on the running loop, in memory of the
+// loop's allocator; _over: in the caller's `storage` of count * size bytes. Several iterators may
+// share it. The kernel charges it to RLIMIT_MEMLOCK.
+// Result: 0; -EINVAL; -EBUSY: it is open; -ENOMEM (refused by that limit: on_error is told); or why
+// there is no ring. Lifetime: `b` and `storage` until it is closed, or its loop.
+// Kernel: 5.19; before that the toolkit hands the buffers out itself, a poll before each receive.
+AIO_FN aio_result aio_buffer_ring_init(aio_buffer_ring *b, unsigned count, size_t size);
+AIO_FN aio_result aio_buffer_ring_init_over(aio_buffer_ring *b, void *storage, unsigned count,
+                                            size_t size);
+// Result: 0; -EBUSY: an iterator is open on it.
+AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b);
+
 // ----------------------------------------------------------------------------------- >>internal
 #define AIO__FIRST_TWO(a, b, ...) a, b
 #define AIO__FIRST_THREE(a, b, c, ...) a, b, c
@@ -519,15 +627,6 @@ struct aio__compound {
 };
 // An operation that found no room in the ring.
 struct aio__backlog { struct aio__backlog *next; struct io_uring_sqe sqe; };
-// An operation that no task waits for. Its completions go to a function of the toolkit's: several,
-// if they have F_MORE.
-struct aio__sink {
-    // Runs in the reap, or inside aio__sink_cancel: no code of the user's. Without F_MORE in
-    // cqe_flags it is the last call, and the sink may be submitted again, or freed.
-    void (*done)(aio_uring *u, struct aio__sink *s, aio_result res, uint32_t cqe_flags);
-    struct aio__sink *next, *prev;      // in the ring's list, while it is in flight
-    uint64_t user_data, info;           // as a waiter's; user_data 0: not in flight
-};
 struct aio__spill { struct aio__spill *next; uint64_t block_class; };
 
 struct aio_uring {
@@ -551,6 +650,11 @@ struct aio_uring {
     aio_waiter *closing, *closing_last;     // aio_close that wait, by node.u.p[2]
     struct aio__sink *sinks;                // in flight
     aio_stream *streams;                    // open
+    aio_many **many;            // open iterators, by descriptor
+    uint32_t many_capacity;
+    uint32_t starved;           // iterators that wait for a buffer
+    aio_many *paused;           // … and for a descriptor
+    aio_buffer_ring *buffer_rings;
     // Copies of paths and addresses, until their entries are consumed.
     char *arena;
     size_t arena_used, arena_size;
@@ -1986,6 +2090,7 @@ AIO_HOT void aio__reap(aio_uring *u)
     u->loop->in_flight -= plain;
     __atomic_store_n(u->cq_khead, head, __ATOMIC_RELEASE);
 }
+AIO_FN bool aio__feed(aio_uring *u);
 AIO_COLD void aio__arm_wake(aio_uring *u)
 {
     struct io_uring_sqe *sqe = aio__sqe_get(u);
@@ -2005,6 +2110,7 @@ AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
     if (AIO__UNLIKELY(u->disabled)) return;
     if (AIO__UNLIKELY(u->backlog)) aio__backlog_flush(u);
     if (AIO__UNLIKELY(u->cancel_owed)) aio__cancel_again(u);
+    if (AIO__UNLIKELY(u->starved != 0) && aio__feed(u)) timeout_ns = 0;
     if (timeout_ns && !u->wake_armed) aio__arm_wake(u);
     if (timeout_ns && (aio__cq_ready(u) || u->backlog || u->cancel_owed || !u->wake_armed))
         timeout_ns = 0;
@@ -2407,10 +2513,15 @@ AIO_COLD void aio__closing_add(aio_uring *u, aio_waiter *w)
     else u->closing = w;
     u->closing_last = w;
 }
+AIO_COLD void aio__flow_unpause(aio_uring *u);
+AIO_COLD void aio__flow_fd_closed(aio_uring *u, uint32_t fd);
 AIO_FN bool aio__close_begin(aio_uring *u, aio_waiter *w, uint32_t fd)
 {
     aio_awaitable a = aio__io(aio__close_await(), IORING_OP_CLOSE, (int)fd, 0, 0, 0, 0);
-    if (u && aio__io_submit(u, w, &a, AIO__UD_WAITER, aio__close_wait()) >= 0) return false;
+    if (u && aio__io_submit(u, w, &a, AIO__UD_WAITER, aio__close_wait()) >= 0) {
+        if (AIO__UNLIKELY(u->paused != 0)) aio__flow_unpause(u);
+        return false;
+    }
     w->future.result = close((int)fd) < 0 ? -errno : 0;     // no ring, or no memory: still released
     return true;
 }
@@ -2440,6 +2551,7 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
     uint32_t fd = AIO__HEAD_FD(a->u.w[0]);
     if (AIO__UNLIKELY(l->forked)) return aio__failed(w, -EPERM);
     if ((int32_t)fd < 0) return aio__failed(w, -EBADF);
+    if (u && fd < u->many_capacity && u->many[fd]) aio__flow_fd_closed(u, fd);
     if (!u || fd >= u->fd_capacity || !u->fd_ops[fd]) return aio__close_begin(u, w, fd);
     w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
     aio__closing_add(u, w);
@@ -2450,6 +2562,761 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
         aio__cancel_all(u, (int)fd);
     }
     return false;
+}
+
+// --- buffers: handed out by the kernel, or (before 5.19) by us
+enum { AIO__NO_BUFFER = 0xffff };
+struct aio__buffer {
+    uint32_t length;            // of what is in it
+    uint16_t next;              // in an iterator's queue, or among ours that are free
+};
+AIO_FN void aio__buffer_put(aio_buffer_ring *b, uint32_t id)
+{
+    b->free++;
+    if (!b->entries) {
+        b->info[id].next = b->first_free;
+        b->first_free = (uint16_t)id;
+        return;
+    }
+    struct io_uring_buf *e = &b->entries[b->tail & b->mask];
+    e->addr = (uint64_t)(uintptr_t)(b->memory + (size_t)id * b->size);
+    e->len = b->size;
+    e->bid = (uint16_t)id;
+    b->tail++;
+    __atomic_store_n(&b->entries[0].resv, b->tail, __ATOMIC_RELEASE);      // the ring's tail
+}
+// Gives one back. Somebody who waits for it begins again now: the loop may have nothing else.
+AIO_COLD void aio__feed_one(aio_buffer_ring *b);
+AIO_FN void aio__buffer_give(aio_buffer_ring *b, uint32_t id)
+{
+    aio__buffer_put(b, id);
+    if (AIO__UNLIKELY(b->starved != 0)) aio__feed_one(b);
+}
+AIO_FN uint16_t aio__buffer_take(aio_buffer_ring *b)        // one of ours
+{
+    uint16_t id = b->first_free;
+    b->first_free = b->info[id].next;
+    b->free--;
+    return id;
+}
+AIO_COLD void aio__buffers_refused(aio_loop *l, size_t bytes)
+{
+    char text[200];
+    struct rlimit memlock = { 0, 0 };
+    getrlimit(RLIMIT_MEMLOCK, &memlock);
+    snprintf(text, sizeof text,
+             "io_uring: no memory for a buffer ring of %zu bytes: RLIMIT_MEMLOCK is %llu KiB for all "
+             "rings of this user; raise it (ulimit -l)",
+             bytes, (unsigned long long)memlock.rlim_cur / 1024);
+    aio__loop_say(l, text, -ENOMEM);
+}
+AIO_FN aio_result aio__buffers_register(aio_buffer_ring *b, uint32_t entries)
+{
+    struct io_uring_buf_reg reg;
+    aio_buffer_ring *other;
+    memset(&reg, 0, sizeof reg);
+    for (b->group = 0;; b->group++) {                   // the first that is not used
+        for (other = b->ring->buffer_rings; other && other->group != b->group;) other = other->next;
+        if (!other) break;
+    }
+    reg.ring_addr = (uint64_t)(uintptr_t)b->entries;
+    reg.ring_entries = entries;
+    reg.bgid = b->group;
+    return io_uring_register_buf_ring(&b->ring->ring, &reg, 0);
+}
+AIO_FN aio_result aio__buffers_open(aio_buffer_ring *b, aio_uring *u, void *storage, uint32_t count,
+                                    uint32_t size)
+{
+    enum { PAGE = 4096 };
+    uint32_t entries = 1;
+    while (entries < count) entries *= 2;
+    bool by_kernel = u->has_cancel_all;         // came with it, in 5.19
+    size_t shared = by_kernel ? entries * sizeof *b->entries : 0;
+    size_t own = storage ? 0 : (size_t)count * size;
+    size_t info = count * sizeof *b->info;
+    memset((void *)b, 0, sizeof *b);
+    b->block = aio__chunk_new(&u->loop->executor, PAGE + shared + own + info);
+    if (!b->block) return -ENOMEM;
+    char *at = (char *)(((uintptr_t)b->block + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+    b->ring = u;
+    b->entries = by_kernel ? (struct io_uring_buf *)(void *)at : 0;
+    b->memory = storage ? (char *)storage : at + shared;
+    b->info = (struct aio__buffer *)(void *)(at + shared + own);
+    b->size = size;
+    b->count = count;
+    b->mask = entries - 1;
+    b->first_free = AIO__NO_BUFFER;
+    memset((void *)at, 0, shared);
+    aio_result r = by_kernel ? aio__buffers_register(b, entries) : 0;
+    if (r == -ENOMEM) aio__buffers_refused(u->loop, shared);
+    if (r < 0) {
+        aio__chunk_free(&u->loop->executor, b->block);
+        b->ring = 0;
+        return r;
+    }
+    while (b->free < count) aio__buffer_put(b, b->free);
+    b->next = u->buffer_rings;
+    u->buffer_rings = b;
+    return 0;
+}
+AIO_FN aio_uring *aio__uring_of_loop(aio_loop *l, aio_result *why)
+{
+    return l->backend_state ? (aio_uring *)l->backend_state : aio__uring_of_slow(l, why);
+}
+AIO_FN aio_result aio_buffer_ring_init_over(aio_buffer_ring *b, void *storage, unsigned count,
+                                            size_t size)
+{
+    aio_loop *l = aio_running_loop();
+    aio_result r = 0;
+    if (!l || !count || count > 32768 || !size || size > AIO__LENGTH_MAX) return -EINVAL;
+    if (b->ring) return -EBUSY;
+    aio_uring *u = aio__uring_of_loop(l, &r);
+    if (!storage) size = (size + 7) & ~(size_t)7;
+    return u ? aio__buffers_open(b, u, storage, count, (uint32_t)size) : r;
+}
+AIO_FN aio_result aio_buffer_ring_init(aio_buffer_ring *b, unsigned count, size_t size)
+{
+    return aio_buffer_ring_init_over(b, 0, count, size);
+}
+AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b)
+{
+    if (!b->ring) return 0;
+    if (b->users || b->free != b->count) return -EBUSY;
+    if (b->ring->disabled) return -EPERM;
+    if (b->entries) io_uring_unregister_buf_ring(&b->ring->ring, b->group);
+    aio_buffer_ring **at = &b->ring->buffer_rings;
+    while (*at != b) at = &(*at)->next;
+    *at = b->next;
+    aio__chunk_free(&b->ring->loop->executor, b->block);
+    b->ring = 0;
+    return 0;
+}
+
+// --- iterators. A sink puts what comes into the iterator's queue; aio_next takes it out. Whatever
+// ends the sink early, aio__flow_arm decides whether it begins again, and what it has to wait for.
+enum { AIO__FLOW_ACCEPT, AIO__FLOW_RECV, AIO__FLOW_RECVMSG, AIO__FLOW_READ, AIO__FLOW_POLL };
+// MULTI: one operation. ONE: one per value, and only while somebody waits. OWN: the same, after a
+// poll, into a buffer that we choose.
+enum { AIO__FLOW_MULTI, AIO__FLOW_ONE, AIO__FLOW_OWN };
+enum {
+    AIO__FLOW_ACCEPTED = 64,        // connections that may wait to be taken
+    AIO__FLOW_SHARE = 8,            // buffers that any iterator may have full
+    AIO__FLOW_STRIKES = 16,         // ends for no reason, without a value between them
+    AIO__NAME_BYTES = sizeof(struct sockaddr_storage)
+};
+AIO_FN bool aio__flow_has(const aio_many *it) { return it->queued || it->empty; }
+AIO_FN bool aio__flow_over(const aio_many *it)
+{
+    return aio__flow_has(it) || it->fault || it->end != AIO_PENDING;
+}
+AIO_FN size_t aio__flow_overhead(const aio_many *it)        // of a message, in its buffer
+{
+    return sizeof(struct io_uring_recvmsg_out) + AIO__NAME_BYTES + it->control_bytes;
+}
+AIO_FN char *aio__flow_memory(const aio_many *it, uint32_t id)
+{
+    return it->buffers->memory + (size_t)id * it->buffers->size;
+}
+// The message that lies in a buffer of `length` bytes. Returns its payload's length.
+AIO_FN size_t aio__flow_message(aio_many *it, char *buffer, size_t length, char **payload)
+{
+    struct io_uring_recvmsg_out out;
+    it->message = it->ask;
+    it->message.msg_iov = 0;
+    it->message.msg_iovlen = 0;
+    *payload = buffer;
+    if (it->mode != AIO__FLOW_MULTI) return length;
+    memcpy(&out, buffer, sizeof out);
+    it->message.msg_name = buffer + sizeof out;
+    it->message.msg_namelen = (socklen_t)out.namelen;
+    if (out.namelen > AIO__NAME_BYTES) it->message.msg_namelen = AIO__NAME_BYTES;
+    it->message.msg_control = buffer + sizeof out + AIO__NAME_BYTES;
+    it->message.msg_controllen = out.controllen;
+    it->message.msg_flags = (int)out.flags;
+    *payload = buffer + aio__flow_overhead(it);
+    return length - aio__flow_overhead(it);
+}
+// Descriptors in a message that nobody will see.
+AIO_COLD void aio__flow_close_rights(aio_many *it, char *buffer, size_t length)
+{
+    char *payload;
+    aio__flow_message(it, buffer, length, &payload);
+    struct msghdr *m = &it->message;
+    if (!m->msg_controllen) return;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+        for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            close(fd);
+        }
+    }
+}
+AIO_FN void aio_buffer_release(aio_many *it)
+{
+    if (!it->holds) return;
+    it->holds = false;
+    it->data = 0;
+    aio__buffer_give(it->buffers, it->held);
+}
+AIO_FN void aio__flow_wake(aio_many *it);
+
+// --- iterators: the queue
+AIO_FN uint16_t aio__flow_unlink(aio_many *it)              // the first buffer of the queue
+{
+    uint16_t id = it->first;
+    it->first = it->buffers->info[id].next;
+    it->queued--;
+    return id;
+}
+AIO_FN void aio__flow_pop(aio_many *it)
+{
+    if (!it->queued) {                          // a datagram of no bytes
+        it->empty = false;
+        it->value = 0;
+    } else if (it->what == AIO__FLOW_POLL) {
+        it->value = it->events;
+        it->events = 0;
+        it->queued = 0;
+    } else if (it->what == AIO__FLOW_ACCEPT) {
+        it->value = it->accepted[it->head++ & (it->capacity - 1)];
+        it->queued--;
+    } else {
+        it->held = aio__flow_unlink(it);
+        it->holds = true;
+        it->data = aio__flow_memory(it, it->held);
+        size_t length = it->buffers->info[it->held].length;
+        if (it->what == AIO__FLOW_RECVMSG)
+            length = aio__flow_message(it, it->data, length, &it->data);
+        it->value = (aio_result)length;
+    }
+}
+// Nobody will ask for what is in the queue.
+AIO_FN void aio__flow_discard(aio_many *it)
+{
+    while (it->what == AIO__FLOW_ACCEPT && it->queued) {
+        aio__flow_pop(it);
+        close((int)it->value);
+    }
+    while (it->buffers && it->queued) {
+        uint16_t id = aio__flow_unlink(it);
+        if (it->what == AIO__FLOW_RECVMSG)
+            aio__flow_close_rights(it, aio__flow_memory(it, id), it->buffers->info[id].length);
+        aio__buffer_give(it->buffers, id);
+    }
+    it->queued = 0;
+    it->empty = false;
+}
+AIO_COLD bool aio__flow_grow(aio_many *it)
+{
+    uint32_t capacity = it->capacity ? it->capacity * 2 : 8, old = it->capacity;
+    aio_executor *x = &it->ring->loop->executor;
+    size_t bytes = capacity * sizeof(int);
+    int *more = (int *)aio__alloc(x, aio__class_of(bytes), bytes);
+    if (!more) return false;
+    for (uint32_t i = 0; i < it->queued; i++) more[i] = it->accepted[(it->head + i) & (old - 1)];
+    if (old) aio__free(x, it->accepted, aio__class_of(old * sizeof(int)));
+    it->accepted = more;
+    it->capacity = capacity;
+    it->head = 0;
+    return true;
+}
+AIO_FN void aio__flow_push_fd(aio_many *it, int fd)
+{
+    if (it->closing || (it->queued == it->capacity && !aio__flow_grow(it))) {
+        close(fd);
+        it->fault = -ENOMEM;                    // it is told; closing, nobody asks
+        return;
+    }
+    it->accepted[(it->head + it->queued++) & (it->capacity - 1)] = fd;
+}
+AIO_FN void aio__flow_push(aio_many *it, uint16_t id, size_t length)
+{
+    struct aio__buffer *info = it->buffers->info;
+    info[id].length = (uint32_t)length;
+    if (it->queued++) info[it->last].next = id;
+    else it->first = id;
+    it->last = id;
+    if (it->closing) aio__flow_discard(it);
+}
+// More wait to be taken than should.
+AIO_FN bool aio__flow_full(const aio_many *it)
+{
+    if (it->what == AIO__FLOW_ACCEPT) return it->queued >= AIO__FLOW_ACCEPTED;
+    if (!it->buffers || it->queued < AIO__FLOW_SHARE || it->buffers->users < 2) return false;
+    return it->queued >= it->buffers->count / it->buffers->users;
+}
+
+// --- iterators: beginning again
+AIO_FN void aio__flow_end(aio_many *it, aio_result r)
+{
+    if (it->end == AIO_PENDING) it->end = r;
+    aio__flow_wake(it);
+}
+AIO_FN void aio__flow_starve(aio_many *it)
+{
+    aio_buffer_ring *b = it->buffers;
+    it->starved = true;
+    it->next_waiting = 0;
+    if (b->starved) b->last_starved->next_waiting = it;
+    else b->starved = it;
+    b->last_starved = it;
+    it->ring->starved++;
+}
+AIO_FN void aio__flow_fed(aio_many *it)         // takes it off the list
+{
+    aio_buffer_ring *b = it->buffers;
+    if (!it->starved) return;
+    aio_many *before = 0, *i = b->starved;
+    for (; i != it; i = i->next_waiting) before = i;
+    if (before) before->next_waiting = it->next_waiting;
+    else b->starved = it->next_waiting;
+    if (b->last_starved == it) b->last_starved = before;
+    it->starved = false;
+    it->ring->starved--;
+}
+AIO_FN aio_awaitable aio__flow_entry(aio_many *it)
+{
+    bool multi = it->mode == AIO__FLOW_MULTI, own = it->mode == AIO__FLOW_OWN;
+    unsigned ioprio = 0;
+    aio_awaitable a;
+    char *to = own && it->ready ? aio__flow_memory(it, it->taken) : 0;
+    size_t size = it->buffers && !multi ? it->buffers->size : 0;
+    if (it->what == AIO__FLOW_POLL || (own && !it->ready)) {
+        a = aio_poll(it->fd, it->what == AIO__FLOW_POLL ? it->asked : (unsigned)POLLIN);
+        if (multi) a.u.w[3] |= AIO__WORD(IORING_POLL_ADD_MULTI, 0);
+        return a;
+    }
+    if (it->what == AIO__FLOW_ACCEPT) {
+        a = aio_accept(it->fd);
+        ioprio = multi ? IORING_ACCEPT_MULTISHOT : 0;
+    } else if (it->what == AIO__FLOW_READ) {
+        a = aio_read_some(it->fd, to, size);
+        if (multi) a.u.w[0] = AIO__WORD(AIO__HEAD(AIO__OP_READ_MULTISHOT, 0, 0), it->fd);
+    } else if (it->what == AIO__FLOW_RECV) {
+        a = aio_recv(it->fd, to, size, 0);
+        ioprio = multi ? IORING_RECV_MULTISHOT : 0;
+    } else {
+        it->vector.iov_base = to;
+        it->vector.iov_len = size;
+        it->ask.msg_namelen = AIO__NAME_BYTES;
+        it->ask.msg_controllen = it->control_bytes;
+        it->ask.msg_iov = multi ? 0 : &it->vector;
+        it->ask.msg_iovlen = !multi;
+        a = aio__io(aio__io_await(), IORING_OP_RECVMSG, it->fd, 0, &it->ask, 1, MSG_CMSG_CLOEXEC);
+        ioprio = multi ? IORING_RECV_MULTISHOT : 0;
+    }
+    a.u.w[0] |= AIO__WORD(AIO__HEAD(0, it->buffers && !own ? IOSQE_BUFFER_SELECT : 0, ioprio), 0);
+    if (it->buffers && !own) memcpy(&a.u.w[4], &it->buffers->group, sizeof it->buffers->group);
+    return a;
+}
+// The one place where an iterator's operation begins, at first and after every end: of a single
+// one, of a multishot that ran out of buffers or descriptors, overran the completion queue, or was
+// ended by the kernel for a reason of its own.
+AIO_FN void aio__flow_arm(aio_many *it)
+{
+    if (aio__sink_busy(&it->sink) || it->end != AIO_PENDING || it->closing) return;
+    if (it->starved || it->paused) return;
+    if (it->fd_closed) {
+        aio__flow_end(it, -EBADF);
+        return;
+    }
+    if (it->empty || (it->queued && (it->full || it->mode != AIO__FLOW_MULTI))) return;
+    if (it->mode != AIO__FLOW_MULTI && !it->waiter) return;     // when somebody asks
+    it->full = false;
+    if (it->buffers && (it->mode != AIO__FLOW_OWN || it->ready) && !it->buffers->free) {
+        aio__flow_starve(it);
+        return;
+    }
+    if (it->ready) it->taken = aio__buffer_take(it->buffers);
+    aio_awaitable a = aio__flow_entry(it);
+    aio_result r = aio__sink_submit(it->ring, &it->sink, &a);
+    if (r >= 0) return;
+    if (it->ready) aio__buffer_give(it->buffers, it->taken);
+    if (r != -ENOMEM) aio__flow_end(it, r);
+    it->fault = r == -ENOMEM ? r : it->fault;
+    aio__flow_wake(it);
+}
+AIO_COLD void aio__feed_one(aio_buffer_ring *b)
+{
+    aio_many *it = b->starved;
+    aio__flow_fed(it);
+    aio__flow_arm(it);
+}
+// Who begins again may find that its peer has nothing to say, and take no buffer: then it is the
+// next one's turn, no more at a time than there are buffers. True: there is more to do.
+AIO_FN bool aio__feed(aio_uring *u)
+{
+    bool more = false;
+    for (aio_buffer_ring *b = u->buffer_rings; b; b = b->next) {
+        for (uint32_t n = b->free; n && b->starved; n--) aio__feed_one(b);
+        more |= b->starved && b->free;
+    }
+    return more;
+}
+// No descriptor for a connection: it waits in the backlog until this loop closes something, or a
+// moment has passed.
+AIO_COLD void aio__flow_unpaused(aio_many *it)
+{
+    aio_many **at = &it->ring->paused;
+    if (!it->paused) return;
+    while (*at != it) at = &(*at)->next_waiting;
+    *at = it->next_waiting;
+    it->paused = false;
+    aio_handle_cancel(&it->retry);
+}
+AIO_COLD void aio__flow_unpause(aio_uring *u)
+{
+    while (u->paused) {
+        aio_many *it = u->paused;
+        aio__flow_unpaused(it);
+        aio__flow_arm(it);
+    }
+}
+AIO_COLD int aio__flow_retry(void *arg)
+{
+    aio_many *it = (aio_many *)arg;
+    aio__flow_unpaused(it);
+    aio__flow_arm(it);
+    return 0;
+}
+AIO_COLD void aio__flow_pause(aio_many *it, aio_result why)
+{
+    if (!it->told)
+        aio__loop_say(it->ring->loop, "accept waits for a descriptor: close some, or raise the limit "
+                      "(ulimit -n)", why);
+    it->told = true;
+    if (aio_call_later(it->ring->loop, &it->retry, 10 * AIO_MSEC, aio__flow_retry, it) < 0) {
+        it->fault = why;
+        return;
+    }
+    it->paused = true;
+    it->next_waiting = it->ring->paused;
+    it->ring->paused = it;
+}
+AIO_COLD bool aio__flow_passing(aio_result res)     // of the connection, not of the listener
+{
+    return res == -ECONNABORTED || res == -EPROTO || res == -ENETDOWN || res == -ENETUNREACH ||
+           res == -ENOPROTOOPT || res == -EHOSTDOWN || res == -EHOSTUNREACH || res == -ENONET;
+}
+AIO_COLD void aio__flow_failed(aio_many *it, aio_result res)
+{
+    bool ours = res == -ECANCELED && (it->full || it->closing);
+    bool accept = it->what == AIO__FLOW_ACCEPT;
+    if (ours || (res == -ENOBUFS && it->buffers) || (accept && aio__flow_passing(res))) return;
+    if (it->mode == AIO__FLOW_MULTI && !it->proven && (res == -EINVAL || res == -EBADFD)) {
+        it->mode = AIO__FLOW_ONE;               // this kernel, or this file, cannot
+        return;
+    }
+    if (accept && (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM)) {
+        aio__flow_pause(it, res);
+        return;
+    }
+    bool again = (res == -EIO && it->what != AIO__FLOW_READ) || res == -EINTR || res == -EAGAIN;
+    if (!again || ++it->strikes > AIO__FLOW_STRIKES) aio__flow_end(it, res);
+}
+
+// --- iterators: completions
+AIO_COLD bool aio__flow_stream(const aio_many *it)  // nothing is its end, not an empty datagram
+{
+    int type = SOCK_STREAM;
+    socklen_t length = sizeof type;
+    if (it->what != AIO__FLOW_READ) getsockopt(it->fd, SOL_SOCKET, SO_TYPE, &type, &length);
+    return type != SOCK_DGRAM && type != SOCK_RAW;
+}
+AIO_COLD void aio__flow_nothing(aio_many *it)
+{
+    if (aio__flow_stream(it)) aio__flow_end(it, 0);
+    else it->empty = true;
+}
+AIO_FN void aio__flow_ended(aio_many *it);
+AIO_FN void aio__flow_took(aio_many *it, aio_result res, uint32_t id)
+{
+    bool message = it->what == AIO__FLOW_RECVMSG;
+    size_t overhead = message && it->mode == AIO__FLOW_MULTI ? aio__flow_overhead(it) : 0;
+    it->strikes = 0;
+    it->proven = true;
+    if (it->what == AIO__FLOW_ACCEPT) {
+        aio__flow_push_fd(it, (int)res);
+    } else if (it->what == AIO__FLOW_POLL) {
+        it->events |= (uint32_t)res;
+        it->queued = 1;
+    } else if (id != AIO__NO_BUFFER && (size_t)res > overhead) {
+        aio__flow_push(it, (uint16_t)id, (size_t)res);
+    } else if (message && id != AIO__NO_BUFFER && !aio__flow_stream(it)) {
+        aio__flow_push(it, (uint16_t)id, (size_t)res);      // nothing but its sender
+    } else {
+        if (id != AIO__NO_BUFFER) aio__buffer_give(it->buffers, id);
+        aio__flow_nothing(it);
+    }
+}
+AIO_FN void aio__flow_done(aio_uring *u, struct aio__sink *s, aio_result res, uint32_t cqe_flags)
+{
+    aio_many *it = AIO__CONTAINER(s, aio_many, sink);
+    bool polled = it->mode == AIO__FLOW_OWN && !it->ready, last = !(cqe_flags & IORING_CQE_F_MORE);
+    uint32_t id = AIO__NO_BUFFER;
+    if (cqe_flags & IORING_CQE_F_BUFFER) {
+        id = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
+        it->buffers->free--;
+    } else if (it->mode == AIO__FLOW_OWN && it->ready) {
+        id = it->taken;
+    }
+    it->ready = polled && res >= 0;
+    if (!polled && res >= 0) aio__flow_took(it, res, id);
+    if (res < 0 && id != AIO__NO_BUFFER) aio__buffer_give(it->buffers, id);
+    if (res < 0) aio__flow_failed(it, res);
+    if (!last && !it->full && aio__flow_full(it)) {
+        it->full = true;
+        aio__sink_cancel(u, s);
+        return;
+    }
+    if (last && it->closing) aio__flow_ended(it);
+    else if (last) aio__flow_arm(it);
+    aio__flow_wake(it);
+}
+
+// --- iterators: waiting for the next value
+AIO_FN aio_result aio__flow_resume(aio_waiter *w, bool must_cancel)
+{
+    aio_many *it = (aio_many *)w->node.u.p[0];
+    aio_result r = it->fault;
+    it->waiter = 0;
+    if (must_cancel) return -ECANCELED;         // what has come stays for the next call
+    if (aio__flow_has(it)) {
+        aio__flow_pop(it);
+        return 1;
+    }
+    it->fault = 0;
+    return r < 0 ? r : it->end;
+}
+AIO_FN void aio__flow_dispose(aio_waiter *w) { ((aio_many *)w->node.u.p[0])->waiter = 0; }
+AIO_TABLE(aio_wait_class, aio__flow_ready,
+    { "ready", AIO__WAIT_READY, 0, aio__flow_resume, 0, 0, 0, aio__flow_dispose })
+AIO_FN bool aio__flow_cancel(aio_waiter *w)
+{
+    aio__flow_dispose(w);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_FN size_t aio__flow_describe(const aio_waiter *w, char *text, size_t size)
+{
+    static const char *const names[] = { "accept", "recv", "recvmsg", "read", "poll" };
+    const aio_many *it = (const aio_many *)w->node.u.p[0];
+    size_t at = aio__append(text, size, 0, names[it->what]);
+    at = aio__append(text, size, at, it->starved ? " (no buffer) fd " : " fd ");
+    return aio__append_number(text, size, at, (uint32_t)it->fd);
+}
+AIO_TABLE(aio_wait_class, aio__flow_wait,
+    { "next", AIO__WAIT_OWN, aio__flow_cancel, 0, 0, 0, aio__flow_describe, aio__flow_dispose })
+AIO_TABLE(aio_wait_class, aio__flow_closing,
+    { "end of an iterator", AIO__WAIT_OWN, 0, 0, 0, 0, 0, 0 })
+AIO_FN void aio__flow_wake(aio_many *it)
+{
+    if (!it->waiter || it->woken || !aio__flow_over(it)) return;
+    it->woken = true;
+    aio_wake(it->waiter, aio__flow_ready());
+}
+AIO_FN bool aio__flow_next(aio_waiter *w, aio_frame *f)
+{
+    aio_many *it = (aio_many *)(void *)f;
+    if (it->waiter) return aio__done_with(w, -EBUSY);
+    if (!it->ring) return aio__done_with(w, 0);
+    if (it->ring->disabled) return aio__done_with(w, -EPERM);
+    aio_buffer_release(it);
+    if (aio__flow_has(it)) {
+        aio__flow_pop(it);
+        return aio__done_with(w, 1);
+    }
+    if (it->end != AIO_PENDING) return aio__done_with(w, it->end);
+    it->waiter = w;
+    it->woken = false;
+    w->node.u.p[0] = it;
+    aio_waiter_begin(w, aio__flow_wait());
+    aio__flow_arm(it);
+    aio__flow_wake(it);
+    return false;
+}
+
+// --- iterators: the end
+// Asks for the end. True: nothing is in flight any more.
+AIO_FN bool aio__flow_shut(aio_many *it)
+{
+    aio_waiter *w = it->waiter;
+    it->closing = true;
+    it->waiter = 0;
+    aio__flow_fed(it);
+    aio__flow_unpaused(it);
+    aio_buffer_release(it);
+    aio__flow_discard(it);
+    aio__flow_end(it, 0);
+    if (w && it->woken) aio__woken_with(w, 0);
+    else if (w) aio_complete(w, 0);
+    aio__sink_cancel(it->ring, &it->sink);
+    return !aio__sink_busy(&it->sink);
+}
+AIO_FN void aio__flow_left(aio_many *it)            // off the ring's books
+{
+    aio_many **at = &it->ring->many[it->fd];
+    aio_executor *x = &it->ring->loop->executor;
+    while (*at != it) at = &(*at)->next_on_fd;
+    *at = it->next_on_fd;
+    if (it->buffers) it->buffers->users--;
+    if (it->capacity) aio__free(x, it->accepted, aio__class_of(it->capacity * sizeof(int)));
+    if (it->names) aio__free(x, it->names, aio__class_of(AIO__NAME_BYTES + it->control_bytes));
+    it->ring = 0;
+}
+AIO_FN void aio__flow_ended(aio_many *it)
+{
+    aio_waiter *closer = it->closer, *leaver = it->leaver;
+    it->closer = it->leaver = 0;
+    if (closer) {
+        aio__flow_left(it);
+        if (!leaver) aio_scope_leave(&it->scope, it->owner);
+        aio__complete_as(closer, 0, aio__settled());
+    }
+    if (leaver) aio__complete_as(leaver, 0, aio__settled());
+}
+AIO_FN aio_result aio__flow_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    aio_many *it = AIO__CONTAINER(s, aio_many, scope);
+    if (!it->ring) return r;
+    if (!aio__flow_shut(it)) {
+        it->leaver = &t->waiter;
+        aio_waiter_begin(&t->waiter, aio__flow_closing());
+        return AIO_PENDING;
+    }
+    aio__flow_left(it);
+    return r;
+}
+AIO_TABLE(aio_scope_class, aio__flow_scope, { "iterator", aio__flow_exit, AIO__SCOPE_OWN })
+AIO_FN bool aio__flow_close(aio_waiter *w, aio_frame *f)
+{
+    aio_many *it = (aio_many *)(void *)f;
+    if (!it->ring) return aio__done_with(w, 0);
+    if (it->ring->disabled) return aio__done_with(w, -EPERM);
+    if (it->waiter || it->closer || it->leaver) return aio__done_with(w, -EBUSY);
+    if (!aio__flow_shut(it)) {
+        it->closer = w;
+        aio_waiter_begin(w, aio__flow_closing());
+        return false;
+    }
+    aio__flow_left(it);
+    aio_scope_leave(&it->scope, it->owner);
+    return aio__done_with(w, 0);
+}
+AIO_TABLE(struct aio__native, aio__flow_native,
+    { { 0, 0, "iterator", 0, AIO__SITE_NATIVE }, aio__flow_next, aio__flow_close })
+// An aio_close begins: what is not in flight just now must not begin again on the next file with
+// that number.
+AIO_COLD void aio__flow_fd_closed(aio_uring *u, uint32_t fd)
+{
+    for (aio_many *it = u->many[fd]; it; it = it->next_on_fd) {
+        it->fd_closed = true;
+        if (!aio__sink_busy(&it->sink)) aio__flow_end(it, -EBADF);
+    }
+}
+AIO_COLD void aio__flows_drop(aio_uring *u)         // the loop closes: nobody will ask any more
+{
+    for (uint32_t fd = 0; fd < u->many_capacity; fd++) {
+        for (aio_many *it = u->many[fd]; it; it = it->next_on_fd) {
+            it->closing = true;
+            aio__flow_discard(it);
+        }
+    }
+}
+
+// --- iterators: opening
+AIO_FN aio_result aio__flow_list(aio_uring *u, aio_many *it)
+{
+    uint32_t fd = (uint32_t)it->fd;
+    aio_result r = fd < u->fd_capacity ? 0 : aio__fds_grow(u, fd);
+    if (r < 0) return r;
+    if (fd >= u->many_capacity) {
+        size_t bytes = u->fd_capacity * sizeof *u->many;
+        aio_many **many = (aio_many **)aio__chunk_new(&u->loop->executor, bytes);
+        if (!many) return -ENOMEM;
+        memset((void *)many, 0, bytes);
+        if (u->many) {
+            memcpy((void *)many, u->many, u->many_capacity * sizeof *many);
+            aio__chunk_free(&u->loop->executor, u->many);
+        }
+        u->many = many;
+        u->many_capacity = u->fd_capacity;
+    }
+    it->next_on_fd = u->many[fd];
+    u->many[fd] = it;
+    return 0;
+}
+AIO_FN uint8_t aio__flow_mode(const aio_uring *u, int fd, bool buffers)
+{
+    int domain = 0;
+    socklen_t length = sizeof domain;
+    if (!u->has_cancel_all) return buffers ? AIO__FLOW_OWN : AIO__FLOW_ONE;     // before 5.19
+    if (!buffers) return AIO__FLOW_MULTI;
+    if (!(u->ring.flags & IORING_SETUP_DEFER_TASKRUN)) return AIO__FLOW_ONE;    // before 6.1
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) >= 0 && domain == AF_UNIX)
+        return AIO__FLOW_ONE;           // a multishot may miss the end of the stream
+    return AIO__FLOW_MULTI;
+}
+AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, aio_buffer_ring *b,
+                                 size_t extra)
+{
+    aio_task *t = aio_current_task();
+    aio_result r = -EINVAL;
+    if (!t || extra > 65536) return -EINVAL;
+    if (it->ring) return -EBUSY;
+    if (fd < 0) return -EBADF;
+    aio_uring *u = aio__uring_of_loop(AIO__LOOP_OF(t->waiter.future.loop), &r);
+    if (!u) return r;
+    memset((void *)it, 0, sizeof *it);
+    it->aio.site = &aio__flow_native()->site;
+    it->sink.done = aio__flow_done;
+    it->end = AIO_PENDING;
+    it->owner = t;
+    it->fd = fd;
+    it->what = (uint8_t)what;
+    it->buffers = b;
+    it->mode = aio__flow_mode(u, fd, b != 0);
+    if (what == AIO__FLOW_POLL) it->asked = (uint32_t)extra;
+    if (what == AIO__FLOW_RECVMSG) {
+        it->control_bytes = (uint32_t)extra;
+        if (b->size <= aio__flow_overhead(it)) return -EINVAL;
+        size_t bytes = AIO__NAME_BYTES + extra;
+        it->names = aio__alloc(&u->loop->executor, aio__class_of(bytes), bytes);
+        if (!it->names) return -ENOMEM;
+        it->ask.msg_name = it->names;
+        it->ask.msg_control = (char *)it->names + AIO__NAME_BYTES;
+    }
+    r = aio__flow_list(u, it);
+    if (r < 0 && it->names)
+        aio__free(&u->loop->executor, it->names, aio__class_of(AIO__NAME_BYTES + extra));
+    if (r < 0) return r;
+    it->ring = u;
+    if (b) b->users++;
+    aio_scope_enter(&it->scope, t, aio__flow_scope());
+    return 0;
+}
+AIO_FN aio_result aio_accept_many(aio_many *it, int listener)
+{
+    return aio__flow_open(it, AIO__FLOW_ACCEPT, listener, 0, 0);
+}
+AIO_FN aio_result aio_poll_many(aio_many *it, int fd, unsigned events)
+{
+    return aio__flow_open(it, AIO__FLOW_POLL, fd, 0, events);
+}
+AIO_FN aio_result aio_recv_many(aio_many *it, int fd, aio_buffer_ring *buffers)
+{
+    return buffers->ring ? aio__flow_open(it, AIO__FLOW_RECV, fd, buffers, 0) : -EINVAL;
+}
+AIO_FN aio_result aio_read_many(aio_many *it, int fd, aio_buffer_ring *buffers)
+{
+    return buffers->ring ? aio__flow_open(it, AIO__FLOW_READ, fd, buffers, 0) : -EINVAL;
+}
+AIO_FN aio_result aio_recvmsg_many(aio_many *it, int fd, aio_buffer_ring *buffers,
+                                   size_t control_bytes)
+{
+    size_t room = (control_bytes + 15) & ~(size_t)15;
+    return buffers->ring ? aio__flow_open(it, AIO__FLOW_RECVMSG, fd, buffers, room) : -EINVAL;
 }
 
 // --- system calls that cannot block
@@ -3303,6 +4170,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     }
     aio__arena_reset(u);
     aio__streams_end(u);
+    aio__flows_drop(u);
 }
 AIO_FN void aio__uring_close(aio_loop *l)
 {

@@ -21,6 +21,7 @@
 //   loop         aio_loop_init aio_loop_run_until_complete aio_loop_run_forever aio_loop_stop
 //                aio_loop_is_running aio_loop_is_closed aio_loop_close aio_running_loop
 //   time         AIO_USEC AIO_MSEC AIO_SECOND AIO_FOREVER aio_loop_time aio_sleep aio_sleep_until
+//                aio_ticker
 //   limits       aio_timeout_enter aio_timeout_enter_at aio_timeout_reschedule aio_timeout_expired
 //                aio_timeout_exit aio_wait_for aio_wait_timeout
 //                aio_completed_init aio_completed_next aio_completed_close
@@ -176,6 +177,17 @@ typedef struct aio_signals {
 // A task on a loop of another thread, seen from outside. Reference-counted; outlives the loop.
 typedef struct aio_thread_future aio_thread_future;
 
+// Ticks of a clock, an iterator. All zero: not begun.
+typedef struct aio_ticks {
+    aio_frame aio;
+    aio_result value;           // aio_gen_value: how many since the last; late ones come together
+    aio_scope scope;
+    aio_task *owner;
+    aio_waiter *waiter;         // private: in an aio_next
+    int64_t period, due;
+    bool over;
+} aio_ticks;
+
 // What waits for the outside world. Called by the owner thread, but for wake.
 struct aio_backend {
     const char *name;
@@ -309,6 +321,13 @@ AIO_FN int64_t aio_loop_time(const aio_loop *loop);
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep(int64_t ns);
 // Awaitable: the same, until a moment of the loop's clock.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when);
+
+// Begins to tick every ns, from now; on the loop's clock, without drift. aio_next waits for the next
+// tick and gives 1; aio_gen_value says how many have come since the last one. aio_gen_close, or the
+// frame's return, ends it. A cancelled aio_next loses no tick.
+// Result: 0; -EINVAL: no task runs, or ns <= 0; -EBUSY: it ticks.
+// Cost: a timer while somebody waits; otherwise nothing.
+AIO_FN aio_result aio_ticker(aio_ticks *it, int64_t ns);
 
 // --- limits
 
@@ -905,6 +924,94 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when)
     a.cls = aio__sleep_until_await();
     a.u.i[0] = when;
     return a;
+}
+
+// --- ticker: no timer but while somebody waits for a tick
+AIO_FN aio_result aio__ticks_resume(aio_waiter *w, bool must_cancel)
+{
+    aio_ticks *it = (aio_ticks *)w->node.u.timer.data;
+    it->waiter = 0;
+    if (must_cancel) return -ECANCELED;
+    int64_t late = aio_loop_time(AIO__LOOP_OF(w->future.loop)) - it->due;
+    it->value = late > 0 ? 1 + late / it->period : 1;
+    if (__builtin_add_overflow(it->due, it->value * it->period, &it->due)) it->due = AIO_FOREVER;
+    return 1;
+}
+AIO_FN void aio__ticks_dispose(aio_waiter *w) { ((aio_ticks *)w->node.u.timer.data)->waiter = 0; }
+AIO_TABLE(aio_wait_class, aio__ticks_ready,
+    { "ready", AIO__WAIT_READY, 0, aio__ticks_resume, 0, 0, 0, aio__ticks_dispose })
+AIO_FN bool aio__ticks_cancel(aio_waiter *w)
+{
+    aio__ticks_dispose(w);
+    return aio__sleep_cancel(w);
+}
+AIO_FN void aio__ticks_run(aio_node *n)
+{
+    aio_wake(AIO__CONTAINER(n, aio_waiter, node), aio__ticks_ready());
+}
+AIO_TABLE(aio_wait_class, aio__ticks_wait,
+    { "tick", AIO__WAIT_SLEEP, aio__ticks_cancel, 0, 0, aio__ticks_run, aio__sleep_describe,
+      aio__ticks_dispose })
+AIO_FN bool aio__ticks_next(aio_waiter *w, aio_frame *f)
+{
+    aio_ticks *it = (aio_ticks *)(void *)f;
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    if (it->waiter) return aio__done_with(w, -EBUSY);
+    if (it->over) return aio__done_with(w, 0);
+    aio_node *n = &w->node;
+    n->u.timer.data = it;
+    n->u.timer.when = it->due;
+    n->u.timer.index = 0;
+    bool due = aio_loop_time(l) >= it->due;
+    aio_result r = due || it->due == AIO_FOREVER ? 0 : aio__timer_arm(l, n, it->due);
+    if (r < 0) return aio__done_with(w, r);
+    it->waiter = w;
+    aio_waiter_begin(w, aio__ticks_wait());
+    if (due) aio_wake(w, aio__ticks_ready());       // in the next turn: others run too
+    return false;
+}
+// Who waits in another task gets 0, without another look at `it`.
+AIO_FN aio_result aio__ticks_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    aio_ticks *it = AIO__CONTAINER(s, aio_ticks, scope);
+    aio_waiter *w = it->waiter;
+    (void)t;
+    it->waiter = 0;
+    it->over = true;
+    if (w && w->node.cls->kind == AIO__WAIT_SLEEP) {
+        aio__timer_stop(AIO__LOOP_OF(w->future.loop), &w->node, false);
+        aio_complete(w, 0);
+    } else if (w) {
+        aio__woken_with(w, 0);
+    }
+    return r;
+}
+AIO_TABLE(aio_scope_class, aio__ticks_scope, { "ticker", aio__ticks_exit, AIO__SCOPE_OWN })
+AIO_FN bool aio__ticks_close(aio_waiter *w, aio_frame *f)
+{
+    aio_ticks *it = (aio_ticks *)(void *)f;
+    if (it->waiter) return aio__done_with(w, -EBUSY);
+    if (!it->over) aio_scope_leave(&it->scope, it->owner);
+    it->over = true;
+    return aio__done_with(w, 0);
+}
+AIO_TABLE(struct aio__native, aio__ticks_native,
+    { { 0, 0, "ticker", 0, AIO__SITE_NATIVE }, aio__ticks_next, aio__ticks_close })
+AIO_FN aio_result aio_ticker(aio_ticks *it, int64_t ns)
+{
+    aio_task *t = aio_current_task();
+    if (!t || ns <= 0) return -EINVAL;
+    if (it->aio.site && !it->over) return -EBUSY;
+    it->aio.parent = 0;
+    it->aio.site = &aio__ticks_native()->site;
+    it->owner = t;
+    it->waiter = 0;
+    it->value = 0;
+    it->over = false;
+    it->period = ns;
+    it->due = aio__deadline(AIO__LOOP_OF(t->waiter.future.loop), ns);
+    aio_scope_enter(&it->scope, t, aio__ticks_scope());
+    return 0;
 }
 
 // --- callbacks

