@@ -625,6 +625,52 @@ static void hazard_32_threads_wake_a_loop_that_sleeps_in_the_ring(void **state)
                       .threads = threads), 0);
     close(fds[0]), close(fds[1]);
 }
+// The call comes when the loop has found its inbox empty and reads the clock, to know for how long to sleep.
+static struct { struct remote remote; int posted, over; pthread_t thread; } late;
+static void *calls_late(void *arg)
+{
+    call_in(&late.remote);
+    __atomic_store_n(&late.posted, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&late.over, __ATOMIC_SEQ_CST)) usleep(1000);
+    return arg;
+}
+static void call_now(void)
+{
+    uring_hook.clock = 0;
+    pthread_create(&late.thread, 0, calls_late, 0);
+    while (!__atomic_load_n(&late.posted, __ATOMIC_SEQ_CST)) usleep(100);
+}
+struct wakes_late { aio_frame aio; };
+aio_async(wakes_late) {
+    aio_try(aio_sleep(30 * AIO_SECOND));
+    return 0;
+} aio_end
+struct in_the_window { aio_frame aio; aio_future done; aio_task *timer; int left; };
+aio_async(in_the_window) {
+    aio_try(aio_nop());
+    self->timer = aio_spawn(wakes_late);
+    aio_try(aio_sleep(AIO_MSEC));
+    self->left = 1;
+    late.remote.loop = aio_running_loop();
+    late.remote.n = 1;
+    late.remote.done = &self->done;
+    late.remote.left = &self->left;
+    uring_hook.clock = call_now;            // this turn ends, nothing is ready: the next one sleeps
+    aio_try(aio_future_wait(&self->done));
+    assert_false(aio_task_done(self->timer));
+    aio_task_cancel(self->timer);
+    aio_await(aio_join(self->timer));
+    return 0;
+} aio_end
+static void hazard_32_a_call_between_the_last_look_and_falling_asleep(void **state)
+{
+    (void)state;
+    memset(&late, 0, sizeof late);
+    assert_result(run(in_the_window), 0);
+    assert_int_equal(late.posted, 1);
+    __atomic_store_n(&late.over, 1, __ATOMIC_SEQ_CST);
+    pthread_join(late.thread, 0);
+}
 static void *write_later(void *arg)
 {
     usleep(30000);
@@ -807,6 +853,7 @@ int main(void)
         cmocka_unit_test(hazard_9_twenty_item_cap),
         cmocka_unit_test(hazard_8_a_busy_loop_sees_deferred_completions),
         cmocka_unit_test(hazard_32_threads_wake_a_loop_that_sleeps_in_the_ring),
+        cmocka_unit_test(hazard_32_a_call_between_the_last_look_and_falling_asleep),
         cmocka_unit_test(the_virtual_clock_stands_still_while_an_operation_is_in_flight),
         cmocka_unit_test(deadlock_is_told_only_when_nothing_is_in_flight),
         cmocka_unit_test(sleeping_in_the_ring_is_never_early),

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 // --- hooks: what the header calls goes through these
 static struct {
@@ -26,6 +27,7 @@ static struct {
     int (*enter)(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size);
     int (*init)(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
     int (*socket)(int domain, int type, int protocol);
+    void (*clock)(void);    // the clock was read
 } uring_hook;
 
 TEST_FN int uring_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
@@ -47,13 +49,21 @@ TEST_FN int uring_socket(int domain, int type, int protocol)
     if (uring_hook.socket) return uring_hook.socket(domain, type, protocol);
     return socket(domain, type, protocol);
 }
+TEST_FN int uring_clock(clockid_t id, struct timespec *ts)
+{
+    int r = clock_gettime(id, ts);
+    if (uring_hook.clock) uring_hook.clock();
+    return r;
+}
 #define io_uring_enter2 uring_enter
 #define io_uring_queue_init_params uring_init
 #define socket uring_socket
+#define clock_gettime uring_clock
 #include "aio_io_uring.h"
 #undef io_uring_enter2
 #undef io_uring_queue_init_params
 #undef socket
+#undef clock_gettime
 
 // --- a run that must leave nothing behind: no descriptor, no memory, no report
 static struct test_memory uring_memory;
