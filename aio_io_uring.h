@@ -23,6 +23,7 @@
 //   sockets      aio_socket aio_bind aio_listen aio_accept aio_accept_from aio_connect aio_recv
 //                aio_send aio_send_all aio_recvfrom aio_sendto aio_recvmsg aio_sendmsg
 //                aio_getsockopt aio_setsockopt aio_shutdown aio_listen_tcp aio_connect_tcp
+//                aio_send_zc aio_send_zc_all aio_sendmsg_zc
 //   files        aio_openat aio_openat2 aio_pread aio_pwrite aio_pwrite_all aio_preadv aio_pwritev
 //                aio_read_some aio_write_some aio_write_all aio_readv_some aio_writev_some
 //                aio_sync_file aio_sync_file_range aio_fallocate aio_ftruncate aio_fadvise
@@ -490,6 +491,18 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_stream_close(aio_stream *s);
 // the loop, or a callback. It is still to be closed, or its frame to return.
 AIO_FN void aio_stream_abort(aio_stream *s);
 
+// --- sending without a copy
+
+// Awaitables: as aio_send, aio_send_all and aio_sendmsg, but the kernel sends from the buffer
+// itself. The await returns when the buffer is free again, which can mean: when the peer has
+// acknowledged; a cancel waits for that too. Pays from some 3 KB on, not on loopback. UNIX
+// sockets, and kernels before 6.0 (sendmsg: 6.1), copy.
+AIO_FN AIO_NODISCARD aio_awaitable aio_send_zc(int fd, const void *buf, size_t len, int flags);
+// aio_send_zc_all(fd, buf, len, flags [, &done])
+#define aio_send_zc_all(fd, buf, len, ...) \
+    aio__send_zc_all(fd, buf, len, AIO__FIRST_TWO(__VA_ARGS__, ((size_t *)0), 0))
+AIO_FN AIO_NODISCARD aio_awaitable aio_sendmsg_zc(int fd, const struct msghdr *message, int flags);
+
 // --- iterators: one operation, many results. `it` is in the running coroutine's frame:
 //
 //     aio_try(aio_recv_many(&self->rx, self->fd, &ring));
@@ -673,6 +686,7 @@ AIO_FN bool aio__prompt_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__waitv_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__zc_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a);
@@ -685,6 +699,7 @@ AIO_TABLE(aio_await_class, aio__prompt_await, { aio__prompt_start, "io", AIO__AW
 AIO_TABLE(aio_await_class, aio__message_await, { aio__message_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__waitv_await, { aio__waitv_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__transfer_await, { aio__transfer_start, "io", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__zc_await, { aio__zc_start, "io", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__close_await, { aio__close_start, "close", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__invalid_await, { aio__invalid_start, "invalid", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__listen_tcp_await,
@@ -879,6 +894,25 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio__send_all(int fd, const void *buf, si
     a.u.w[5] = all;
     a.u.w[6] = len;
     return a;
+}
+#define AIO__ONCE (UINT64_C(1) << 32)   // in w[5]: one operation, though it may be short
+AIO_FN aio_awaitable aio__send_zc(int fd, const void *buf, size_t len, uint64_t flags, size_t *done)
+{
+    aio_awaitable a =
+        aio__io(aio__zc_await(), IORING_OP_SEND_ZC, fd, 0, buf, len, (unsigned)flags);
+    a.u.p[4] = done;
+    a.u.w[5] = flags;
+    a.u.w[6] = len;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_send_zc(int fd, const void *buf, size_t len, int flags)
+{
+    return aio__send_zc(fd, buf, len, (unsigned)(flags | MSG_NOSIGNAL) | AIO__ONCE, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio__send_zc_all(int fd, const void *buf, size_t len, int flags,
+                                                    size_t *done)
+{
+    return aio__send_zc(fd, buf, len, (unsigned)(flags | MSG_NOSIGNAL | MSG_WAITALL), done);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio__write_all(int fd, uint64_t offset, const void *buf,
                                                       size_t len, size_t *done)
@@ -1078,6 +1112,11 @@ enum { AIO__MESSAGE_WHOLE, AIO__MESSAGE_PLAIN };
 AIO_FN AIO_NODISCARD aio_awaitable aio_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     return aio__io(aio__message_await(), IORING_OP_SENDMSG, fd, 0, message, 1,
+                   (unsigned)(flags | MSG_NOSIGNAL));
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_sendmsg_zc(int fd, const struct msghdr *message, int flags)
+{
+    return aio__io(aio__message_await(), AIO__OP_SENDMSG_ZC, fd, 0, message, 1,
                    (unsigned)(flags | MSG_NOSIGNAL));
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_recvmsg(int fd, struct msghdr *message, int flags)
@@ -2129,16 +2168,26 @@ struct aio__transfer {
     size_t left, total;
     size_t *done;
     uint32_t flags;
+    bool once;
 };
+AIO_FN void aio__entry_copies(aio_awaitable *a, unsigned opcode)
+{
+    a->u.w[0] ^= AIO__WORD(AIO__HEAD(AIO__HEAD_OPCODE(a->u.w[0]) ^ opcode, 0, 0), 0);
+}
 AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
                                      aio_result r)
 {
     struct aio__transfer *t = (struct aio__transfer *)(void *)c;
-    if (r < 0) return r;
-    if (r == 0 && t->left) return -EIO;         // no progress, and no reason
+    bool copies = r == -EOPNOTSUPP && AIO__HEAD_OPCODE(t->entry.u.w[0]) == IORING_OP_SEND_ZC;
+    if (copies) {                               // this socket does not send without a copy
+        aio__entry_copies(&t->entry, IORING_OP_SEND);
+        r = 0;
+    }
+    if (r < 0 || (t->once && !copies)) return r;
+    if (r == 0 && t->left && !copies) return -EIO;      // no progress, and no reason
     t->left -= (size_t)r;
     if (t->done) *t->done += (size_t)r;
-    if (!t->left) return (aio_result)t->total;
+    if (!t->left && !copies) return (aio_result)t->total;
     if ((w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
     uint64_t *entry = t->entry.u.w;
     entry[2] += (uint64_t)r;
@@ -2179,6 +2228,7 @@ AIO_FN struct aio__transfer *aio__transfer_new(aio_uring *u, const aio_awaitable
     t->entry = *a;
     t->entry.u.w[4] = t->entry.u.w[5] = t->entry.u.w[6] = 0;
     t->flags = (uint32_t)a->u.w[5];
+    t->once = (a->u.w[5] & AIO__ONCE) != 0;
     t->left = t->total = (size_t)a->u.w[6];
     t->done = (size_t *)a->u.p[4];
     return t;
@@ -2228,6 +2278,18 @@ AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
     return aio__failed(w, aio__compound_begin(u, w, &t->compound, &t->entry));
 }
 
+AIO_FN bool aio__zc_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_result r = 0;
+    size_t *done = (size_t *)a->u.p[4];
+    if (done) *done = 0;
+    aio_uring *u = aio__uring_of(w, &r);
+    struct aio__transfer *t = u ? aio__transfer_new(u, a) : 0;
+    if (!t) return aio__failed(w, u ? -ENOMEM : r);
+    if (!aio__has(u, IORING_OP_SEND_ZC)) aio__entry_copies(&t->entry, IORING_OP_SEND);
+    return aio__failed(w, aio__compound_begin(u, w, &t->compound, &t->entry));
+}
+
 // --- messages: the header that the kernel sees is a block's, with copies of what may be a local
 struct aio__message {
     struct aio__compound compound;
@@ -2236,14 +2298,27 @@ struct aio__message {
     struct sockaddr *address;       // recvfrom: these two
     socklen_t *length;
     struct iovec piece;             // sendto, recvfrom
+    uint64_t head, rest;            // of the entry of one that may have to be sent again
     struct sockaddr_storage name;
 };
+// This socket does not send without a copy.
+AIO_COLD aio_result aio__message_copied(aio_uring *u, aio_waiter *w, struct aio__message *m)
+{
+    aio_awaitable a = aio__io(aio__io_await(), IORING_OP_SENDMSG, -1, 0, &m->header, 0, 0);
+    if ((w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
+    a.u.w[0] = m->head;
+    a.u.w[3] = m->rest;
+    aio__entry_copies(&a, IORING_OP_SENDMSG);
+    aio_result r = aio__io_submit(u, w, &a, AIO__UD_COMPOUND, aio__io_wait());
+    w->node.u.p[2] = m;
+    return r < 0 ? r : AIO_PENDING;
+}
 AIO_FN aio_result aio__message_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
                                     aio_result r)
 {
     struct aio__message *m = (struct aio__message *)(void *)c;
-    (void)u;
-    (void)w;
+    if (r == -EOPNOTSUPP && AIO__IO_OPCODE(w->node.u.w[1]) == AIO__OP_SENDMSG_ZC)
+        return aio__message_copied(u, w, m);
     if (r < 0) return r;
     if (m->user) {
         m->user->msg_namelen = m->header.msg_namelen;
@@ -2323,7 +2398,7 @@ AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_result r = 0;
     struct aio__message *m = 0;
-    bool send = AIO__HEAD_OPCODE(a->u.w[0]) == IORING_OP_SENDMSG;
+    bool send = AIO__HEAD_OPCODE(a->u.w[0]) != IORING_OP_RECVMSG;
     aio_uring *u = aio__uring_of(w, &r);
     if (!u) return aio__failed(w, r);
     r = a->u.w[5] == AIO__MESSAGE_PLAIN
@@ -2333,6 +2408,10 @@ AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a)
     aio_awaitable entry = *a;
     entry.u.w[1] = entry.u.w[4] = entry.u.w[5] = entry.u.w[6] = 0;
     entry.u.w[2] = (uint64_t)(uintptr_t)&m->header;
+    if (AIO__HEAD_OPCODE(entry.u.w[0]) == AIO__OP_SENDMSG_ZC && !aio__has(u, AIO__OP_SENDMSG_ZC))
+        aio__entry_copies(&entry, IORING_OP_SENDMSG);
+    m->head = entry.u.w[0];
+    m->rest = entry.u.w[3];
     return aio__failed(w, aio__compound_begin(u, w, &m->compound, &entry));
 }
 
@@ -3247,13 +3326,14 @@ AIO_FN aio_result aio__flow_list(aio_uring *u, aio_many *it)
     u->many[fd] = it;
     return 0;
 }
-AIO_FN uint8_t aio__flow_mode(const aio_uring *u, int fd, bool buffers)
+AIO_FN uint8_t aio__flow_mode(const aio_uring *u, unsigned what, int fd, bool buffers)
 {
     int domain = 0;
     socklen_t length = sizeof domain;
     if (!u->has_cancel_all) return buffers ? AIO__FLOW_OWN : AIO__FLOW_ONE;     // before 5.19
     if (!buffers) return AIO__FLOW_MULTI;
     if (!(u->ring.flags & IORING_SETUP_DEFER_TASKRUN)) return AIO__FLOW_ONE;    // before 6.1
+    if (what == AIO__FLOW_READ && !aio__has(u, AIO__OP_READ_MULTISHOT)) return AIO__FLOW_ONE;
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) >= 0 && domain == AF_UNIX)
         return AIO__FLOW_ONE;           // a multishot may miss the end of the stream
     return AIO__FLOW_MULTI;
@@ -3276,7 +3356,7 @@ AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, aio_buffer
     it->fd = fd;
     it->what = (uint8_t)what;
     it->buffers = b;
-    it->mode = aio__flow_mode(u, fd, b != 0);
+    it->mode = aio__flow_mode(u, what, fd, b != 0);
     if (what == AIO__FLOW_POLL) it->asked = (uint32_t)extra;
     if (what == AIO__FLOW_RECVMSG) {
         it->control_bytes = (uint32_t)extra;
