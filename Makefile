@@ -11,7 +11,6 @@ MAKEFLAGS += --no-builtin-rules
 
 HEADERS := $(wildcard aio.h aio_loop.h aio_io_uring.h)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
-BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
 # Examples that are valid C++17 too, by name; they are built and run in both languages.
 CXX_EXAMPLES ?= 01_hello 05_echo
@@ -133,8 +132,9 @@ demo: ## a tour: installs what is missing, builds and runs the examples
 	@examples/demo.sh
 
 .PHONY: bench
-bench: $(BENCHES) ## build and run the benchmarks
-	@if [ -x bench/run.sh ]; then BUILD="$(BUILD)" bench/run.sh; else echo "bench/run.sh is missing"; fi
+bench: ## build and run the benchmarks, with libuv, epoll and wrk beside them
+	@tools/deps.sh bench
+	@BUILD="$(BUILD)" bench/run.sh
 
 # --- lint
 .PHONY: lint

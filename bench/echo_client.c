@@ -1,53 +1,15 @@
 // echo_client.c - starts echo servers and loads them in turn: epoll, one message in flight each.
 // SPDX-License-Identifier: MIT
 //
-//     echo_client folder        folder: where echo_uring, echo_aio and echo_epoll are
+//     echo_client folder        folder: where the servers are
 //
 // A window per server, in turn, BENCH_ROUNDS times: thousand messages per second, and the server's
 // CPU time per message. Core 1.
-#include "echo.h"
+#include "server.h"
 
 #include <sys/epoll.h>
-#include <sys/wait.h>
 
 enum { SIZE = 64 };
-struct server {
-    pid_t pid;
-    int in, port;
-    FILE *out;
-};
-static void start(struct server *s, const char *folder, const char *name)
-{
-    char path[512];
-    int to[2], from[2];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (pipe(to) || pipe(from)) bench_fail("pipe");
-    s->pid = fork();
-    if (s->pid < 0) bench_fail("fork");
-    if (!s->pid) {
-        dup2(to[0], 0);
-        dup2(from[1], 1);
-        close(to[1]);
-        close(from[0]);
-        execl(path, path, (char *)0);
-        bench_fail(path);
-    }
-    close(to[0]);
-    close(from[1]);
-    s->in = to[1];
-    s->out = fdopen(from[0], "r");
-    if (!s->out || fscanf(s->out, "%d", &s->port) != 1) bench_fail(name);
-}
-static int64_t finish(struct server *s)      // its CPU time
-{
-    long long cpu = 0;
-    (void)!write(s->in, "x", 1);
-    if (fscanf(s->out, "%lld", &cpu) != 1) cpu = 0;
-    close(s->in);
-    fclose(s->out);
-    waitpid(s->pid, 0, 0);
-    return cpu;
-}
 static int dial(int port)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
@@ -80,7 +42,7 @@ static void measure(const char *folder, const char *name, const char *variant, i
     struct server s;
     int fds[ECHO_CONNECTIONS], epoll = epoll_create1(EPOLL_CLOEXEC);
     int64_t window = bench_env("BENCH_WINDOW_MS", 300) * 1000000;
-    start(&s, folder, name);
+    server_start(&s, folder, name);
     for (int i = 0; i < connections; i++) {
         struct epoll_event event = { .events = EPOLLIN };
         event.data.fd = fds[i] = dial(s.port);
@@ -90,7 +52,7 @@ static void measure(const char *folder, const char *name, const char *variant, i
     int64_t warm = load(epoll, window / 10), begin = bench_now();
     int64_t count = load(epoll, window);
     double rate = (double)count / ((double)(bench_now() - begin) / 1e9);
-    int64_t cpu = finish(&s);
+    int64_t cpu = server_finish(&s);
     for (int i = 0; i < connections; i++) close(fds[i]);
     close(epoll);
     printf("TCP echo, %d connections: time per message\t%s\tns\t%.1f\n", connections, variant, 1e9 / rate);
@@ -112,7 +74,10 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < sizeof connections / sizeof *connections; i++) {
             measure(folder, "echo_uring", "raw liburing", connections[i]);
             measure(folder, "echo_aio", "aio", connections[i]);
+            measure(folder, "echo_uring_many", "raw multishot", connections[i]);
+            measure(folder, "echo_aio_many", "aio multishot", connections[i]);
             measure(folder, "echo_epoll", "epoll", connections[i]);
+            measure(folder, "echo_uv", "libuv", connections[i]);
         }
     }
     return 0;

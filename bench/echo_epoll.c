@@ -1,10 +1,11 @@
 // echo_epoll.c - the echo server by hand on epoll, level-triggered. See echo.h.
 // SPDX-License-Identifier: MIT
 #include "echo.h"
-
+#include "protocol.h"
 #include <sys/epoll.h>
 
 static char buffer[ECHO_BUFFER];
+static struct protocol protocols[2 * ECHO_CONNECTIONS];     // by descriptor
 
 static void watch(int epoll, int fd)
 {
@@ -23,11 +24,15 @@ int main(void)
             int fd = events[i].data.fd;
             if (fd == 0) echo_over();
             if (fd == listener) {
-                watch(epoll, accept4(listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK));
+                fd = accept4(listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+                protocol_init(&protocols[fd]);
+                watch(epoll, fd);
                 continue;
             }
-            ssize_t got = recv(fd, buffer, sizeof buffer, 0);
-            if (got <= 0 || send(fd, buffer, (size_t)got, MSG_NOSIGNAL) != got) close(fd);
+            const char *out;
+            ssize_t got = recv(fd, buffer, sizeof buffer, 0), size = 0;
+            if (got > 0) size = (ssize_t)protocol_reply(&protocols[fd], buffer, (size_t)got, &out);
+            if (got <= 0 || (size && send(fd, out, (size_t)size, MSG_NOSIGNAL) != size)) close(fd);
         }
     }
 }

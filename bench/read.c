@@ -1,4 +1,4 @@
-// read.c - random 4 KiB reads of a file in the page cache, 1 and 32 at a time.
+// read.c - random 4 KiB reads of a file in the page cache, 1, 32 and 128 at a time.
 // SPDX-License-Identifier: MIT
 //
 // By hand with liburing, with tasks, and with pread(2), one at a time. BENCH_FILE_MB: size of the file
@@ -7,7 +7,7 @@
 
 #include "raw_uring.h"
 
-enum { BLOCK = 4096, DEPTH_MAX = 32 };
+enum { BLOCK = 4096, DEPTH_MAX = 128 };
 static int file = -1;
 static uint64_t blocks;
 static int64_t left;
@@ -103,6 +103,8 @@ static void aio(const struct bench_case *c, struct bench_window *w)
 }
 
 static const struct bench_case cases[] = {
+    { "cached 4 KiB read, 128 at a time", "raw liburing", "ns", raw, 128, 0 },
+    { "cached 4 KiB read, 128 at a time", "aio", "ns", aio, 128, 0 },
     { "cached 4 KiB read, 32 at a time", "raw liburing", "ns", raw, 32, 0 },
     { "cached 4 KiB read, 32 at a time", "aio", "ns", aio, 32, 0 },
     { "cached 4 KiB read, 1 at a time", "raw liburing", "ns", raw, 1, 0 },

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: MIT
 #
 #     bench/run.sh [name …]     names: switch spawn nested together timers memory nop read pingpong
-#                               echo instructions compile_time; without: all
+#                               echo http instructions compile_time; without: all
 #
 # BENCH_PASSES (3) times over all programs, BENCH_ROUNDS (5) windows of BENCH_WINDOW_MS (20) each per
 # pass. As root it uses real-time priority and a network namespace of its own with plain TCP. The
@@ -15,14 +15,15 @@ CC=${CC:-cc}
 export BUILD CC
 here=$BUILD/bench
 passes=${BENCH_PASSES:-3}
-all="switch spawn nested together timers memory nop read pingpong echo instructions compile_time"
+all="switch spawn nested together timers memory nop read pingpong echo http instructions compile_time"
 names=${*:-$all}
 ones=""
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for name in $names; do
     case $name in
-        echo) set -- echo_client echo_aio echo_uring echo_epoll ;;
+        echo) set -- echo_client echo_aio echo_uring echo_aio_many echo_uring_many echo_epoll echo_uv ;;
+        http) set -- http_client http_aio http_uring http_epoll http_uv ;;
         instructions) set -- switch spawn nested nop together ;;
         compile_time) set -- ;;
         *) set -- "$name" ;;
@@ -45,6 +46,7 @@ fi
 one() {
     case $1 in
         echo) BENCH_WINDOW_MS=${BENCH_ECHO_MS:-300} $network "$here/echo_client" "$here" ;;
+        http) $network "$here/http_client" "$here" ;;
         pingpong) BENCH_WINDOW_MS=${BENCH_PINGPONG_MS:-60} $network "$here/pingpong" ;;
         memory) if [ "$2" = 1 ]; then BENCH_ROUNDS=3 "$here/memory"; fi ;;
         timers) BENCH_ROUNDS=3 "$here/timers" ;;

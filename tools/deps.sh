@@ -2,6 +2,7 @@
 # Installs the packages that are missing; silent when none is.
 #   tools/deps.sh demo      what the examples and the demo need
 #   tools/deps.sh check     what the tests need as well
+#   tools/deps.sh bench     what the benchmarks need: the peers
 what=${1:-demo}
 cc=${CC:-cc}
 command -v "$cc" >/dev/null 2>&1 || cc=gcc
@@ -21,6 +22,13 @@ look() {
     tool "$cc" && header stdio.h || need cc
     header liburing.h || need liburing
     for t in curl python3 nc; do tool $t || need $t; done
+    if [ "$what" = bench ]; then
+        header uv.h || need libuv
+        header http_parser.h || need http-parser
+        tool wrk || need wrk
+        tool ip || need iproute
+        tool valgrind || need valgrind
+    fi
     if [ "$what" = check ]; then
         tool g++ || need cxx
         tool clang && tool clang++ || need clang
@@ -62,9 +70,6 @@ package() {     # our name -> this distribution's
     pacman:cmocka) echo cmocka ;;           apk:cmocka) echo cmocka-dev ;;
     apt:hiredis) echo libhiredis-dev ;;     dnf:hiredis) echo hiredis-devel ;;
     apk:hiredis) echo hiredis-dev ;;
-    apt:http-parser) echo libhttp-parser-dev ;;
-    dnf:http-parser) echo http-parser-devel ;;
-    apk:http-parser) echo http-parser-dev ;;
     apt:libcrypto) echo libssl-dev ;;       pacman:libcrypto) echo openssl ;;
     dnf:libcrypto) echo openssl-devel ;;     apk:libcrypto) echo openssl-dev ;;
     apt:redis) echo redis-server redis-tools ;;
@@ -77,6 +82,12 @@ package() {     # our name -> this distribution's
     pacman:arm-gcc) echo arm-none-eabi-gcc ;;
     apt:clang-rt) apt_clang_runtime ;;      *:clang-rt) echo compiler-rt ;;
     apt:xz) echo xz-utils ;;
+    apt:libuv) echo libuv1-dev ;;           dnf:libuv) echo libuv-devel ;;
+    apk:libuv) echo libuv-dev ;;
+    apt:http-parser) echo libhttp-parser-dev ;;
+    dnf:http-parser) echo http-parser-devel ;;
+    apk:http-parser) echo http-parser-dev ;;
+    apt:iproute) echo iproute2 ;;           *:iproute) echo iproute2 ;;
     pacman:python3) echo python ;;          *) echo "$1" ;;
     esac
 }

@@ -1,0 +1,5 @@
+// http_aio.c - echo_aio_many.c with HTTP instead of echo.
+// SPDX-License-Identifier: MIT
+// LIBS: -lhttp_parser
+#define BENCH_HTTP
+#include "echo_aio_many.c"
