@@ -163,7 +163,7 @@ static void contract_11_close_gives_a_dead_ring_up(void **state)
     assert_null(strstr(text, "close gives up"));
     assert_non_null(strstr(text, "0 0 nothing is left\n"));
 }
-static void enter_takes_only_a_part(void **state)
+static void hazard_10_enter_takes_only_a_part(void **state)
 {
     (void)state;
     uring_hook.enter = failing_enter;
@@ -467,7 +467,7 @@ int main(void)
         cmocka_unit_test(hazard_10_enter_fails_at_the_nth_call),
         cmocka_unit_test(hazard_10_an_idle_loop_does_not_spin),
         cmocka_unit_test(contract_11_close_gives_a_dead_ring_up),
-        cmocka_unit_test(enter_takes_only_a_part),
+        cmocka_unit_test(hazard_10_enter_takes_only_a_part),
         cmocka_unit_test(hazard_17_contract_3_errors_as_the_caller_sees_them),
         cmocka_unit_test(hazard_17_contract_3_errors_after_a_cancel),
         cmocka_unit_test(contract_5_a_cancelled_close_closes),

@@ -103,11 +103,16 @@ static void hazard_1_a_loop_that_closes_waits_for_the_kernel(void **state)
     assert_result(aio_loop_run_forever(&l), 0);
     assert_int_equal(l.in_flight, PAIRS);
     assert_result(aio_loop_close(&l), 0);
-    for (int i = 0; i < PAIRS; i++) assert_int_equal(write(fds[i][1], "hello", 5), 5);
+    for (int i = 0; i < PAIRS; i += 2) {        // nobody holds the file any more: the peer sees the end
+        close(fds[i][0]);
+        assert_int_equal(recv(fds[i][1], &l, 1, MSG_DONTWAIT), 0);
+        close(fds[i][1]);
+    }
+    for (int i = 1; i < PAIRS; i += 2) assert_int_equal(write(fds[i][1], "hello", 5), 5);
     usleep(2000);
     nobody_wrote_into_kept_blocks();
-    for (int i = 0; i < PAIRS; i++) {
-        assert_int_equal(empty(fds[i][0]), 5);      // nobody was there to take it
+    for (int i = 1; i < PAIRS; i += 2) {
+        assert_int_equal(empty(fds[i][0]), 5);  // nobody was there to take it
         close(fds[i][0]), close(fds[i][1]);
     }
     uring_check(__FILE__, __LINE__);
@@ -259,6 +264,40 @@ static void hazard_3_paths_stay_until_their_entries_are_taken(void **state)
     assert_result(run(paths), 0);
     uring_hook.enter = 0;
     assert_true(refusals > 0);
+}
+
+// --- hazard 4: no room for a cancel
+struct nop { aio_frame aio; };
+aio_async(nop) {
+    aio_try(aio_nop());
+    return 0;
+} aio_end
+struct no_room { aio_frame aio; int fd, i, n; aio_task *t, *nops[600]; };
+aio_async(no_room) {
+    aio_result r;
+    self->t = aio_spawn(receiver, .fd = self->fd);
+    aio_await(aio_sleep(AIO_MSEC));
+    refuse = true;
+    self->n = (int)uring_of_loop()->sq_entries;
+    for (int i = 0; i < self->n; i++) self->nops[i] = aio_spawn(nop);
+    aio_await(aio_sleep(0));
+    aio_task_cancel(self->t);
+    assert_non_null(uring_of_loop()->backlog);
+    refuse = false;
+    for (; self->i < self->n; self->i++) aio_try(aio_join(self->nops[self->i]));
+    aio_await(r, aio_wait_for(20 * AIO_SECOND, aio_future_wait(aio_task_future(self->t))));
+    aio_detach(self->t);
+    return r;
+} aio_end
+static void hazard_4_a_cancel_waits_for_room(void **state)
+{
+    (void)state;
+    int fds[2];
+    pair_of(fds);
+    uring_hook.enter = refusing_enter;
+    assert_result(run(no_room, .fd = fds[0]), -ECANCELED);
+    uring_hook.enter = 0;
+    close(fds[0]), close(fds[1]);
 }
 
 // --- hazard 18: limits end what blocks on the kernel's worker threads too
@@ -480,6 +519,7 @@ int main(void)
         cmocka_unit_test(hazard_2_a_call_that_returns_early_ends_what_it_began),
         cmocka_unit_test(hazard_3_an_entry_that_was_not_taken_is_withdrawn),
         cmocka_unit_test(hazard_3_paths_stay_until_their_entries_are_taken),
+        cmocka_unit_test(hazard_4_a_cancel_waits_for_room),
         cmocka_unit_test(hazard_18_limits_end_what_workers_are_blocked_in),
         cmocka_unit_test(hazard_18_limits_beyond_what_a_timespec_holds),
         cmocka_unit_test(hazard_21_another_thread_cannot_go_on_with_a_ring),
