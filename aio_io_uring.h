@@ -94,6 +94,10 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include <sys/utsname.h>
 #include <sys/wait.h>           // waitid
 #include <sys/xattr.h>
+#if defined __GLIBC__ && !defined __USE_GNU     // another header came first, without _GNU_SOURCE
+extern int pipe2(int fds[2], int flags);
+extern void *memmem(const void *, size_t, const void *, size_t);
+#endif
 
 // -------------------------------------------------------------------------------------- >>types
 typedef struct aio_uring aio_uring;     // a loop's ring
