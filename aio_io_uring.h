@@ -22,7 +22,9 @@
 //   ring         aio_uring_attach aio_uring_report aio_uring_op aio_io_with aio_nop
 //   sockets      aio_socket aio_bind aio_listen aio_accept aio_accept_from aio_connect aio_recv
 //                aio_send aio_send_all aio_recvfrom aio_sendto aio_recvmsg aio_sendmsg
-//                aio_getsockopt aio_setsockopt aio_shutdown aio_listen_tcp aio_connect_tcp
+//                aio_getsockopt aio_setsockopt aio_shutdown aio_listen_tcp aio_listen_tcp_with
+//                aio_connect_tcp aio_listen_unix aio_listen_unix_with aio_connect_unix
+//                aio_udp_bind aio_udp_connect
 //                aio_send_zc aio_send_zc_all aio_sendmsg_zc
 //   files        aio_openat aio_openat2 aio_pread aio_pwrite aio_pwrite_all aio_preadv aio_pwritev
 //                aio_read_some aio_write_some aio_write_all aio_readv_some aio_writev_some
@@ -34,6 +36,7 @@
 //                aio_direct_unregister aio_direct_put aio_direct_close aio_direct_install
 //   others       aio_poll aio_epoll_wait aio_epoll_ctl aio_waitid aio_futex_wait aio_futex_waitv
 //                aio_futex_wake
+//   servers      aio_serve aio_server_stop
 //   streams      aio_stream_open aio_stream_read aio_stream_read_exactly aio_stream_read_line
 //                aio_stream_read_until aio_stream_read_until_any aio_stream_at_eof
 //                aio_stream_write aio_stream_writev aio_stream_write_nowait aio_stream_drain
@@ -91,6 +94,7 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include <sys/stat.h>           // struct statx
 #include <sys/syscall.h>        // SYS_futex, SYS_pidfd_open
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>           // waitid
 #include <sys/xattr.h>
@@ -118,6 +122,26 @@ struct aio_stream_options {
     size_t write_high;          // with more than this unsent a write waits: 64 KiB
     size_t write_low;           // until this is left: a quarter of write_high
 };
+
+// Zero is the default of every field.
+struct aio_listen_options {
+    int backlog;                // connections that may wait to be accepted: 4096
+    bool reuse_port;            // TCP: several sockets share the port, one per loop
+    bool v6only;                // TCP: an IPv6 socket takes no IPv4
+    bool delay;                 // TCP: small pieces may wait for more (Nagle's algorithm)
+    mode_t mode;                // Unix: of the file; 0: as the umask says
+};
+
+// A server's books. All zero is a valid start.
+typedef struct aio_server {
+    uint32_t limit;             // to be set: most connections at a time; 0: no limit
+    uint32_t live;              // to be read: connections whose handler runs
+    uint64_t accepted, refused; // to be read: since aio_serve began; refused: no memory for them
+    struct aio__serving *serving;       // private: null: it does not serve
+    struct aio__served *first;
+    aio_event changed;
+    int64_t drain_ns;
+} aio_server;
 
 // Bytes in a stream's buffer, or a separator.
 typedef struct aio_bytes { const char *data; size_t size; } aio_bytes;
@@ -274,13 +298,28 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_getsockopt(int fd, int level, int option,
 AIO_FN AIO_NODISCARD aio_awaitable aio_setsockopt(int fd, int level, int option,
                                                   const void *value, socklen_t size);
 
-// Awaitable: a listening TCP socket on a numeric IPv4 or IPv6 address ("" or null: all), port 0:
-// any.
-// Result: its descriptor (reusable address, no delay, backlog 4096); -EADDRINUSE, -EACCES, -EINVAL
-// (not an address, not a port).
+// Awaitable: a listening TCP socket on a numeric IPv4 or IPv6 address; "" or null: all of both; port
+// 0: any. Result: its descriptor (reusable address, no delay, backlog 4096); -EADDRINUSE, -EACCES,
+// -EINVAL (not an address, not a port).
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port);
+// Awaitable: the same with options. Lifetime: `options` may be a local.
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp_with(const char *host, int port,
+                                                       const struct aio_listen_options *options);
+// Awaitables: a listening Unix socket; "@name": abstract, without a file. A socket file that nobody
+// listens on is replaced; the file stays when the socket is closed. Result: its descriptor;
+// -EADDRINUSE: somebody listens, or it is another file; -EINVAL, -ENAMETOOLONG, -ENOENT, -EACCES.
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen_unix(const char *path);
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen_unix_with(const char *path,
+                                                        const struct aio_listen_options *options);
 // Awaitable: a connection to a numeric address. Result: its descriptor (no delay); -ECONNREFUSED, …
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port);
+// Awaitable: a connection to a Unix socket, abstract as above. Result: its descriptor; -ENOENT,
+// -ECONNREFUSED.
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect_unix(const char *path);
+// Awaitables: a UDP socket bound, or connected, to a numeric address as above. Result: its
+// descriptor. For aio_recvfrom, aio_sendto; connected, for aio_recv, aio_send too.
+AIO_FN AIO_NODISCARD aio_awaitable aio_udp_bind(const char *host, int port);
+AIO_FN AIO_NODISCARD aio_awaitable aio_udp_connect(const char *host, int port);
 
 // --- files
 
@@ -430,6 +469,25 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wait(const uint32_t *word, uint32_t
 AIO_FN AIO_NODISCARD aio_awaitable aio_futex_waitv(const struct futex_waitv *words, unsigned n);
 AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned n, uint64_t mask,
                                                   unsigned flags);
+
+// --- servers
+
+// aio_serve(&self->server, listener, name, .argument = value, …)   awaitable
+// Accepts connections until it is stopped, and spawns coroutine `name` for each, with these
+// arguments, .fd (an int of its frame) being the connection, which it owns: it closes it, or an
+// aio_drop does if it never began. Errors of handlers go to on_error. At the limit it accepts no
+// more: they wait in the kernel's queue. Out of descriptors or memory (told to on_error once) it
+// waits until a connection ends, or 0.1 s, and goes on.
+// Result: 0: stopped by aio_server_stop; -ECANCELED: all connections were cancelled too; -EBUSY; an
+// error of the listener (-EBADF: aio_close ended it) when its last connection has ended. No handler
+// is left when it returns. The listener stays open.
+// Lifetime: the server until then. Memory: 64 bytes and the task for each live connection.
+#define aio_serve(server, listener, ...) \
+    AIO__SERVE(__COUNTER__, server, listener, __VA_ARGS__, )
+// Stops accepting; connections may go on for drain_ns (AIO_FOREVER), then they are cancelled. Any
+// task of the loop, a handler too, or a callback; again: another deadline. Result: 0; -EINVAL: it
+// does not serve; -ENOMEM.
+AIO_FN aio_result aio_server_stop(aio_server *server, int64_t drain_ns);
 
 // --- streams: buffered reading, and writing that goes on beside the coroutine. Any task of the loop
 // may read or write, one reader at a time; they end with the frame that opened them.
@@ -695,6 +753,9 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__listen_unix_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__connect_unix_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__udp_start(aio_waiter *w, const aio_awaitable *a);
 // Straight into the ring; through the table of operations; a system call, but for direct
 // descriptors.
 AIO_TABLE(aio_await_class, aio__io_await, { aio__io_start, "io", AIO__AWAIT_IO })
@@ -710,6 +771,11 @@ AIO_TABLE(aio_await_class, aio__listen_tcp_await,
     { aio__listen_tcp_start, "listen_tcp", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__connect_tcp_await,
     { aio__connect_tcp_start, "connect_tcp", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__listen_unix_await,
+    { aio__listen_unix_start, "listen_unix", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__connect_unix_await,
+    { aio__connect_unix_start, "connect_unix", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__udp_await, { aio__udp_start, "udp", AIO__AWAIT_OWN })
 
 // --- streams
 #define AIO__STREAM_LIMIT ((size_t)65536)
@@ -755,6 +821,39 @@ struct aio_stream {
     aio_node *writers;          // wait until little is unsent
     aio_waiter *closer;         // waits until all is sent
 };
+
+// --- servers. Behind the frame of aio__serving, in one block, stands the frame of a handler as each
+// of them begins.
+struct aio__serving {
+    aio_frame aio;
+    aio_server *server;
+    const aio_coroutine *co;
+    size_t fd_at;
+    aio_timeout until;          // a stop, then its deadline
+    aio_timeout pause;
+    aio_result r, end;
+    int listener;
+    uint32_t phase;
+    bool told;                  // that it pauses
+};
+#define AIO__SERVING_BYTES ((sizeof(struct aio__serving) + AIO__GRAIN - 1) & ~(size_t)(AIO__GRAIN - 1))
+#define AIO__FD_OF(name) AIO__ASSERT(sizeof(((struct name *)0)->fd) == sizeof(int), \
+    "aio_serve: struct " #name " needs a member `int fd`");
+#ifdef AIO_STRICT
+#  define AIO__SERVE(n, server, listener, name, ...) aio__serve(server, listener, \
+       offsetof(struct name, fd), &AIO__CO(name), aio__serve_block_from(AIO__TASK, &AIO__CO(name), \
+           &AIO__INIT(name, __VA_ARGS__)->aio))
+#else
+#  define AIO__SERVE(n, server, listener, name, ...) \
+       AIO__SERVE_(n, server, listener, name, __VA_ARGS__)
+#  define AIO__SERVE_(n, server, listener, name, ...) aio__serve(server, listener, \
+       offsetof(struct name, fd), &AIO__CO(name), __extension__({ \
+       AIO__FD_OF(name) \
+       struct name *AIO__V(frame_, n) = (struct name *)aio__serve_block(AIO__TASK, \
+           &AIO__CO(name)); \
+       if (AIO__LIKELY(AIO__V(frame_, n) != 0)) { AIO__SET(AIO__V(frame_, n), __VA_ARGS__) } \
+       AIO__V(frame_, n); }))
+#endif
 
 // ------------------------------------------------------------------------------- >>implementation
 
@@ -1201,9 +1300,39 @@ AIO_FN aio_awaitable aio__plain(const aio_await_class *cls, int64_t a0, const vo
     a.u.i[2] = a2;
     return a;
 }
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp_with(const char *host, int port,
+                                                       const struct aio_listen_options *options)
+{
+    aio_awaitable a = aio__plain(aio__listen_tcp_await(), port, host, 0);
+    a.u.cp[3] = options;
+    return a;
+}
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port)
 {
-    return aio__plain(aio__listen_tcp_await(), port, host, 0);
+    return aio_listen_tcp_with(host, port, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen_unix_with(const char *path,
+                                                        const struct aio_listen_options *options)
+{
+    aio_awaitable a = aio__plain(aio__listen_unix_await(), 0, path, 0);
+    a.u.cp[3] = options;
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_listen_unix(const char *path)
+{
+    return aio_listen_unix_with(path, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect_unix(const char *path)
+{
+    return aio__plain(aio__connect_unix_await(), 0, path, 0);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_udp_bind(const char *host, int port)
+{
+    return aio__plain(aio__udp_await(), port, host, false);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_udp_connect(const char *host, int port)
+{
+    return aio__plain(aio__udp_await(), port, host, true);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port)
 {
@@ -3499,26 +3628,108 @@ AIO_FN aio_result aio__tcp_socket(const char *host, int64_t port, struct sockadd
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
 }
-AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a)
+// The socket fd is w's result; it is bound and connected, or listens, or is closed.
+AIO_FN bool aio__socket_end(aio_waiter *w, int fd, int failed)
 {
-    struct sockaddr_storage address;
-    int one = 1, zero = 0;
-    aio_result length, fd;
-    if (aio__in_child(w)) return true;
-    fd = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
-    if (aio__failed(w, fd)) return true;
-    setsockopt((int)fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (address.ss_family == AF_INET6)
-        setsockopt((int)fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
-    w->future.result = fd;
+    int why = errno;
     aio__gives_fd_now(w);
-    if (bind((int)fd, (struct sockaddr *)&address, (socklen_t)length) < 0 ||
-        listen((int)fd, 4096) < 0) {
-        w->future.result = -errno;
-        close((int)fd);
-    }
+    w->future.result = fd;
+    if (!failed) return true;
+    close(fd);
+    w->future.result = -why;
     return true;
 }
+AIO_FN int aio__listen_backlog(const struct aio_listen_options *o)
+{
+    return o && o->backlog > 0 ? o->backlog : 4096;
+}
+AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a)
+{
+    const struct aio_listen_options *o = (const struct aio_listen_options *)a->u.cp[3];
+    struct sockaddr_storage address;
+    int one = 1, zero = 0, only = o && o->v6only;
+    aio_result length, s;
+    if (aio__in_child(w)) return true;
+    s = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
+    if (aio__failed(w, s)) return true;
+    int fd = (int)s;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (o && o->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (o && o->delay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &zero, sizeof zero);
+    if (address.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+    return aio__socket_end(w, fd, bind(fd, (struct sockaddr *)&address, (socklen_t)length) < 0 ||
+                                      listen(fd, aio__listen_backlog(o)) < 0);
+}
+// --- Unix sockets
+// "@name" is abstract: a 0 stands for the @. Returns the length.
+AIO_FN aio_result aio__unix_address(const char *path, struct sockaddr_un *out)
+{
+    size_t n = path ? strlen(path) : 0;
+    if (!n) return -EINVAL;
+    if (n >= sizeof out->sun_path) return -ENAMETOOLONG;
+    memset(out, 0, sizeof *out);
+    out->sun_family = AF_UNIX;
+    memcpy(out->sun_path, path, n);
+    if (*path == '@') out->sun_path[0] = 0;
+    return (aio_result)(offsetof(struct sockaddr_un, sun_path) + n + (*path != '@'));
+}
+// Removes the file of a socket on which nobody listens. Returns whether it did.
+AIO_FN bool aio__unix_stale(const struct sockaddr_un *address, socklen_t length)
+{
+    struct stat st;
+    if (!address->sun_path[0] || lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return false;
+    bool refused = connect(fd, (const struct sockaddr *)address, length) < 0 && errno == ECONNREFUSED;
+    close(fd);
+    return refused && !unlink(address->sun_path);
+}
+AIO_FN int aio__unix_bind(int fd, const struct sockaddr_un *address, socklen_t length)
+{
+    if (!bind(fd, (const struct sockaddr *)address, length)) return 0;
+    if (errno != EADDRINUSE) return -1;
+    if (aio__unix_stale(address, length)) return bind(fd, (const struct sockaddr *)address, length);
+    errno = EADDRINUSE;
+    return -1;
+}
+AIO_FN bool aio__listen_unix_start(aio_waiter *w, const aio_awaitable *a)
+{
+    const struct aio_listen_options *o = (const struct aio_listen_options *)a->u.cp[3];
+    struct sockaddr_un address;
+    aio_result n = aio__unix_address((const char *)a->u.cp[1], &address);
+    if (aio__in_child(w) || aio__failed(w, n)) return true;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return aio__failed(w, -errno);
+    bool failed = aio__unix_bind(fd, &address, (socklen_t)n) < 0;
+    // before the listen: nobody can connect until the mode is right
+    if (!failed && o && o->mode && address.sun_path[0]) failed = chmod(address.sun_path, o->mode) < 0;
+    return aio__socket_end(w, fd, failed || listen(fd, aio__listen_backlog(o)) < 0);
+}
+
+// --- UDP
+AIO_FN bool aio__udp_start(aio_waiter *w, const aio_awaitable *a)
+{
+    const char *host = (const char *)a->u.cp[1];
+    struct sockaddr_storage address;
+    int zero = 0;
+    aio_result n = aio__tcp_address(host, a->u.i[0], &address);
+    if (aio__in_child(w) || aio__failed(w, n)) return true;
+    int fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 && errno == EAFNOSUPPORT && (!host || !*host)) {     // a machine without IPv6
+        n = aio__tcp_address("0.0.0.0", a->u.i[0], &address);
+        fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    }
+    if (fd < 0) return aio__failed(w, -errno);
+    if (address.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+    const struct sockaddr *to = (const struct sockaddr *)&address;
+    return aio__socket_end(w, fd, (a->u.i[2] ? connect(fd, to, (socklen_t)n)
+                                             : bind(fd, to, (socklen_t)n)) < 0);
+}
+
+// --- connecting
 struct aio__connect { struct aio__compound compound; int fd; };
 AIO_FN aio_result aio__connect_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
                                     aio_result r)
@@ -3553,6 +3764,30 @@ AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
     }
     u->arena_held = false;
     if (r < 0) close((int)fd);
+    return aio__failed(w, r);
+}
+AIO_FN bool aio__connect_unix_start(aio_waiter *w, const aio_awaitable *a)
+{
+    struct sockaddr_un address;
+    aio_result r = 0, n = aio__unix_address((const char *)a->u.cp[1], &address);
+    if (aio__in_child(w) || aio__failed(w, n)) return true;
+    aio_uring *u = aio__uring_of(w, &r);
+    if (!u) return aio__failed(w, r);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return aio__failed(w, -errno);
+    struct aio__connect *k =
+        (struct aio__connect *)aio__compound_new(u, sizeof *k, aio__connect_next, true);
+    void *copy = aio__arena_copy(u, &address, (size_t)n);
+    r = -ENOMEM;
+    if (k && copy) {
+        aio_awaitable io = aio__io(aio__io_await(), IORING_OP_CONNECT, fd, (uint64_t)n, copy, 0, 0);
+        k->fd = fd;
+        r = aio__compound_begin(u, w, &k->compound, &io);
+    } else if (k) {
+        aio__free(&u->loop->executor, k, k->compound.block_class);
+    }
+    u->arena_held = false;
+    if (r < 0) close(fd);
     return aio__failed(w, r);
 }
 
@@ -4215,6 +4450,190 @@ AIO_FN void aio__streams_end(aio_uring *u)
         s->owner = 0;
     }
     u->streams = 0;
+}
+
+// --- servers
+struct aio__served {
+    aio_node node;                  // on the task's list
+    struct aio__served *next, *prev;
+    aio_server *server;
+    aio_task *task;
+};
+AIO_FN aio_frame *aio__handler_of(struct aio__serving *f)
+{
+    return (aio_frame *)(void *)((char *)f + AIO__SERVING_BYTES);
+}
+AIO_FN void aio__served_notify(aio_node *n, aio_future *f)
+{
+    struct aio__served *c = (struct aio__served *)(void *)n;
+    aio_server *server = c->server;
+    if (c->next) c->next->prev = c->prev;
+    if (c->prev) c->prev->next = c->next;
+    else server->first = c->next;
+    server->live--;
+    aio_event_set(&server->changed);
+    aio__free(f->loop, c, aio__class_of(sizeof *c));
+}
+AIO_TABLE(aio_wait_class, aio__served_class,
+    { "connection", AIO__WAIT_OWN, 0, 0, aio__served_notify, 0, 0, 0 })
+// The connection was not taken, or its handler never begins: who never ran releases its arguments.
+AIO_FN void aio__connection_refused(aio_frame *handler, int fd, size_t fd_at, aio_result why)
+{
+    if (handler->site->body->coroutine->drop->hook) {
+        memcpy((char *)handler + fd_at, &fd, sizeof fd);
+        aio__frame_drop(handler, why);
+    } else {
+        close(fd);
+    }
+}
+AIO_FN void aio__connection_taken(struct aio__serving *f, aio_executor *x, int fd)
+{
+    aio_server *server = f->server;
+    uint32_t k = aio__class_of(sizeof(struct aio__served));
+    struct aio__served *c = (struct aio__served *)aio__alloc(x, k, sizeof *c);
+    aio_task *t = c ? aio__task_new(x, f->co, f->co->size) : aio__refused(-ENOMEM);
+    if (t->waiter.future.flags & AIO__REFUSED) {
+        if (c) aio__free(x, c, k);
+        server->refused++;
+        aio__connection_refused(aio__handler_of(f), fd, f->fd_at, t->waiter.future.result);
+        return;
+    }
+    memcpy((void *)t->leaf, aio__handler_of(f),
+           f->co->scratch->from ? f->co->scratch->from : f->co->size);
+    memcpy((char *)t->leaf + f->fd_at, &fd, sizeof fd);
+    c->node.cls = aio__served_class();
+    c->server = server;
+    c->task = t;
+    c->prev = 0;
+    c->next = server->first;
+    if (c->next) c->next->prev = c;
+    server->first = c;
+    server->live++;
+    server->accepted++;
+    f->told = false;
+    aio__list_add(&t->waiter.future, &c->node);
+    aio__task_begin(t);
+    aio_detach(t);
+}
+AIO_FN void aio__connections_cancel(struct aio__serving *f)
+{
+    for (struct aio__served *c = f->server->first; c; c = c->next) {
+        bool unowned = aio__never_started(c->task) && !f->co->drop->hook &&
+                       !c->task->cancelling;
+        int fd;
+        memcpy(&fd, (char *)(c->task + 1) + f->fd_at, sizeof fd);
+        aio_task_cancel(c->task);
+        if (unowned) close(fd);         // its body would have
+    }
+}
+// What an accept may fail with: a connection that was gone, or that there is no room for more.
+enum { AIO__ACCEPT_FATAL, AIO__ACCEPT_PASSES, AIO__ACCEPT_PAUSES };
+AIO_FN int aio__accept_failure(aio_result r)
+{
+    switch ((int)-r) {
+    case ECONNABORTED: case EINTR: case EPROTO: case ENOPROTOOPT: case ENETDOWN: case ENETUNREACH:
+    case EHOSTDOWN: case EHOSTUNREACH: case ENONET: case ETIMEDOUT: return AIO__ACCEPT_PASSES;
+    case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM: case EAGAIN: return AIO__ACCEPT_PAUSES;
+    default: return AIO__ACCEPT_FATAL;
+    }
+}
+AIO_FN void aio__serve_pauses(struct aio__serving *f, aio_loop *l, aio_result why)
+{
+    if (!f->told) aio__loop_say(l, "accept: no room for more connections; waiting", why);
+    f->told = true;
+    aio_event_clear(&f->server->changed);
+}
+enum { AIO__SERVE_ACCEPTS, AIO__SERVE_DRAINS, AIO__SERVE_CANCELS };
+#define AIO__SERVE_LOOP_OF(task) AIO__LOOP_OF((task)->waiter.future.loop)
+aio__async(aio__serving) {
+    if (self->server->serving) return -EBUSY;
+    self->server->serving = self;
+    self->server->first = 0;
+    self->server->live = 0;
+    self->server->accepted = self->server->refused = 0;
+    self->r = aio_timeout_enter(&self->until, AIO_FOREVER);
+    while (self->r >= 0) {
+        if (self->server->limit && self->server->live >= self->server->limit) {
+            aio_event_clear(&self->server->changed);
+            aio_await(self->r, aio_event_wait(&self->server->changed));
+            continue;
+        }
+        aio_await(self->r, aio_accept(self->listener));
+        if (self->r >= 0) {
+            aio__connection_taken(self, AIO__TASK->waiter.future.loop, (int)self->r);
+        } else if (aio__accept_failure(self->r) == AIO__ACCEPT_PASSES) {
+            self->r = 0;
+        } else if (aio__accept_failure(self->r) == AIO__ACCEPT_PAUSES) {
+            aio__serve_pauses(self, AIO__SERVE_LOOP_OF(AIO__TASK), self->r);
+            self->r = aio_timeout_enter(&self->pause, AIO_SECOND / 10);
+            if (self->r >= 0) aio_await(self->r, aio_event_wait(&self->server->changed));
+            else aio_await(self->r, aio_next_turn());
+            self->r = aio_timeout_exit(&self->pause, self->r);
+            if (self->r == -ETIMEDOUT) self->r = 0;
+        }
+    }
+    // Stopped, or the listener failed: connections may end by themselves, until the deadline.
+    self->r = aio_timeout_exit(&self->until, self->r);
+    self->end = aio_timeout_expired(&self->until) && self->r == -ETIMEDOUT ? 0 : self->r;
+    self->phase = AIO__SERVE_DRAINS;
+    self->r = self->end == -ECANCELED ? self->end : 0;
+    if (self->r >= 0 && self->server->live)
+        self->r = aio_timeout_enter(&self->until, self->end ? AIO_FOREVER : self->server->drain_ns);
+    while (self->r >= 0 && self->server->live) {
+        aio_event_clear(&self->server->changed);
+        aio_await(self->r, aio_event_wait(&self->server->changed));
+    }
+    self->r = aio_timeout_exit(&self->until, self->r);
+    if (self->r == -ECANCELED) self->end = -ECANCELED;
+    self->phase = AIO__SERVE_CANCELS;
+    self->r = -ECANCELED;
+    while (self->server->live) {
+        if (self->r == -ECANCELED) aio__connections_cancel(self);
+        aio_event_clear(&self->server->changed);
+        aio_await(self->r, aio_event_wait(&self->server->changed));
+        if (self->r < 0) self->end = self->r;           // asked once more: it asks them once more
+    }
+    self->server->serving = 0;
+    return self->end;
+} aio_end
+AIO_FN void *aio__serve_block(aio_task *t, const aio_coroutine *handler)
+{
+    struct aio__serving *f = (struct aio__serving *)aio__call_block(
+        t, AIO__OWN_CO(aio__serving), AIO__SERVING_BYTES + handler->size);
+    if (!f) return 0;
+    aio__handler_of(f)->site = &handler->start;
+    return aio__handler_of(f);
+}
+#ifdef AIO_STRICT
+AIO_FN void *aio__serve_block_from(aio_task *t, const aio_coroutine *handler,
+                                   const aio_frame *arguments)
+{
+    void *to = aio__serve_block(t, handler);
+    return to ? memcpy(to, arguments, handler->size) : 0;
+}
+#endif
+AIO_FN AIO_NODISCARD aio_awaitable aio__serve(aio_server *server, int listener, size_t fd_at,
+                                              const aio_coroutine *co, void *handler)
+{
+    struct aio__serving *f = 0;
+    if (handler) {
+        f = (struct aio__serving *)(void *)((char *)handler - AIO__SERVING_BYTES);
+        f->server = server;
+        f->listener = listener;
+        f->co = co;
+        f->fd_at = fd_at;
+    }
+    return aio__call_new(AIO__OWN_CO(aio__serving), f);
+}
+AIO_FN aio_result aio_server_stop(aio_server *server, int64_t drain_ns)
+{
+    struct aio__serving *f = server->serving;
+    if (!f) return -EINVAL;
+    server->drain_ns = drain_ns;
+    if (aio_timeout_expired(&f->until) || f->phase == AIO__SERVE_CANCELS) return 0;
+    if (f->phase == AIO__SERVE_ACCEPTS) return aio_timeout_reschedule(&f->until, INT64_MIN);
+    return aio_timeout_reschedule(&f->until,
+                                  aio__deadline(AIO__SERVE_LOOP_OF(f->until.task), drain_ns));
 }
 
 // --- the backend's other calls
