@@ -1112,19 +1112,25 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
         (void)self; (void)AIO__TASK; (void)aio__body; (void)sizeof(struct aio__scope_check); \
         AIO__DISPATCH
 // aio__async(name) { … } aio_end: a coroutine of the headers' own; AIO__OWN_CO(name) points to its
-// descriptor. gcc -O0 keeps every table at file scope, used or not, and all that it names. There
-// the descriptor stands in the step function, which is inline and gives it away when it gets no
-// frame.
+// descriptor. aio__async_drop(name) { … } aio_end: one with a hook, which aio__drop_of(name) { … }
+// aio_end before it defines. gcc -O0 keeps every table at file scope, used or not, and all that it
+// names. There the descriptor stands in the step function, which is inline and gives it away when it
+// gets no frame.
 #ifdef __OPTIMIZE__
 #  define AIO__OWN_CO(name) (&AIO__CO(name))
 #  define aio__async(name) aio_async(name)
+#  define aio__async_drop(name) aio_async(name)
+#  define aio__drop_of(name) aio_drop(name)
 #else
 #  define AIO__OWN_CO(name) ((const aio_coroutine *)(uintptr_t)AIO__STEP(name)(0, 0))
-#  define aio__async(name) \
+#  define aio__async(name) AIO__OWN_ASYNC(name, 0)
+#  define aio__async_drop(name) AIO__OWN_ASYNC(name, AIO__HOOK(name))
+#  define aio__drop_of(name) AIO__CHECK_ON inline AIO__HOOK_BODY(name)
+#  define AIO__OWN_ASYNC(name, hook) \
     AIO__FRAME_CHECK(name) \
     AIO_FN aio_result AIO__STEP(name)(aio_frame *aio__frame, aio_task *AIO__TASK) \
     { \
-        static const struct aio__drop aio__drop = { 0 }; \
+        static const struct aio__drop aio__drop = { hook }; \
         static const struct aio__scratch aio__scratch = { 0 }; \
         static const aio_coroutine aio__co = \
             AIO__CO_INIT(name, AIO__STEP(name), aio__co, aio__drop, aio__scratch); \

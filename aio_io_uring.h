@@ -23,8 +23,8 @@
 //   sockets      aio_socket aio_bind aio_listen aio_accept aio_accept_from aio_connect aio_recv
 //                aio_send aio_send_all aio_recvfrom aio_sendto aio_recvmsg aio_sendmsg
 //                aio_getsockopt aio_setsockopt aio_shutdown aio_listen_tcp aio_listen_tcp_with
-//                aio_connect_tcp aio_listen_unix aio_listen_unix_with aio_connect_unix
-//                aio_udp_bind aio_udp_connect
+//                aio_connect_tcp aio_connect_tcp_with aio_listen_unix aio_listen_unix_with
+//                aio_connect_unix aio_udp_bind aio_udp_connect
 //                aio_send_zc aio_send_zc_all aio_sendmsg_zc
 //   files        aio_openat aio_openat2 aio_pread aio_pwrite aio_pwrite_all aio_preadv aio_pwritev
 //                aio_read_some aio_write_some aio_write_all aio_readv_some aio_writev_some
@@ -34,6 +34,7 @@
 //                aio_getxattr aio_setxattr aio_fgetxattr aio_fsetxattr
 //   registered   aio_buffers_register aio_buffers_unregister aio_direct_register
 //                aio_direct_unregister aio_direct_put aio_direct_close aio_direct_install
+//   resolver     aio_getaddrinfo aio_gai_strerror
 //   others       aio_poll aio_epoll_wait aio_epoll_ctl aio_waitid aio_futex_wait aio_futex_waitv
 //                aio_futex_wake
 //   servers      aio_serve aio_server_stop
@@ -86,6 +87,7 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include <arpa/inet.h>          // inet_pton
 #include <fcntl.h>              // AT_FDCWD, O_CLOEXEC
 #include <linux/futex.h>
+#include <netdb.h>              // getaddrinfo
 #include <netinet/in.h>
 #include <netinet/tcp.h>        // TCP_NODELAY
 #include <sys/epoll.h>
@@ -200,6 +202,10 @@ struct aio_buffer_ring {
     uint32_t size, count, mask, free, users;
     uint16_t tail, group, first_free;
 };
+struct aio_connect_options {
+    int64_t attempt_delay_ns;   // until the next address is tried as well: 250 ms
+    int family;                 // AF_INET or AF_INET6: only this one
+};
 
 // ---------------------------------------------------------------------------------------- >>api
 
@@ -302,6 +308,16 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_setsockopt(int fd, int level, int option,
 // 0: any. Result: its descriptor (reusable address, no delay, backlog 4096); -EADDRINUSE, -EACCES,
 // -EINVAL (not an address, not a port).
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port);
+// Awaitable: a connection to an address, or to a name: then its addresses are tried with the families taking
+// turns, a new one each 250 ms and whenever one fails; the first that answers wins, the others are
+// closed (RFC 8305, "Happy Eyeballs"). Result: its descriptor (no delay); the most telling error of
+// all: -ECONNREFUSED before -ETIMEDOUT before -EHOSTUNREACH; those of aio_getaddrinfo; -EINVAL: not
+// a port, or a name in an op (spawn a task). At most 16 addresses. Lifetime: all may be locals.
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port);
+// Awaitable: the same with options. Lifetime: `options` may be a local.
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp_with(const char *host, int port,
+                                                        const struct aio_connect_options *options);
+
 // Awaitable: the same with options. Lifetime: `options` may be a local.
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp_with(const char *host, int port,
                                                        const struct aio_listen_options *options);
@@ -311,8 +327,6 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp_with(const char *host, int por
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_unix(const char *path);
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_unix_with(const char *path,
                                                         const struct aio_listen_options *options);
-// Awaitable: a connection to a numeric address. Result: its descriptor (no delay); -ECONNREFUSED, …
-AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port);
 // Awaitable: a connection to a Unix socket, abstract as above. Result: its descriptor; -ENOENT,
 // -ECONNREFUSED.
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect_unix(const char *path);
@@ -320,6 +334,23 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_connect_unix(const char *path);
 // descriptor. For aio_recvfrom, aio_sendto; connected, for aio_recv, aio_send too.
 AIO_FN AIO_NODISCARD aio_awaitable aio_udp_bind(const char *host, int port);
 AIO_FN AIO_NODISCARD aio_awaitable aio_udp_connect(const char *host, int port);
+
+// --- names
+
+// Awaitable: getaddrinfo(3) on one of at most four threads of its own, so that it neither waits for
+// jobs of aio_to_thread nor keeps them waiting; numeric addresses with numeric services are answered
+// at once. *result: to be freed with freeaddrinfo; null after an error. Result: 0; -ENOENT: no such
+// name; -ENODATA: it has no address; -EAGAIN: the name server does not answer, or no thread;
+// -EREMOTEIO: it refuses for good; -EADDRNOTAVAIL -EAFNOSUPPORT -ESOCKTNOSUPPORT -ENOPROTOOPT
+// -EINVAL: family, socket type, service, flags do not fit; -ENOMEM.
+// A cancel returns at once: a look-up that has not begun is dropped, one that runs goes on alone and
+// its result is freed. Lifetime: host, service and hints (or null) may be locals; `result` must stay
+// until the await returns.
+AIO_FN AIO_NODISCARD aio_awaitable aio_getaddrinfo(const char *host, const char *service,
+                                                   const struct addrinfo *hints,
+                                                   struct addrinfo **result);
+// A result of aio_getaddrinfo in gai_strerror's words; any other as strerror has it. Static text.
+AIO_FN const char *aio_gai_strerror(aio_result r);
 
 // --- files
 
@@ -1334,9 +1365,17 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_udp_connect(const char *host, int port)
 {
     return aio__plain(aio__udp_await(), port, host, true);
 }
+AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp_with(const char *host, int port,
+                                                        const struct aio_connect_options *options)
+{
+    aio_awaitable a = aio__plain(aio__connect_tcp_await(), port, host, 0);
+    a.u.i[2] = options && options->attempt_delay_ns ? options->attempt_delay_ns : AIO_SECOND / 4;
+    a.u.i[3] = options ? options->family : AF_UNSPEC;
+    return a;
+}
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port)
 {
-    return aio__plain(aio__connect_tcp_await(), port, host, 0);
+    return aio_connect_tcp_with(host, port, 0);
 }
 // One entry must be one result.
 AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe)
@@ -3596,12 +3635,13 @@ AIO_FN bool aio__prompt_start(aio_waiter *w, const aio_awaitable *a)
 }
 
 // --- TCP by numeric address
+AIO_FN bool aio__is_port(int64_t port) { return port >= 0 && port <= 65535; }
 AIO_FN aio_result aio__tcp_address(const char *host, int64_t port, struct sockaddr_storage *out)
 {
     struct sockaddr_in *four = (struct sockaddr_in *)(void *)out;
     struct sockaddr_in6 *six = (struct sockaddr_in6 *)(void *)out;
     memset(out, 0, sizeof *out);
-    if (port < 0 || port > 65535) return -EINVAL;
+    if (!aio__is_port(port)) return -EINVAL;
     if (host && *host && inet_pton(AF_INET, host, &four->sin_addr) == 1) {
         four->sin_family = AF_INET;
         four->sin_port = htons((uint16_t)port);
@@ -3729,7 +3769,273 @@ AIO_FN bool aio__udp_start(aio_waiter *w, const aio_awaitable *a)
                                              : bind(fd, to, (socklen_t)n)) < 0);
 }
 
-// --- connecting
+// --- names
+struct aio__gai_error { int gai, error; };
+AIO_FN const struct aio__gai_error *aio__gai_errors(void)
+{
+    static const struct aio__gai_error errors[] = {
+        { EAI_NONAME, ENOENT },         { EAI_AGAIN, EAGAIN },     { EAI_FAIL, EREMOTEIO },
+        { EAI_MEMORY, ENOMEM },         { EAI_BADFLAGS, EINVAL },  { EAI_FAMILY, EAFNOSUPPORT },
+        { EAI_SOCKTYPE, ESOCKTNOSUPPORT },  { EAI_SERVICE, ENOPROTOOPT },
+        { EAI_OVERFLOW, EOVERFLOW },
+#ifdef EAI_NODATA
+        { EAI_NODATA, ENODATA },
+#endif
+#ifdef EAI_ADDRFAMILY
+        { EAI_ADDRFAMILY, EADDRNOTAVAIL },
+#endif
+        { 0, 0 } };
+    return errors;
+}
+AIO_FN aio_result aio__gai_result(int error, int system_error)
+{
+    const struct aio__gai_error *e = aio__gai_errors();
+    if (error == EAI_SYSTEM) return system_error ? -system_error : -EIO;
+    while (e->gai && e->gai != error) e++;
+    return e->gai ? -e->error : error ? -EIO : 0;
+}
+AIO_FN const char *aio_gai_strerror(aio_result r)
+{
+    const struct aio__gai_error *e = aio__gai_errors();
+    while (e->gai && e->error != -r) e++;
+    return e->gai ? gai_strerror(e->gai) : strerror(r < 0 ? (int)-r : 0);
+}
+// The strings stand behind it.
+struct aio__name_job {
+    struct aio__stray stray;
+    struct addrinfo hints, *found, **result;
+    const char *host, *service;
+    int error, system_error;
+};
+AIO_FN void aio__name_work(struct aio__stray *s)
+{
+    struct aio__name_job *j = (struct aio__name_job *)(void *)s;
+    errno = 0;
+    j->error = getaddrinfo(j->host, j->service, &j->hints, &j->found);
+    j->system_error = errno;
+    if (j->error) j->found = 0;
+}
+AIO_FN void aio__name_release(struct aio__stray *s)
+{
+    struct aio__name_job *j = (struct aio__name_job *)(void *)s;
+    if (j->found) freeaddrinfo(j->found);
+    free(j);
+}
+AIO_FN void aio__name_dispose(aio_waiter *w)
+{
+    struct addrinfo **result = (struct addrinfo **)w->node.u.p[0];
+    if (*result) freeaddrinfo(*result);
+    *result = 0;
+}
+AIO_TABLE(aio_wait_class, aio__name_done,
+    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__name_dispose })
+AIO_FN void aio__name_end(struct aio__stray *s)
+{
+    struct aio__name_job *j = (struct aio__name_job *)(void *)s;
+    aio_waiter *w = s->waiter;
+    *j->result = j->found;
+    j->found = 0;
+    w->node.u.p[0] = j->result;
+    aio__settle(w, aio__gai_result(j->error, j->system_error), aio__name_done());
+}
+// What needs no name server. True: *r is the result.
+AIO_FN bool aio__name_numeric(const char *host, const char *service, struct addrinfo hints,
+                              struct addrinfo **result, aio_result *r)
+{
+    if (service && (!*service || service[strspn(service, "0123456789")])) return false;
+    bool only = hints.ai_flags & AI_NUMERICHOST;
+    if (host) hints.ai_flags |= AI_NUMERICHOST;
+    errno = 0;
+    int error = getaddrinfo(host, service, &hints, result);
+    *r = aio__gai_result(error, errno);
+    if (error) *result = 0;
+    return error != EAI_NONAME || !host || only;
+}
+AIO_FN struct aio__name_job *aio__name_job_new(const aio_awaitable *a, struct addrinfo hints)
+{
+    const char *host = (const char *)a->u.cp[0], *service = (const char *)a->u.cp[1];
+    size_t host_bytes = host ? strlen(host) + 1 : 0, bytes = service ? strlen(service) + 1 : 0;
+    struct aio__name_job *j = (struct aio__name_job *)calloc(1, sizeof *j + host_bytes + bytes);
+    if (!j) return 0;
+    char *text = (char *)(j + 1);
+    if (host) j->host = (const char *)memcpy(text, host, host_bytes);
+    if (service) j->service = (const char *)memcpy(text + host_bytes, service, bytes);
+    j->hints = hints;
+    j->result = (struct addrinfo **)a->u.p[3];
+    j->stray.work = aio__name_work;
+    j->stray.end = aio__name_end;
+    j->stray.release = aio__name_release;
+    return j;
+}
+AIO_FN bool aio__name_start(aio_waiter *w, const aio_awaitable *a)
+{
+    const struct addrinfo *given = (const struct addrinfo *)a->u.cp[2];
+    struct addrinfo hints, **result = (struct addrinfo **)a->u.p[3];
+    aio_result r = -EPERM;
+    *result = 0;
+    if (AIO__LOOP_OF(w->future.loop)->forked) return aio__done_with(w, r);
+    memset(&hints, 0, sizeof hints);
+    hints.ai_flags = AI_V4MAPPED | AI_ADDRCONFIG;           // as getaddrinfo has it without hints
+    if (given) {
+        hints.ai_flags = given->ai_flags;
+        hints.ai_family = given->ai_family;
+        hints.ai_socktype = given->ai_socktype;
+        hints.ai_protocol = given->ai_protocol;
+    }
+    if (aio__name_numeric((const char *)a->u.cp[0], (const char *)a->u.cp[1], hints, result, &r)) {
+        w->node.u.p[0] = result;
+        if (!(w->future.flags & AIO__IS_TASK)) aio_waiter_begin(w, aio__name_done());
+        return aio__done_with(w, r);
+    }
+    struct aio__name_job *j = aio__name_job_new(a, hints);
+    r = j ? aio__stray_begin(w, &j->stray) : -ENOMEM;
+    if (j && r < 0) free(j);
+    return aio__failed(w, r);
+}
+AIO_TABLE(aio_await_class, aio__name_await, { aio__name_start, "name", AIO__AWAIT_OWN })
+AIO_FN AIO_NODISCARD aio_awaitable aio_getaddrinfo(const char *host, const char *service,
+                                                   const struct addrinfo *hints,
+                                                   struct addrinfo **result)
+{
+    aio_awaitable a;
+    a.cls = aio__name_await();
+    a.u.cp[0] = host;
+    a.u.cp[1] = service;
+    a.u.cp[2] = hints;
+    a.u.p[3] = result;
+    return a;
+}
+
+// --- TCP by name: Happy Eyeballs (RFC 8305)
+enum { AIO__ATTEMPTS = 16 };
+struct aio__attempt { aio_op op; int fd; };         // fd -1: over
+struct aio__connect_name {
+    aio_frame aio;
+    const char *host;               // until the first await
+    int port, family;
+    int64_t delay;
+    struct addrinfo *list;
+    const struct addrinfo *order[AIO__ATTEMPTS];
+    aio_future *live[AIO__ATTEMPTS];
+    uint32_t live_count, count, begun, i;
+    bool next;                      // it is time for the next one
+    int won;                        // the connected one; -1: none
+    aio_result r, error;
+    struct aio__attempt attempts[AIO__ATTEMPTS];
+};
+// RFC 8305, 4: the families take turns, the one of the first address begins.
+AIO_FN uint32_t aio__interleave(const struct addrinfo *list, const struct addrinfo **order)
+{
+    const struct addrinfo *next[2] = { list, list };
+    uint32_t n = 0;
+    for (bool other = false; n < AIO__ATTEMPTS && (next[0] || next[1]); other = !other) {
+        const struct addrinfo **at = &next[other];
+        while (*at && ((*at)->ai_family != list->ai_family) != other) *at = (*at)->ai_next;
+        if (!*at) continue;
+        order[n++] = *at;
+        *at = (*at)->ai_next;
+    }
+    return n;
+}
+// Of two errors the one that tells more: an answer before silence before "no way".
+AIO_FN aio_result aio__telling(aio_result a, aio_result b)
+{
+    static const int no_way[] = { ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT, 0 };
+    int rank[2] = { 3, 3 };
+    for (int i = 0; i < 2; i++) {
+        aio_result e = i ? b : a;
+        if (e == -ETIMEDOUT) rank[i] = 2;
+        for (const int *k = no_way; *k; k++)
+            if (e == -*k) rank[i] = 1;
+        if (e >= 0) rank[i] = 0;
+    }
+    return rank[1] >= rank[0] ? b : a;
+}
+// Begins with the next address that there is a socket for.
+AIO_FN void aio__attempt_next(struct aio__connect_name *f)
+{
+    while (f->begun < f->count) {
+        struct aio__attempt *t = &f->attempts[f->begun];
+        const struct addrinfo *to = f->order[f->begun++];
+        int one = 1;
+        t->fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        aio_result r = t->fd < 0 ? -errno : 0;
+        if (r >= 0) setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (r >= 0) r = aio_start(&t->op, aio_connect(t->fd, to->ai_addr, to->ai_addrlen));
+        if (r >= 0) return;
+        if (t->fd >= 0) close(t->fd);
+        t->fd = -1;
+        f->error = aio__telling(f->error, r);
+    }
+}
+// Looks at those that have ended, and lists those that go on. True: one has failed.
+AIO_FN bool aio__attempts_look(struct aio__connect_name *f)
+{
+    bool failed = false;
+    f->live_count = 0;
+    for (uint32_t i = 0; i < f->begun; i++) {
+        struct aio__attempt *t = &f->attempts[i];
+        aio_result r = t->fd < 0 ? -EINVAL : aio_op_result(&t->op);
+        if (t->fd < 0) continue;
+        if (r == -EINPROGRESS) {
+            f->live[f->live_count++] = &t->op.waiter.future;
+            continue;
+        }
+        if (r >= 0 && f->won < 0) f->won = t->fd;
+        else close(t->fd);
+        t->fd = -1;
+        if (r < 0) f->error = aio__telling(f->error, r);
+        failed |= r < 0;
+    }
+    return failed;
+}
+aio__drop_of(aio__connect_name) {           // its loop was closed
+    for (uint32_t i = 0; i < self->begun; i++)
+        if (self->attempts[i].fd >= 0) close(self->attempts[i].fd);
+    if (self->list) freeaddrinfo(self->list);
+    return 0;
+} aio_end
+aio__async_drop(aio__connect_name) {
+    {
+        struct addrinfo hints;
+        char service[16];
+        memset(&hints, 0, sizeof hints);
+        hints.ai_family = self->family;
+        hints.ai_socktype = SOCK_STREAM;
+        snprintf(service, sizeof service, "%d", self->port);
+        aio_try(aio_getaddrinfo(self->host, service, &hints, &self->list));
+    }
+    self->count = aio__interleave(self->list, self->order);
+    self->won = -1;
+    for (self->next = true;;) {
+        if (self->next) aio__attempt_next(self);
+        self->next = aio__attempts_look(self);
+        if (self->won >= 0 || (!self->live_count && self->begun == self->count)) break;
+        if (self->next) continue;
+        aio_await(self->r, aio_wait_timeout(self->live, self->live_count, AIO_FIRST_COMPLETED,
+            self->begun < self->count ? self->delay : AIO_FOREVER));
+        if (self->r < 0) break;
+        self->next = !self->r;                  // the next one's time has come
+    }
+    for (self->i = 0; self->i < self->begun; self->i++)
+        if (self->attempts[self->i].fd >= 0) aio_await(aio_close(self->attempts[self->i].fd));
+    freeaddrinfo(self->list);
+    return self->won >= 0 ? self->won : self->r < 0 ? self->r : self->error;
+} aio_end
+AIO_FN bool aio__connect_name_start(aio_waiter *w, const aio_awaitable *a)
+{
+    if (aio__needs_task(w)) return true;
+    struct aio__connect_name *f = (struct aio__connect_name *)aio__call_block(
+        AIO__TASK_OF(w), AIO__OWN_CO(aio__connect_name), sizeof *f);
+    if (!f) return aio__done_with(w, -ENOMEM);
+    f->port = (int)a->u.i[0];
+    f->host = (const char *)a->u.cp[1];
+    f->delay = a->u.i[2];
+    f->family = (int)a->u.i[3];
+    return aio__enter_block(AIO__TASK_OF(w), &f->aio, AIO__OWN_CO(aio__connect_name), true);
+}
+
+// --- TCP by numeric address: connecting
 struct aio__connect { struct aio__compound compound; int fd; };
 AIO_FN aio_result aio__connect_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
                                     aio_result r)
@@ -3749,6 +4055,7 @@ AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
     aio_uring *u = aio__uring_of(w, &r);
     if (!u) return aio__failed(w, r);
     fd = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
+    if (length == -EINVAL && aio__is_port(a->u.i[0])) return aio__connect_name_start(w, a);
     if (aio__failed(w, fd)) return true;
     struct aio__connect *k =
         (struct aio__connect *)aio__compound_new(u, sizeof *k, aio__connect_next, true);

@@ -229,6 +229,7 @@ struct aio_loop {
     struct aio__inbox mailbox;
     aio_loop *next, *prev;          // loops of this process; under aio__loops.lock
     struct aio__pool *pool;         // threads for jobs, once there was one
+    struct aio__lane *lane;         // threads for jobs that nobody can wait for
     struct aio__signal_post *signals;   // where signals arrive, once somebody waited for one
     aio_thread_future *thread_futures;
     aio_task *main;                 // what SIGINT cancels
@@ -1624,8 +1625,8 @@ AIO_FN void *aio__worker(void *arg)
     pthread_mutex_unlock(&p->lock);
     return 0;
 }
-// One more thread, with all signals blocked. Called under the lock.
-AIO_FN aio_result aio__worker_new(struct aio__pool *p)
+// A detached thread with all signals blocked.
+AIO_FN aio_result aio__thread_new(void *(*fn)(void *), void *arg)
 {
     pthread_t id;
     pthread_attr_t attributes;
@@ -1634,11 +1635,16 @@ AIO_FN aio_result aio__worker_new(struct aio__pool *p)
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = pthread_create(&id, &attributes, aio__worker, p);
+    int r = pthread_create(&id, &attributes, fn, arg);
     pthread_sigmask(SIG_SETMASK, &before, 0);
     pthread_attr_destroy(&attributes);
-    if (!r) p->threads++;
     return -r;
+}
+AIO_FN aio_result aio__worker_new(struct aio__pool *p)      // called under the lock
+{
+    aio_result r = aio__thread_new(aio__worker, p);
+    if (r >= 0) p->threads++;
+    return r;
 }
 AIO_FN struct aio__pool *aio__pool_of(aio_loop *l)
 {
@@ -1792,6 +1798,176 @@ AIO_FN void aio__pool_close(aio_loop *l)
     pthread_cond_destroy(&p->gone);
     pthread_mutex_destroy(&p->lock);
     l->pool = 0;
+}
+
+// --- jobs that are left alone (names): a running one can neither be stopped nor waited for, so it
+// and its lane may outlive the loop. Few threads of their own: they starve no other job, and no
+// other job starves them.
+enum { AIO__LANE_THREADS = 4 };
+enum { AIO__STRAY_QUEUED, AIO__STRAY_RUNS, AIO__STRAY_ENDED };
+struct aio__stray {                 // from malloc
+    struct aio__stray *next;        // in the queue
+    struct aio__stray *before, *after;      // of those that somebody waits for; owner thread
+    aio_handle ended;
+    aio_loop *loop;                 // owner thread
+    struct aio__lane *lane;
+    aio_waiter *waiter;
+    void (*work)(struct aio__stray *j);     // on a thread
+    void (*end)(struct aio__stray *j);      // on the loop: completes the waiter
+    void (*release)(struct aio__stray *j);  // anywhere; the last
+    int state;                      // under the lock
+    bool left;                      // under the lock: nobody waits any more
+};
+struct aio__lane {                  // from malloc
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    aio_loop *loop;                 // null: closed. All from here to `all` under the lock
+    struct aio__stray *first, *last;
+    unsigned threads, idle, queued;
+    unsigned refs;                  // the loop's, and each thread's
+    struct aio__stray *all;         // owner thread
+};
+AIO_FN void aio__lane_unlock(struct aio__lane *n, unsigned refs)    // and gives up references
+{
+    bool last = !(n->refs -= refs);
+    pthread_mutex_unlock(&n->lock);
+    if (!last) return;
+    pthread_mutex_destroy(&n->lock);
+    pthread_cond_destroy(&n->work);
+    free(n);
+}
+AIO_FN void aio__stray_forget(struct aio__stray *j)
+{
+    if (j->before) j->before->after = j->after;
+    else j->lane->all = j->after;
+    if (j->after) j->after->before = j->before;
+    j->loop->in_flight--;
+}
+AIO_FN int aio__stray_ended(void *arg)
+{
+    struct aio__stray *j = (struct aio__stray *)arg;
+    aio__stray_forget(j);
+    j->end(j);
+    j->release(j);
+    return 0;
+}
+AIO_FN void *aio__lane_worker(void *arg)
+{
+    struct aio__lane *n = (struct aio__lane *)arg;
+    pthread_mutex_lock(&n->lock);
+    for (;;) {
+        while (!n->first && n->loop) {
+            n->idle++;
+            pthread_cond_wait(&n->work, &n->lock);
+            n->idle--;
+        }
+        struct aio__stray *j = n->first;
+        if (!n->loop || !j) break;
+        n->first = j->next;
+        if (!n->first) n->last = 0;
+        n->queued--;
+        j->state = AIO__STRAY_RUNS;
+        pthread_mutex_unlock(&n->lock);
+        j->work(j);
+        pthread_mutex_lock(&n->lock);
+        j->state = AIO__STRAY_ENDED;
+        if (j->left) j->release(j);
+        else aio_call_soon_threadsafe(n->loop, &j->ended, aio__stray_ended, j);
+    }
+    aio__lane_unlock(n, 1);
+    return 0;
+}
+AIO_FN struct aio__lane *aio__lane_of(aio_loop *l)
+{
+    if (l->lane) return l->lane;
+    struct aio__lane *n = (struct aio__lane *)calloc(1, sizeof *n);
+    if (!n) return 0;
+    pthread_mutex_init(&n->lock, 0);
+    pthread_cond_init(&n->work, 0);
+    n->loop = l;
+    n->refs = 1;
+    l->lane = n;
+    return n;
+}
+AIO_FN bool aio__stray_cancel(aio_waiter *w)
+{
+    struct aio__stray *j = (struct aio__stray *)w->node.u.p[0];
+    struct aio__lane *n = j->lane;
+    struct aio__stray **at = &n->first, *before = 0;
+    pthread_mutex_lock(&n->lock);
+    int state = j->state;
+    j->left = state != AIO__STRAY_ENDED;
+    while (state == AIO__STRAY_QUEUED && *at != j) before = *at, at = &(*at)->next;
+    if (state == AIO__STRAY_QUEUED) {
+        *at = j->next;
+        if (n->last == j) n->last = before;
+        n->queued--;
+    }
+    if (state != AIO__STRAY_ENDED) aio__stray_forget(j);
+    pthread_mutex_unlock(&n->lock);
+    if (state == AIO__STRAY_ENDED) return false;    // its result is on its way
+    if (state == AIO__STRAY_QUEUED) j->release(j);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_TABLE(aio_wait_class, aio__stray_wait,
+    { "name", AIO__WAIT_OWN, aio__stray_cancel, 0, 0, 0, 0, 0 })
+// Begins to wait for a job, of which work, end and release are set. Result: 0; refused, the job is
+// still the caller's: -ENOMEM, -EAGAIN (no thread), -EBADFD.
+AIO_FN aio_result aio__stray_begin(aio_waiter *w, struct aio__stray *j)
+{
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    if (!l->inbox || l->executor.refusal == -EBADFD) return -EBADFD;
+    struct aio__lane *n = aio__lane_of(l);
+    if (!n) return -ENOMEM;
+    j->next = j->before = 0;
+    j->loop = l;
+    j->lane = n;
+    j->waiter = w;
+    j->state = AIO__STRAY_QUEUED;
+    j->left = false;
+    pthread_mutex_lock(&n->lock);
+    aio_result r = 0;
+    if (n->queued >= n->idle && n->threads < AIO__LANE_THREADS) {
+        r = aio__thread_new(aio__lane_worker, n);
+        if (r >= 0) n->threads++, n->refs++;
+    }
+    if (n->threads) {
+        r = 0;
+        if (n->last) n->last->next = j;
+        else n->first = j;
+        n->last = j;
+        n->queued++;
+        pthread_cond_signal(&n->work);
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (r < 0) return r;
+    j->after = n->all;
+    if (j->after) j->after->before = j;
+    n->all = j;
+    l->in_flight++;
+    w->node.u.p[0] = j;
+    aio_waiter_begin(w, aio__stray_wait());
+    return 0;
+}
+// The loop closes: what runs goes on alone.
+AIO_FN void aio__lane_close(aio_loop *l)
+{
+    struct aio__lane *n = l->lane;
+    if (!n) return;
+    pthread_mutex_lock(&n->lock);
+    while (n->all) {
+        struct aio__stray *j = n->all;
+        j->left = true;
+        j->waiter->node.cls = &aio__ready;      // a drop hook may cancel it
+        aio__stray_forget(j);
+        if (j->state != AIO__STRAY_RUNS) j->release(j);
+    }
+    n->first = n->last = 0;
+    n->loop = 0;
+    pthread_cond_broadcast(&n->work);
+    l->lane = 0;
+    aio__lane_unlock(n, 1);
 }
 
 // --- tasks from other threads
@@ -2784,6 +2960,7 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     aio__loop_unlink(l);
     aio__thread_futures_tell(l, aio__inbox_close(l));
     aio__signals_close(l);
+    aio__lane_close(l);
     aio__pool_close(l);
     if (l->backend) l->backend->drain(l);
     aio__inbox_free(l);

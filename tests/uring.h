@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -28,6 +29,8 @@ static struct {
     int (*init)(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
     int (*socket)(int domain, int type, int protocol);
     void (*clock)(void);    // the clock was read
+    int (*getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **result);
 } uring_hook;
 
 TEST_FN int uring_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
@@ -55,15 +58,23 @@ TEST_FN int uring_clock(clockid_t id, struct timespec *ts)
     if (uring_hook.clock) uring_hook.clock();
     return r;
 }
+TEST_FN int uring_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                              struct addrinfo **result)
+{
+    if (uring_hook.getaddrinfo) return uring_hook.getaddrinfo(host, service, hints, result);
+    return getaddrinfo(host, service, hints, result);
+}
 #define io_uring_enter2 uring_enter
 #define io_uring_queue_init_params uring_init
 #define socket uring_socket
 #define clock_gettime uring_clock
+#define getaddrinfo uring_getaddrinfo
 #include "aio_io_uring.h"
 #undef io_uring_enter2
 #undef io_uring_queue_init_params
 #undef socket
 #undef clock_gettime
+#undef getaddrinfo
 
 // --- a run that must leave nothing behind: no descriptor, no memory, no report
 static struct test_memory uring_memory;
