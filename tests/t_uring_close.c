@@ -549,6 +549,27 @@ static void hazard_19_loops_one_after_the_other(void **state)
     close(fd);
     for (int i = 0; i < 200; i++) assert_result(run(serve_once, .port = port), 0);
 }
+// The loop closes while an accept is in flight; the next listens on the same port at once.
+static void hazard_19_a_closed_loop_holds_no_port(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        aio_loop l;
+        struct aio_loop_options o = uring_options();
+        int fd = tcp_listener(1), port = port_of(fd);
+        uring_begin();
+        assert_result(aio_loop_init(&l, &o), 0);
+        aio_detach(aio_spawn_on(&l, acceptor, .fd = fd));
+        for (int turn = 0; turn < 2; turn++) {
+            aio_loop_stop(&l);
+            assert_result(aio_loop_run_forever(&l), 0);
+        }
+        assert_result(aio_loop_close(&l), 0);
+        uring_check(__FILE__, __LINE__);
+        close(fd);
+        assert_true(port_is_free(port));
+    }
+}
 
 int main(void)
 {
@@ -568,6 +589,7 @@ int main(void)
         cmocka_unit_test(contract_5_a_close_is_carried_out_by_the_close_of_the_loop),
         cmocka_unit_test(closing_twice_is_harmless),
         cmocka_unit_test(hazard_19_loops_one_after_the_other),
+        cmocka_unit_test(hazard_19_a_closed_loop_holds_no_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,7 +95,7 @@ aio_async(forker) {
     close(self->file);
     return 0;
 } aio_end
-static void contract_8_a_forked_child_gets_eperm_everywhere(void **state)
+static void hazard_20_contract_8_a_forked_child_gets_eperm_everywhere(void **state)
 {
     (void)state;
     for (int clock = 0; clock < 2; clock++) {
@@ -225,7 +225,7 @@ int main(void)
 {
     shared = (struct shared *)mmap(0, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contract_8_a_forked_child_gets_eperm_everywhere),
+        cmocka_unit_test(hazard_20_contract_8_a_forked_child_gets_eperm_everywhere),
         cmocka_unit_test(contract_8_a_forked_child_may_run_a_loop_of_its_own),
         cmocka_unit_test(contract_8_a_loop_that_is_not_running),
         cmocka_unit_test(hazard_20_a_living_child_holds_nothing_of_the_ring),

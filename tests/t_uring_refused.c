@@ -58,7 +58,7 @@ static int refuse_twice(unsigned entries, struct io_uring *ring, struct io_uring
     if (refusal++ < 0) return -EMFILE;
     return io_uring_queue_init_params(entries, ring, p);
 }
-static void contract_12_a_ring_that_comes_later(void **state)
+static void hazard_25_contract_12_a_ring_that_comes_later(void **state)
 {
     (void)state;
     uring_hook.init = refuse_twice;
@@ -193,7 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_25_contract_12_every_errno_of_the_set_up),
-        cmocka_unit_test(contract_12_a_ring_that_comes_later),
+        cmocka_unit_test(hazard_25_contract_12_a_ring_that_comes_later),
         cmocka_unit_test(contract_12_attach_reports),
         cmocka_unit_test(contract_12_a_kernel_without_what_is_needed),
         cmocka_unit_test(contract_12_little_locked_memory_is_enough),

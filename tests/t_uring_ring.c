@@ -259,7 +259,7 @@ static int take_little(unsigned fd, unsigned submit, unsigned wait, unsigned fla
     return io_uring_enter2(fd, submit < at_most ? submit : at_most, submit < at_most ? wait : 0, flags, extra,
                            size);
 }
-static void a_backlog_keeps_the_order(void **state)
+static void hazard_31_a_backlog_keeps_the_order(void **state)
 {
     (void)state;
     for (int round = 0; round < 3; round++) {
@@ -843,7 +843,7 @@ int main(void)
         cmocka_unit_test(one_system_call_for_a_turn),
         cmocka_unit_test(no_system_call_when_there_is_nothing_to_do),
         cmocka_unit_test(hazard_31_ten_thousand_in_one_turn_through_a_tiny_ring),
-        cmocka_unit_test(a_backlog_keeps_the_order),
+        cmocka_unit_test(hazard_31_a_backlog_keeps_the_order),
         cmocka_unit_test(a_backlog_is_not_overtaken_by_later_turns),
         cmocka_unit_test(hazard_31_a_busy_loop_sees_completions_that_did_not_fit),
         cmocka_unit_test(hazard_5_the_same_place_in_the_ring),
