@@ -1507,7 +1507,13 @@ AIO_INLINE uint64_t aio__io_rare(const aio_awaitable *a, uint64_t bit)
     }
     return info;
 }
-AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
+AIO_INLINE bool aio__may_be_rare(const aio_awaitable *a)
+{
+    const uint64_t rare = AIO__OPS_INTO | AIO__OPS_BUFFER | AIO__OPS_SEND_ZC | AIO__OPS_TWO_FDS;
+    return (AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE) ||
+           (AIO__BIT(AIO__HEAD_OPCODE(a->u.w[0]) & 63) & rare);
+}
+AIO_INLINE uint64_t aio__io_usual(const aio_awaitable *a)
 {
     unsigned opcode = AIO__HEAD_OPCODE(a->u.w[0]);
     uint32_t fd = AIO__HEAD_FD(a->u.w[0]);
@@ -1515,7 +1521,12 @@ AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
     bool fixed = AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE;
     if ((bit & AIO__OPS_ON_FD) && !fixed && (int32_t)fd >= 0) info |= AIO__IO_TRACKED;
     if ((bit & AIO__OPS_GIVE_FD) && !AIO__FILE_INDEX(a->u.w[4])) info |= AIO__IO_GIVES_FD;
-    return info | aio__io_rare(a, bit);
+    return info;
+}
+AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
+{
+    uint64_t bit = AIO__BIT(AIO__HEAD_OPCODE(a->u.w[0]) & 63);
+    return aio__io_usual(a) | aio__io_rare(a, bit);
 }
 
 // --- options
@@ -1789,23 +1800,31 @@ AIO_INLINE void aio__fd_release(aio_uring *u, uint64_t info)
     if (AIO__UNLIKELY(--u->fd_ops[fd] == AIO__FD_CLOSING)) aio__closing_ready(u, fd);
 }
 // All that an operation uses. second: the other descriptor of AIO__IO_TWO_FDS.
-AIO_FN void aio__io_release(aio_uring *u, uint64_t info, uint32_t second)
+AIO_SLOW void aio__rare_release(aio_uring *u, uint64_t info, uint32_t second)
 {
-    aio__fd_release(u, info);
     if (info & AIO__IO_TWO_FDS) aio__fd_release(u, second | AIO__IO_TRACKED);
     if (info & AIO__IO_DIRECT) u->direct_ops--;
     if (info & AIO__IO_BUFFER) u->buffer_ops--;
 }
-AIO_FN aio_result aio__io_hold(aio_uring *u, uint64_t info, uint32_t second)
+AIO_SLOW aio_result aio__rare_hold(aio_uring *u, uint64_t info, uint32_t second)
 {
-    aio_result r = info & AIO__IO_TRACKED ? aio__fd_hold(u, (uint32_t)info) : 0;
-    if (r < 0 || !(info & AIO__IO_RARE)) return r;
-    if (info & AIO__IO_TWO_FDS) r = aio__fd_hold(u, second);
+    aio_result r = info & AIO__IO_TWO_FDS ? aio__fd_hold(u, second) : 0;
     if (r < 0) aio__fd_release(u, info);
     if (r < 0) return r;
     if (info & AIO__IO_DIRECT) u->direct_ops++;
     if (info & AIO__IO_BUFFER) u->buffer_ops++;
     return 0;
+}
+AIO_INLINE void aio__io_release(aio_uring *u, uint64_t info, uint32_t second)
+{
+    aio__fd_release(u, info);
+    if (AIO__UNLIKELY(info & AIO__IO_RARE)) aio__rare_release(u, info, second);
+}
+AIO_INLINE aio_result aio__io_hold(aio_uring *u, uint64_t info, uint32_t second)
+{
+    aio_result r = info & AIO__IO_TRACKED ? aio__fd_hold(u, (uint32_t)info) : 0;
+    if (AIO__LIKELY(r < 0 || !(info & AIO__IO_RARE))) return r;
+    return aio__rare_hold(u, info, second);
 }
 AIO_FN bool aio__fd_closing(const aio_uring *u, uint64_t info)
 {
@@ -1994,17 +2013,13 @@ AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w,
     w->node.u.w[1] = info;
     l->in_flight++;
 }
-// Hands an entry to the ring for waiter w. Result: 0, or why it was not started.
-AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
-                                   unsigned tag, const aio_wait_class *cls)
+AIO_INLINE aio_result aio__io_submit_as(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
+                                        unsigned tag, const aio_wait_class *cls, uint64_t info)
 {
-    uint64_t info = aio__io_info(a);
     uint32_t second = AIO__FILE_INDEX(a->u.w[4]);
-    bool arena_held = u->arena_held;
-    u->arena_held = false;
     aio_result r = aio__io_hold(u, info, second);
+    if (r < 0) u->arena_held = false;
     if (r < 0) return r;
-    u->arena_held = arena_held;
     struct io_uring_sqe *sqe = aio__sqe_get(u);
     u->arena_held = false;
     if (!sqe && !(sqe = aio__backlog_add(u))) {
@@ -2015,6 +2030,18 @@ AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaita
     if (info & AIO__IO_RARE) w->node.u.w[2] = second;
     aio_waiter_begin(w, cls);
     return 0;
+}
+AIO_SLOW aio_result aio__io_submit_rare(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
+                                        unsigned tag, const aio_wait_class *cls)
+{
+    return aio__io_submit_as(u, w, a, tag, cls, aio__io_info(a));
+}
+// Hands an entry to the ring for waiter w. Result: 0, or why it was not started.
+AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
+                                   unsigned tag, const aio_wait_class *cls)
+{
+    if (aio__may_be_rare(a)) return aio__io_submit_rare(u, w, a, tag, cls);
+    return aio__io_submit_as(u, w, a, tag, cls, aio__io_usual(a) & ~AIO__IO_RARE);
 }
 AIO_COLD aio_uring *aio__uring_of_slow(aio_loop *l, aio_result *why)
 {
@@ -2172,7 +2199,7 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
     uint64_t kind = w->node.u.w[0] & 7;
     uint32_t second = (uint32_t)w->node.u.w[2];
     const aio_wait_class *done = info & AIO__IO_GIVES_FD ? aio__io_done_fd() : aio__settled();
-    if (AIO__UNLIKELY(info & AIO__IO_GIVES_SLOT)) {
+    if (AIO__UNLIKELY(info & AIO__IO_GIVES_SLOT)) {     // the kernel says 0 for a slot that we chose
         if (res >= 0 && second != IORING_FILE_INDEX_ALLOC) res = (aio_result)second - 1;
         done = aio__io_done_slot();
     }
