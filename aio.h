@@ -876,6 +876,8 @@ enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
     AIO__AWAIT_JOB,             // may own its argument: u.p[2]; u.p[3] frees it
     AIO__AWAIT_IO,              // one operation of the ring
+    AIO__AWAIT_IO_ALL,          // one that goes on until all is transferred: u.w[6] bytes
+    AIO__AWAIT_IO_CLOSE,
     AIO__AWAIT_TASK_ONLY,       // from here on: not for an op
     AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW, AIO__AWAIT_WAIT_FOR,
 };

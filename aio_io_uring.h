@@ -44,6 +44,7 @@
 //                aio_stream_unsent aio_stream_write_eof aio_stream_close aio_stream_abort
 //   iterators    aio_accept_many aio_recv_many aio_recvmsg_many aio_read_many aio_poll_many
 //                aio_buffer_release
+//   chains       aio_chain_init aio_chain_add aio_chain_add_hard aio_chain_run aio_chain_result
 //   buffers      aio_buffer_ring_init aio_buffer_ring_init_over aio_buffer_ring_close
 //
 // RULES
@@ -158,6 +159,7 @@ struct aio__sink {
     uint64_t user_data, info;           // as a waiter's; user_data 0: not in flight
 };
 typedef struct aio_many aio_many;
+typedef struct aio_chain aio_chain;
 typedef struct aio_buffer_ring aio_buffer_ring;
 
 // An operation that completes many times, an iterator: consumed with aio_next. All zero: not open.
@@ -188,6 +190,27 @@ struct aio_many {
     uint8_t what, mode;
     bool woken, holds, empty, ready, proven;
     bool full, starved, paused, told, fd_closed, closing;
+};
+
+// Operations that run one after the other without a turn between them. All zero: not open.
+enum { AIO_CHAIN_STEPS = 8 };
+struct aio__step {
+    aio_node told;                  // on its waiter's list
+    union { aio_awaitable awaitable; aio_waiter waiter; } u;    // before and after it has begun
+    aio_chain *chain;
+    uint32_t expect;                // bytes without which it has failed; UINT32_MAX: any will do
+    bool hard, skips, started;
+};
+struct aio_chain {
+    aio_scope scope;
+    aio_task *owner;
+    aio_uring *ring;                // private: all
+    aio_chain *next;                // open ones of the ring
+    aio_waiter *waiter, *leaver;    // in aio_chain_run, in the frame's return
+    aio_result fault;               // why it cannot run
+    uint32_t count, left, at;       // at: the next to begin, one by one
+    bool linked, busy, ran, broken, cancelled, cancel_owed, cut;
+    struct aio__step steps[AIO_CHAIN_STEPS];
 };
 
 // Buffers that several iterators take from. All zero: not open.
@@ -632,6 +655,35 @@ AIO_FN aio_result aio_poll_many(aio_many *it, int fd, unsigned events);
 // Gives the buffer of the last value back, before the next aio_next does.
 AIO_FN void aio_buffer_release(aio_many *it);
 
+// --- chains: several operations, one await; each begins when the one before has succeeded
+//
+//     aio_chain_init(&self->chain);
+//     aio_chain_add(&self->chain, aio_send_all(self->fd, self->out, n, 0));
+//     aio_chain_add(&self->chain, aio_recv(self->fd, self->in, sizeof self->in, 0));
+//     aio_await(r, aio_chain_run(&self->chain));
+//     n = aio_chain_result(&self->chain, 1);
+//
+// They go to the kernel as linked entries, which it runs without a turn of the loop between them.
+// Where that cannot be (a ring with fewer entries, no room in it, an operation that the kernel
+// lacks, something that is no single operation) they are begun one by one, with the same results.
+// A step has failed if its result is an error, or short: a read or write of less than its length, a
+// send or recv of less with MSG_WAITALL. Later steps then give -ECANCELED.
+
+// Empties a chain, which closes descriptors in results that nobody took, and opens it in the
+// running coroutine's frame: its return does the same. Result: 0; -EINVAL: no task runs; -EBUSY: it
+// runs.
+AIO_FN aio_result aio_chain_init(aio_chain *c);
+// Adds a step; _hard: the next one runs whatever becomes of it. Result: 0; -EINVAL: it can only be
+// awaited by a task; -ENOSPC: there are AIO_CHAIN_STEPS. Refused, aio_chain_run gives that too.
+// aio_close closes without ending other operations on the descriptor first.
+AIO_FN aio_result aio_chain_add(aio_chain *c, aio_awaitable step);
+AIO_FN aio_result aio_chain_add_hard(aio_chain *c, aio_awaitable step);
+// Awaitable: runs it, once. Result: 0: all steps have succeeded; else the first error; -EIO: a
+// short transfer. Cancelled, it ends what has not ended; what has stays to be taken.
+AIO_FN AIO_NODISCARD aio_awaitable aio_chain_run(aio_chain *c);
+// The result of step i, and with it what it owns. -EINVAL: there is none.
+AIO_FN aio_result aio_chain_result(aio_chain *c, unsigned i);
+
 // --- buffers for iterators
 
 // Opens a ring of `count` (to 32768) buffers of `size` bytes on the running loop, in memory of the
@@ -711,6 +763,7 @@ AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 #define AIO__IO_CANCELLED (UINT64_C(1) << 41)   // the kernel was asked to end it
 #define AIO__IO_GIVES_FD (UINT64_C(1) << 42)    // its result is a descriptor
 #define AIO__IO_CANCEL_OWED (UINT64_C(1) << 44)    // the kernel could not be asked yet
+#define AIO__IO_LINKED (UINT64_C(1) << 45)      // in a chain: ends with the one before
 #define AIO__IO_EARLY (UINT64_C(1) << 43)       // its result is here, its buffer is not free yet
 
 // Seldom: what takes the longer way, and is counted in more than one place.
@@ -755,6 +808,7 @@ struct aio_uring {
     struct aio__backlog *backlog, *backlog_last;
     aio_waiter *closing, *closing_last;     // aio_close that wait, by node.u.p[2]
     struct aio__sink *sinks;                // in flight
+    aio_chain *chains;                      // open
     aio_stream *streams;                    // open
     aio_many **many;            // open iterators, by descriptor
     uint32_t many_capacity;
@@ -794,9 +848,9 @@ AIO_TABLE(aio_await_class, aio__checked_await, { aio__checked_start, "io", AIO__
 AIO_TABLE(aio_await_class, aio__prompt_await, { aio__prompt_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__message_await, { aio__message_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__waitv_await, { aio__waitv_start, "io", AIO__AWAIT_IO })
-AIO_TABLE(aio_await_class, aio__transfer_await, { aio__transfer_start, "io", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__transfer_await, { aio__transfer_start, "io", AIO__AWAIT_IO_ALL })
 AIO_TABLE(aio_await_class, aio__zc_await, { aio__zc_start, "io", AIO__AWAIT_OWN })
-AIO_TABLE(aio_await_class, aio__close_await, { aio__close_start, "close", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__close_await, { aio__close_start, "close", AIO__AWAIT_IO_CLOSE })
 AIO_TABLE(aio_await_class, aio__invalid_await, { aio__invalid_start, "invalid", AIO__AWAIT_OWN })
 AIO_TABLE(aio_await_class, aio__listen_tcp_await,
     { aio__listen_tcp_start, "listen_tcp", AIO__AWAIT_OWN })
@@ -1870,12 +1924,15 @@ AIO_COLD void aio__cancel_waiter(aio_uring *u, const aio_waiter *w, int fd)
 {
     if (aio__waits_on(w, fd) && !aio__cancel_by_data(u, w->node.u.w[0])) u->cancel_owed = true;
 }
-// Calls for each sink, task and op that waits on the ring; fd < 0: on any descriptor.
+AIO_COLD void aio__chain_cut(aio_chain *c, int fd);
+AIO_COLD void aio__chain_cancel_again(aio_chain *c);
+// Calls for each sink, chain, task and op that waits on the ring; fd < 0: on any descriptor.
 AIO_COLD void aio__cancel_one_by_one(aio_uring *u, int fd)
 {
     for (struct aio__sink *s = u->sinks; s; s = s->next) {
         if (aio__is_on(s->info, fd) && !aio__cancel_by_data(u, s->user_data)) u->cancel_owed = true;
     }
+    for (aio_chain *c = u->chains; c; c = c->next) aio__chain_cut(c, fd);
     for (aio_task *t = u->loop->executor.first; t; t = t->next) {
         aio__cancel_waiter(u, &t->waiter, fd);
         for (aio_scope *s = t->scopes; s; s = s->outer) {
@@ -1917,6 +1974,8 @@ AIO_COLD void aio__cancel_owed(aio_uring *u, aio_node *n)
 AIO_COLD void aio__cancel_again(aio_uring *u)
 {
     u->cancel_owed = false;
+    for (aio_chain *c = u->chains; c; c = c->next)
+        if (c->cancel_owed) aio__chain_cancel_again(c);
     for (struct aio__sink *s = u->sinks; s; s = s->next) {
         if (!(s->info & AIO__IO_CANCEL_OWED)) continue;
         if (aio__cancel_by_data(u, s->user_data)) s->info &= ~AIO__IO_CANCEL_OWED;
@@ -2163,6 +2222,7 @@ AIO_COLD aio_result aio__ended_why(const aio_uring *u, uint64_t info, aio_result
     if (res != -ECANCELED && res != -EINTR && (res > -512 || res < -516)) return res;
     if ((info & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
     if (aio__fd_closing(u, info)) return -EBADF;
+    if (info & AIO__IO_LINKED) return res == -EINTR ? res : -ECANCELED;
     return res == -ECANCELED ? -EIO : -EINTR;
 }
 AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, aio_result res)
@@ -3661,6 +3721,326 @@ AIO_FN bool aio__prompt_start(aio_waiter *w, const aio_awaitable *a)
     return aio__syscall_done(w, aio__prompt_call(a->u.w));
 }
 
+// --- chains. Each step has a waiter of its own, as an op; its end is told to the chain.
+AIO_FN bool aio__step_pending(const struct aio__step *s)
+{
+    return s->started && !(s->u.waiter.future.flags & AIO__DONE);
+}
+AIO_FN bool aio__step_failed(const struct aio__step *s)
+{
+    aio_result r = s->u.waiter.future.result;
+    return r < 0 || (s->expect != UINT32_MAX && r < s->expect);
+}
+AIO_FN void aio__chain_empty(aio_chain *c)          // of what nobody took
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        aio_waiter *w = &c->steps[i].u.waiter;
+        if (!c->steps[i].started || !(w->future.flags & AIO__DONE)) continue;
+        if (w->node.cls->dispose) w->node.cls->dispose(w);
+        w->node.cls = aio__settled();
+    }
+}
+AIO_FN void aio__chain_end(aio_chain *c)
+{
+    aio_waiter *w = c->waiter, *leaver = c->leaver;
+    aio_result r = 0;
+    for (uint32_t i = 0; i < c->count && r >= 0; i++) {
+        r = c->steps[i].u.waiter.future.result;
+        bool short_of = r >= 0 && i + 1 < c->count && !c->steps[i].hard;
+        if (short_of && aio__step_failed(&c->steps[i])) r = c->cancelled ? -ECANCELED : -EIO;
+    }
+    // contract 3: -ECANCELED for nobody who was not cancelled
+    if (r == -ECANCELED && w && !(w->future.flags & AIO__CANCEL_ASKED) && !c->ring->draining)
+        r = c->cut ? -EBADF : -EIO;
+    c->waiter = c->leaver = 0;
+    if (w) aio__settle(w, r < 0 ? r : 0, aio__settled());
+    if (leaver) aio__complete_as(leaver, 0, aio__settled());
+}
+AIO_FN void aio__chain_told(aio_node *n, aio_future *f);
+AIO_TABLE(aio_wait_class, aio__step_class,
+    { "step", AIO__WAIT_OWN, 0, 0, aio__chain_told, 0, 0, 0 })
+AIO_FN void aio__step_end(struct aio__step *s, aio_result r)    // one that the ring does not have
+{
+    s->u.waiter.node.cls = r < 0 ? aio__settled() : s->u.waiter.node.cls;
+    aio__future_finish(&s->u.waiter.future, r);
+}
+// The step's waiter takes the place of its awaitable. True: it has ended already, with that result.
+AIO_FN bool aio__step_start(aio_chain *c, struct aio__step *s, bool run)
+{
+    aio_awaitable a = s->u.awaitable;
+    aio_waiter *w = &s->u.waiter;
+    aio__zero(w, sizeof *w);
+    w->future.loop = &c->ring->loop->executor;
+    w->future.flags = AIO__IS_OP;
+    w->node.cls = aio__settled();
+    s->started = true;
+    s->told.cls = aio__step_class();
+    aio__list_add(&w->future, &s->told);
+    if (!run) {
+        w->future.result = -ECANCELED;
+        return true;
+    }
+    unsigned op = AIO__HEAD_OPCODE(a.u.w[0]);
+    bool call = c->linked && aio__operation_of(op)->without == AIO__WITHOUT_CALL;
+    return call ? aio__checked_start(w, &a) : a.cls->start(w, &a);
+}
+// Goes on with the next one, without links.
+AIO_FN void aio__chain_next(aio_chain *c)
+{
+    c->busy = true;
+    while (c->at < c->count) {
+        struct aio__step *s = &c->steps[c->at];
+        if (c->at && !c->steps[c->at - 1].hard && aio__step_failed(&c->steps[c->at - 1]))
+            c->broken = true;
+        c->at++;
+        if (!aio__step_start(c, s, !c->broken && !c->cancelled) && aio__step_pending(s)) break;
+        if (aio__step_pending(s)) aio__step_end(s, s->u.waiter.future.result);
+    }
+    c->busy = false;
+}
+AIO_FN bool aio__step_follows(const aio_chain *c, uint32_t i)     // is a later one in the ring?
+{
+    while (++i < c->count)
+        if (aio__step_pending(&c->steps[i])) return true;
+    return false;
+}
+// All at once: nothing may come between them, so there is room for all.
+AIO_FN void aio__chain_link(aio_uring *u, aio_chain *c)
+{
+    struct io_uring_sqe *before = 0;
+    c->busy = true;
+    for (c->at = 0; c->at < c->count; c->at++) {
+        struct aio__step *s = &c->steps[c->at];
+        uint32_t tail = u->sq_tail;
+        if (aio__step_start(c, s, !c->broken)) {
+            aio__step_end(s, s->u.waiter.future.result);
+            if (!s->hard) c->broken = true;
+            continue;
+        }
+        before = &u->sqes[tail & u->sq_mask];
+        s->u.waiter.node.u.w[1] |= AIO__IO_LINKED;
+        s->skips = s->skips && u->has_cancel_all && c->at + 1 < c->count;   // later than 5.17
+        if (c->at + 1 == c->count) break;
+        before->flags |= (uint8_t)(s->hard ? IOSQE_IO_HARDLINK : IOSQE_IO_LINK);
+        if (s->skips) before->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    }
+    if (c->at < c->count) c->at++;
+    else if (before) {      // the last ones were refused: nothing follows
+        before->flags &= (uint8_t)~(IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS);
+        for (uint32_t i = 0; i < c->count; i++) c->steps[i].skips &= aio__step_follows(c, i);
+    }
+    c->busy = false;
+}
+AIO_FN bool aio__chain_linkable(aio_uring *u, aio_chain *c)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        const aio_awaitable *a = &c->steps[i].u.awaitable;
+        if (a->cls->kind != AIO__AWAIT_IO || !aio__has(u, AIO__HEAD_OPCODE(a->u.w[0]))) return false;
+    }
+    if (u->backlog || u->disabled || c->count > u->sq_entries) return false;
+    if (u->sq_tail - u->sq_head + c->count > u->sq_entries) aio__uring_enter(u, 0);
+    return u->sq_tail - u->sq_head + c->count <= u->sq_entries;
+}
+// A step that posts nothing when it succeeds has done so when a later one has ended; when it does
+// post, it has failed, and the later ones post nothing.
+AIO_FN void aio__chain_infer(aio_chain *c, uint32_t ended)
+{
+    bool failed = c->steps[ended].skips;
+    c->busy = true;
+    for (uint32_t i = failed ? ended + 1 : 0; i < (failed ? c->count : ended); i++) {
+        struct aio__step *s = &c->steps[i];
+        if (aio__step_pending(s) && (failed || s->skips))
+            aio__entry_end(c->ring, s->u.waiter.node.u.w[0],
+                           failed ? -ECANCELED : (aio_result)s->expect, 0);
+    }
+    c->busy = false;
+}
+AIO_FN void aio__chain_told(aio_node *n, aio_future *f)
+{
+    struct aio__step *s = AIO__CONTAINER(n, struct aio__step, told);
+    aio_chain *c = s->chain;
+    (void)f;
+    c->left--;
+    if (c->busy) return;
+    if (!c->linked) aio__chain_next(c);
+    else if (c->left) aio__chain_infer(c, (uint32_t)(s - c->steps));
+    if (c->cancelled && c->left) aio__chain_cancel_again(c);
+    if (!c->left) aio__chain_end(c);
+}
+// The kernel finds only the step that runs; while it looks, that one may end and the next begin.
+// So it is asked again after each.
+AIO_COLD void aio__chain_cancel_again(aio_chain *c)
+{
+    c->cancel_owed = false;
+    for (uint32_t i = 0; c->linked && i < c->count; i++) {
+        if (!aio__step_pending(&c->steps[i])) continue;
+        if (!aio__cancel_by_data(c->ring, c->steps[i].u.waiter.node.u.w[0]))
+            c->cancel_owed = c->ring->cancel_owed = true;
+    }
+}
+AIO_FN void aio__chain_stop(aio_chain *c)
+{
+    if (c->cancelled) return;
+    c->cancelled = c->busy = true;
+    for (uint32_t i = c->count; i-- > 0;) {             // an entry that is taken back loses its link
+        if (aio__step_pending(&c->steps[i])) aio_future_cancel(&c->steps[i].u.waiter.future);
+    }
+    c->busy = false;
+    if (!c->linked && c->at && !aio__step_pending(&c->steps[c->at - 1])) aio__chain_next(c);
+    if (!c->left) aio__chain_end(c);
+}
+// An aio_close, or the loop's, looks for operations on fd; those that the kernel has not begun it
+// does not find.
+AIO_COLD void aio__chain_cut(aio_chain *c, int fd)
+{
+    bool on = false;
+    for (uint32_t i = 0; c->linked && c->left && i < c->count; i++) {
+        const struct aio__step *s = &c->steps[i];
+        on |= aio__step_pending(s) && aio__is_on(s->u.waiter.node.u.w[1], fd);
+    }
+    if (!on) return;
+    c->cancelled = c->cut = true;
+    aio__chain_cancel_again(c);
+}
+AIO_FN bool aio__chain_cancel(aio_waiter *w)
+{
+    aio_chain *c = (aio_chain *)w->node.u.p[0];
+    w->future.flags |= AIO__CANCEL_ASKED;
+    if (!c->ring->disabled) aio__chain_stop(c);
+    return true;
+}
+AIO_FN void aio__chain_dispose(aio_waiter *w) { ((aio_chain *)w->node.u.p[0])->waiter = 0; }
+AIO_FN size_t aio__chain_describe(const aio_waiter *w, char *text, size_t size)
+{
+    const aio_chain *c = (const aio_chain *)w->node.u.p[0];
+    size_t at = aio__append(text, size, 0, "chain: ");
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (aio__step_pending(&c->steps[i]) && at < size)
+            return at + aio_describe(&c->steps[i].u.waiter, text + at, size - at);
+    }
+    return at;
+}
+AIO_TABLE(aio_wait_class, aio__chain_wait,
+    { "chain", AIO__WAIT_OWN, aio__chain_cancel, 0, 0, 0, aio__chain_describe, aio__chain_dispose })
+AIO_FN bool aio__chain_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_chain *c = (aio_chain *)a->u.p[0];
+    aio_result r = c->left ? -EBUSY : c->ran || !c->scope.frame ? -EINVAL : c->fault;
+    aio_uring *u = aio__uring_of(w, &r);
+    if (aio__failed(w, r) || !c->count) return aio__done_with(w, r < 0 ? r : 0);
+    if (!c->ring) {
+        c->ring = u;
+        c->next = u->chains;
+        u->chains = c;
+    }
+    c->waiter = w;
+    c->left = c->count;
+    c->ran = true;
+    w->node.u.p[0] = c;
+    aio_waiter_begin(w, aio__chain_wait());
+    c->linked = aio__chain_linkable(u, c);
+    if (c->linked) aio__chain_link(u, c);
+    else aio__chain_next(c);
+    if (!c->left) aio__chain_end(c);
+    return false;
+}
+AIO_TABLE(aio_await_class, aio__chain_await, { aio__chain_start, "chain", AIO__AWAIT_OWN })
+AIO_FN AIO_NODISCARD aio_awaitable aio_chain_run(aio_chain *c)
+{
+    aio_awaitable a;
+    a.cls = aio__chain_await();
+    a.u.p[0] = c;
+    return a;
+}
+AIO_FN aio_result aio__chain_exit(aio_scope *s, aio_task *t, aio_result r)
+{
+    aio_chain *c = AIO__CONTAINER(s, aio_chain, scope);
+    if (c->left) aio__chain_stop(c);
+    if (c->left) {
+        c->leaver = &t->waiter;
+        aio_waiter_begin(&t->waiter, aio__flow_closing());
+        return AIO_PENDING;
+    }
+    aio__chain_empty(c);
+    if (c->ring) {
+        aio_chain **at = &c->ring->chains;
+        while (*at != c) at = &(*at)->next;
+        *at = c->next;
+    }
+    c->ring = 0;
+    return r;
+}
+AIO_TABLE(aio_scope_class, aio__chain_scope, { "chain", aio__chain_exit, AIO__SCOPE_OWN })
+AIO_FN aio_result aio_chain_init(aio_chain *c)
+{
+    aio_task *t = aio_current_task();
+    if (!t) return -EINVAL;
+    if (c->left) return -EBUSY;
+    aio__chain_empty(c);
+    if (!c->scope.frame) {
+        c->ring = 0;
+        c->owner = t;
+        aio_scope_enter(&c->scope, t, aio__chain_scope());
+    }
+    c->waiter = c->leaver = 0;
+    c->fault = 0;
+    c->count = c->at = 0;
+    c->linked = c->busy = c->ran = c->broken = c->cancelled = false;
+    c->cancel_owed = c->cut = false;
+    return 0;
+}
+// What makes a step short, and what a plain entry can do of what is more than one.
+AIO_FN void aio__step_plain(struct aio__step *s, bool hard)
+{
+    aio_awaitable *a = &s->u.awaitable;
+    unsigned op = AIO__HEAD_OPCODE(a->u.w[0]), flags = AIO__SECOND_HALF(a->u.w[3]);
+    bool close = a->cls->kind == AIO__AWAIT_IO_CLOSE;
+    s->expect = UINT32_MAX;
+    s->hard = hard;
+    s->skips = s->started = false;
+    if (close || (a->cls->kind == AIO__AWAIT_IO_ALL && aio__fits_whole(a))) {
+        a->cls = aio__io_await();
+        a->u.w[4] = a->u.w[5] = a->u.w[6] = 0;
+    }
+    if (a->cls->kind != AIO__AWAIT_IO) return;
+    bool file = op == IORING_OP_READ || op == IORING_OP_WRITE;
+    bool all = (op == IORING_OP_SEND || op == IORING_OP_RECV) && (flags & MSG_WAITALL);
+    if (file || all) s->expect = AIO__FIRST_HALF(a->u.w[3]);
+    s->skips = op == IORING_OP_SEND && all && !hard;
+}
+AIO_FN aio_result aio__chain_add(aio_chain *c, aio_awaitable a, bool hard)
+{
+    aio_result r = c->left ? -EBUSY : 0;
+    if (a.cls->kind >= AIO__AWAIT_TASK_ONLY || !c->scope.frame || c->ran) r = -EINVAL;
+    else if (c->count == AIO_CHAIN_STEPS) r = -ENOSPC;
+    if (r < 0) {
+        aio__awaitable_drop(aio_current_task(), &a);
+        if (!c->left) c->fault = r;
+        return r;
+    }
+    struct aio__step *s = &c->steps[c->count++];
+    s->chain = c;
+    s->u.awaitable = a;
+    aio__step_plain(s, hard);
+    return 0;
+}
+AIO_FN aio_result aio_chain_add(aio_chain *c, aio_awaitable step)
+{
+    return aio__chain_add(c, step, false);
+}
+AIO_FN aio_result aio_chain_add_hard(aio_chain *c, aio_awaitable step)
+{
+    return aio__chain_add(c, step, true);
+}
+AIO_FN aio_result aio_chain_result(aio_chain *c, unsigned i)
+{
+    if (i >= c->count || !c->steps[i].started) return -EINVAL;
+    aio_waiter *w = &c->steps[i].u.waiter;
+    if (!(w->future.flags & AIO__DONE)) return -EINPROGRESS;
+    w->node.cls = aio__settled();
+    return w->future.result;
+}
+
 // --- TCP by numeric address
 AIO_FN bool aio__is_port(int64_t port) { return port >= 0 && port <= 65535; }
 AIO_FN aio_result aio__tcp_address(const char *host, int64_t port, struct sockaddr_storage *out)
@@ -5008,6 +5388,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     aio__arena_reset(u);
     aio__streams_end(u);
     aio__flows_drop(u);
+    for (aio_chain *c = u->chains; c; c = c->next) aio__chain_empty(c);
 }
 AIO_FN void aio__uring_close(aio_loop *l)
 {
