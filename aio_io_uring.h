@@ -244,7 +244,7 @@ AIO_FN aio_result aio_uring_attach(aio_loop *loop, const struct aio_uring_option
 // Prints what this kernel and this liburing offer, the rung of set-up flags in use, and for each
 // operation how it runs: by the ring, by a plain system call, by a thread of the pool, or not at
 // all, and why. Thread: the loop's. AIO_URING_WITHOUT=waitid,pipe,… in the environment pretends
-// that the kernel lacks these, for tests.
+// that the kernel lacks these, if they are newer than 5.12: for tests.
 AIO_FN void aio_uring_report(aio_loop *loop, FILE *to);
 
 // Awaitable: any operation of which `sqe` is prepared (io_uring_prep_…); user_data is ours. The sqe
@@ -468,7 +468,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_fsetxattr(int fd, const char *name, const
                                                  size_t size, int flags);
 
 // --- registered buffers and direct descriptors, for aio_io_with. Not awaitables: they act at once.
-// They attach a ring if the loop has none. `loop` may be null: the running one.
+// They attach a ring if the loop has none. `loop` may be null: the running one. Thread: the loop's,
+// else -EPERM.
 
 // Pins memory, so that direct I/O on files need not do it each time; charged to RLIMIT_MEMLOCK.
 // Result: 0; -EBUSY: some is registered already; -ENOMEM; -EINVAL.
@@ -1586,6 +1587,9 @@ AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
 // --- options
 #define AIO__OPS_POLL_FIRST (AIO__BIT(IORING_OP_RECV) | AIO__BIT(IORING_OP_SEND) | \
     AIO__BIT(IORING_OP_RECVMSG) | AIO__BIT(IORING_OP_SENDMSG))
+// epoll_ctl takes two numbers, and looks them up itself.
+#define AIO__OPS_DIRECT \
+    ((AIO__OPS_ON_FD & ~AIO__BIT(IORING_OP_EPOLL_CTL)) | AIO__BIT(AIO__OP_FIXED_FD_INSTALL))
 // The operation with a registered buffer; 0: there is none.
 AIO_INLINE unsigned aio__fixed_opcode(unsigned op)
 {
@@ -1605,6 +1609,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_io_with(aio_awaitable a, uint64_t opt
     unsigned flags = (options & AIO_IO_DIRECT ? IOSQE_FIXED_FILE : 0u) |
                      (options & AIO_IO_ASYNC ? IOSQE_ASYNC : 0u);
     unsigned priority = 0;
+    if (options & AIO_IO_DIRECT) ok = ok && (bit & AIO__OPS_DIRECT);
     if (options & AIO_IO_POLL_FIRST) {
         ok = ok && (op == IORING_OP_ACCEPT || (bit & AIO__OPS_POLL_FIRST));
         priority = op == IORING_OP_ACCEPT ? AIO__ACCEPT_POLL_FIRST : IORING_RECVSEND_POLL_FIRST;
@@ -5513,7 +5518,8 @@ AIO_FN void aio__uring_probe(aio_uring *u)
         if (p.probe.ops[op].flags & IO_URING_OP_SUPPORTED) u->has |= AIO__BIT(op);
     }
     for (unsigned op = 0; without && op < AIO__OPERATIONS; op++) {
-        if (aio__listed(without, aio__opcode_name(op))) u->has &= ~AIO__BIT(op);
+        const struct aio__operation *o = aio__operation_of(op);
+        if (o->kernel > 512 && aio__listed(without, o->name)) u->has &= ~AIO__BIT(op);
     }
 }
 AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *options)
@@ -5578,10 +5584,10 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
 // --- registered buffers, direct descriptors
 AIO_FN aio_result aio__uring_for(aio_loop *l, aio_uring **u)
 {
-    if (!l) l = aio_running_loop();
-    if (!l) return -EINVAL;
-    if (l->forked) return -EPERM;
-    aio_result r = l->backend_state ? 0 : aio_uring_attach(l, 0);
+    if (!l && !aio__running()) return -EINVAL;
+    if (!l) l = AIO__LOOP_OF(aio__running());
+    aio_result r = l->forked ? -EPERM : aio__loop_own(l);
+    if (r >= 0 && !l->backend_state) r = aio_uring_attach(l, 0);
     *u = (aio_uring *)l->backend_state;
     return r;
 }

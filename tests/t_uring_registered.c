@@ -25,12 +25,15 @@ static aio_awaitable nonsense(struct sensible *s, int i)
     case 7: return aio_io_with(aio_accept(s->fd), AIO_IO_INTO(-1));
     case 8: return aio_io_with(aio_wait_for(1, aio_nop()), AIO_IO_ASYNC);
     case 9: return aio_io_with(aio_nop(), AIO_IO_INTO_ANY);
+    case 10: return aio_io_with(aio_pipe(s->fds, 0), AIO_IO_DIRECT);
+    case 11: return aio_io_with(aio_epoll_ctl(0, 1, 2, 0), AIO_IO_DIRECT);
+    case 12: return aio_io_with(aio_openat(0, "x", 0, 0), AIO_IO_DIRECT);
     default: return aio_io_with(aio_pipe(s->fds, 0), AIO_IO_INTO_ANY);
     }
 }
 struct refused { aio_frame aio; struct sensible s; int i; aio_result r; };
 aio_async(refused) {
-    for (self->s.fd = 900; self->i < 11; self->i++) {
+    for (self->s.fd = 900; self->i < 14; self->i++) {
         aio_await(self->r, nonsense(&self->s, self->i));
         if (self->r != -EINVAL) return self->i + 1;
     }
@@ -465,6 +468,64 @@ static void events_and_children_that_come_later(void **state)
     unsetenv("AIO_URING_WITHOUT");
 }
 
+// What a pidfd cannot tell, and what it can.
+struct odd_waits { aio_frame aio; pid_t pid; int pidfd; aio_result r; };
+aio_async(odd_waits) {
+    aio_await(self->r, aio_waitid(P_PID, (id_t)self->pid, 0, WSTOPPED));
+    TRUE(self->r == -EOPNOTSUPP);
+    aio_await(self->r, aio_waitid(P_ALL, 0, 0, WEXITED));
+    TRUE(self->r == -EOPNOTSUPP);
+    self->pidfd = (int)syscall(SYS_pidfd_open, self->pid, 0);
+    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_waitid((idtype_t)3, (id_t)self->pidfd, 0, WEXITED)));
+    TRUE(self->r == -ETIMEDOUT);
+    kill(self->pid, SIGTERM);
+    aio_await(self->r, aio_waitid((idtype_t)3, (id_t)self->pidfd, 0, WEXITED));
+    TRUE(self->r == 0);
+    aio_await(aio_close(self->pidfd));
+    return 0;
+} aio_end
+static void waitid_by_a_pidfd(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (!pid) {
+        pause();
+        _exit(1);
+    }
+    setenv("AIO_URING_WITHOUT", "waitid", 1);
+    assert_result(run(odd_waits, .pid = pid), 0);
+    unsetenv("AIO_URING_WITHOUT");
+}
+// A job of the pool works on a descriptor that is being closed: the close waits for it.
+struct job_and_close { aio_frame aio; int fd; aio_op op; aio_result r; };
+aio_async(job_and_close) {
+    TRUE(aio_start(&self->op, aio_ftruncate(self->fd, 100)) == 0);
+    aio_await(self->r, aio_close(self->fd));
+    TRUE(self->r == 0 && aio_op_done(&self->op));
+    aio_await(self->r, aio_op_wait(&self->op));
+    return self->r;
+} aio_end
+static void aio_close_waits_for_a_job_on_the_descriptor(void **state)
+{
+    (void)state;
+    setenv("AIO_URING_WITHOUT", "ftruncate", 1);
+    for (int i = 0; i < 20; i++) assert_result(run(job_and_close, .fd = temp_file("")), 0);
+    unsetenv("AIO_URING_WITHOUT");
+}
+// More pieces than the kernel takes are a short transfer.
+struct pieces { int fd; struct iovec v[2000]; char buf[2000]; };
+MAKE(m_pieces, struct pieces, aio_preadv(a->fd, a->v, 2000, 0, 0))
+static void hazard_27_more_than_1024_pieces(void **state)
+{
+    (void)state;
+    static struct pieces p;
+    p.fd = temp_file("");
+    assert_int_equal(ftruncate(p.fd, 5000), 0);
+    for (int i = 0; i < 2000; i++) p.v[i].iov_base = &p.buf[i], p.v[i].iov_len = 1;
+    assert_result(run_one(m_pieces, &p), 1024);
+    close(p.fd);
+}
+
 // --- more at once than the ring or the arena holds; each allocation that fails
 enum { MANY = 40 };
 struct storm {
@@ -606,6 +667,9 @@ int main(void)
         cmocka_unit_test(aio_close_ends_splice_and_tee_on_either_descriptor),
         cmocka_unit_test(futexes_wake),
         cmocka_unit_test(events_and_children_that_come_later),
+        cmocka_unit_test(waitid_by_a_pidfd),
+        cmocka_unit_test(aio_close_waits_for_a_job_on_the_descriptor),
+        cmocka_unit_test(hazard_27_more_than_1024_pieces),
         cmocka_unit_test(contract_2_more_than_the_ring_holds),
         cmocka_unit_test(report_says_how_each_operation_runs),
         cmocka_unit_test(report_of_a_refused_ring),
