@@ -622,7 +622,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_sendmsg_zc(int fd, const struct msghdr *m
 
 // --- iterators: one operation, many results. `it` is in the running coroutine's frame:
 //
-//     aio_try(aio_recv_many(&self->rx, self->fd, &ring));
+//     if ((r = aio_recv_many(&self->rx, self->fd, &ring)) < 0) return r;
 //     for (;;) {
 //         aio_try(r, aio_next(&self->rx));            // 1: a value; 0: the end; an error
 //         if (!r) break;
@@ -3117,6 +3117,7 @@ AIO_FN void aio__flow_pop(aio_many *it)
     if (!it->queued) {                          // a datagram of no bytes
         it->empty = false;
         it->value = 0;
+        if (it->what == AIO__FLOW_RECVMSG) aio__flow_message(it, 0, 0, &it->data);
     } else if (it->what == AIO__FLOW_POLL) {
         it->value = it->events;
         it->events = 0;
