@@ -772,7 +772,9 @@ AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 #define AIO__IO_DIRECT (UINT64_C(1) << 62)      // uses the table of direct descriptors
 #define AIO__IO_BUFFER (UINT64_C(1) << 61)      // uses a registered buffer
 #define AIO__IO_GIVES_SLOT (UINT64_C(1) << 60)  // its result is a direct descriptor
-#define AIO__IO_RARE (AIO__IO_TWO_FDS | AIO__IO_DIRECT | AIO__IO_BUFFER | AIO__IO_GIVES_SLOT)
+#define AIO__IO_GIVES_PIPE (UINT64_C(1) << 59)  // node.u.p[2]: where its two descriptors are
+#define AIO__IO_RARE (AIO__IO_TWO_FDS | AIO__IO_DIRECT | AIO__IO_BUFFER | AIO__IO_GIVES_SLOT | \
+    AIO__IO_GIVES_PIPE)
 
 #define AIO__FD_CLOSING 0x80000000u             // in fd_ops: an aio_close waits for the rest
 
@@ -1551,6 +1553,8 @@ AIO_INLINE uint64_t aio__io_rare(const aio_awaitable *a, uint64_t bit)
     if ((bit & AIO__OPS_INTO) && AIO__FILE_INDEX(a->u.w[4])) {
         info |= AIO__IO_DIRECT;
         if (bit & AIO__OPS_GIVE_FD) info |= AIO__IO_GIVES_SLOT;
+    } else if (bit & AIO__BIT(AIO__OP_PIPE)) {
+        info |= AIO__IO_GIVES_PIPE;
     }
     if ((bit & AIO__OPS_BUFFER) || ((bit & AIO__OPS_SEND_ZC) &&
                                     (AIO__HEAD_IOPRIO(a->u.w[0]) & IORING_RECVSEND_FIXED_BUF)))
@@ -2091,7 +2095,7 @@ AIO_INLINE aio_result aio__io_submit_as(aio_uring *u, aio_waiter *w, const aio_a
         return u->disabled ? -EPERM : -ENOMEM;
     }
     aio__io_submitted(u->loop, u, w, sqe, a, tag, info);
-    if (info & AIO__IO_RARE) w->node.u.w[2] = second;
+    if (info & AIO__IO_RARE) w->node.u.w[2] = info & AIO__IO_GIVES_PIPE ? a->u.w[2] : second;
     aio_waiter_begin(w, cls);
     return 0;
 }
@@ -2267,6 +2271,9 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
     if (AIO__UNLIKELY(info & AIO__IO_GIVES_SLOT)) {     // the kernel says 0 for a slot that we chose
         if (res >= 0 && second != IORING_FILE_INDEX_ALLOC) res = (aio_result)second - 1;
         done = aio__io_done_slot();
+    } else if (AIO__UNLIKELY(info & AIO__IO_GIVES_PIPE)) {
+        w->node.u.p[0] = w->node.u.p[2];
+        done = aio__pipe_done();
     }
     if (kind == AIO__UD_WHOLE) res = aio__whole_end(u, w, res);
     if (AIO__UNLIKELY(kind == AIO__UD_COMPOUND)) {

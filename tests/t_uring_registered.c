@@ -335,16 +335,27 @@ static void descriptors_of_a_lost_message_are_closed(void **state)
         close(fds[1]);
     }
 }
-struct lost_pipe { aio_frame aio; int fds[2]; aio_op op, second; };
+struct lost_pipe { aio_frame aio; int fds[2], more[2]; aio_op op, second; struct io_uring_sqe sqe; bool run; };
 aio_async(lost_pipe) {
     TRUE(aio_start(&self->op, aio_pipe(self->fds, 0)) == 0);
     TRUE(aio_start(&self->second, aio_op_wait(&self->op)) == 0);
+    if (!self->run) return 0;
+    memset(&self->sqe, 0, sizeof self->sqe);
+    io_uring_prep_rw(AIO__OP_PIPE, &self->sqe, 0, self->more, 0, 0);
+    aio_op_cancel(&self->op);
+    aio_await(aio_sleep(0));
+    TRUE(aio_op_result(&self->second) == 0);
+    close(self->fds[0]);
+    close(self->fds[1]);
+    TRUE(aio_start(&self->second, aio_uring_op(&self->sqe)) == 0);
+    aio_await(aio_sleep(AIO_MSEC));
     return 0;
 } aio_end
 static void a_lost_pipe_is_closed(void **state)
 {
     (void)state;
     assert_result(run(lost_pipe), 0);       // which counts descriptors
+    assert_result(run(lost_pipe, .run = true), 0);
 }
 
 // --- two descriptors in one operation
