@@ -9,6 +9,7 @@ static int buffers_hook(struct io_uring *ring, struct io_uring_buf_reg *reg, uns
 #include "uring.h"
 
 static char pattern(size_t i) { return (char)(i * 131 >> 3); }
+static const char first[1] = { 0 };     // of the pattern
 
 // --- a stream, byte for byte, whatever the buffers
 struct sends { aio_frame aio; int fd; size_t total, at, n; char block[5000]; };
@@ -246,7 +247,7 @@ struct ends { aio_frame aio; bool unix_socket; int fds[2], i; aio_buffer_ring ri
 struct says { aio_frame aio; int fd; };
 aio_async(says) {
     aio_result r;
-    aio_try(aio_send_all(self->fd, (char[1]){ pattern(0) }, 1, 0));
+    aio_try(aio_send_all(self->fd, first, 1, 0));
     aio_await(r, aio_shutdown(self->fd, SHUT_WR));
     return r;
 } aio_end
@@ -256,7 +257,7 @@ aio_async(ends) {
         if (self->unix_socket) pair_of(self->fds);
         else tcp_pair(self->fds);
         if (self->i % 3 == 0) {
-            assert_int_equal(send(self->fds[1], (char[1]){ pattern(0) }, 1, 0), 1);
+            assert_int_equal(send(self->fds[1], first, 1, 0), 1);
             shutdown(self->fds[1], SHUT_WR);
         } else {
             self->t = aio_spawn(says, .fd = self->fds[1]);
