@@ -44,6 +44,7 @@ look() {
         header http_parser.h || need http-parser
         header openssl/evp.h || need libcrypto
         tool redis-server || need redis
+        tool socat || need socat
         tool wrk || need wrk
     fi
 }
