@@ -640,6 +640,34 @@ static void contract_6_and_11_ends_over_each(void **state)
     each(row_over);
 }
 
+// --- the n-th allocation fails, and each later one
+static bool with_allocations(const struct row *row, op_fn op, long fail_from)
+{
+    struct world w;
+    world_init(&w, row);
+    uring_begin();
+    uring_memory.fail_from = fail_from;
+    expect_reports();
+    aio_result r = settled(row, run_how(AS_OP, &w, op));
+    if (r >= 0 && op == o_pipe) made_of_nothing(&w, row);
+    if (r != row->result && r != -ENOMEM)
+        fail_msg("%s without memory from %ld on: %lld", row->name, fail_from, (long long)r);
+    bool enough = uring_memory.calls + 1 < fail_from;
+    uring_check(__FILE__, __LINE__);
+    world_end(&w);
+    return enough;
+}
+static void row_memory(const struct row *row, bool missing)
+{
+    if (missing && row->without) return;
+    for (long n = 1; n < 40 && !with_allocations(row, row->make, n); n++) {}
+}
+static void no_memory_from_the_nth_allocation_on(void **state)
+{
+    (void)state;
+    each(row_memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -647,6 +675,7 @@ int main(void)
         cmocka_unit_test(contract_3_cancel_at_each_moment),
         cmocka_unit_test(wait_for_over_each),
         cmocka_unit_test(contract_6_and_11_ends_over_each),
+        cmocka_unit_test(no_memory_from_the_nth_allocation_on),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
