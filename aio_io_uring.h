@@ -175,7 +175,7 @@ struct aio_many {
     aio_task *owner;
     aio_handle retry;           // after EMFILE
     aio_uring *ring;            // null: not open
-    aio_buffer_ring *buffers;
+    struct aio__buffers *buffers;
     aio_many *next_on_fd, *next_waiting;    // waiting: for a buffer, or for a descriptor
     aio_waiter *waiter, *closer, *leaver;   // in aio_next, in aio_gen_close, in the frame's return
     aio_result end;             // how it ended; AIO_PENDING: it goes on
@@ -214,13 +214,14 @@ struct aio_chain {
 };
 
 // Buffers that several iterators take from. All zero: not open.
-struct aio_buffer_ring {
-    aio_uring *ring;                // private: all; null: not open
+struct aio_buffer_ring { struct aio__buffers *buffers; };      // private
+struct aio__buffers {
+    aio_uring *ring;
     char *memory;
     struct io_uring_buf *entries;   // shared with the kernel; null: it has no such rings
     struct aio__buffer *info;
     aio_many *starved, *last_starved;
-    aio_buffer_ring *next;
+    struct aio__buffers *next;
     void *block;
     uint32_t size, count, mask, free, users;
     uint16_t tail, group, first_free;
@@ -691,7 +692,7 @@ AIO_FN aio_result aio_chain_result(aio_chain *c, unsigned i);
 // loop's allocator; _over: in the caller's `storage` of count * size bytes. Several iterators may
 // share it. The kernel charges it to RLIMIT_MEMLOCK.
 // Result: 0; -EINVAL; -EBUSY: it is open; -ENOMEM (refused by that limit: on_error is told); or why
-// there is no ring. Lifetime: `b` and `storage` until it is closed, or its loop.
+// there is no ring. Lifetime: `storage` until it is closed, or its loop; `b` may go before.
 // Kernel: 5.19; before that the toolkit hands the buffers out itself, a poll before each receive.
 AIO_FN aio_result aio_buffer_ring_init(aio_buffer_ring *b, unsigned count, size_t size);
 AIO_FN aio_result aio_buffer_ring_init_over(aio_buffer_ring *b, void *storage, unsigned count,
@@ -817,7 +818,7 @@ struct aio_uring {
     uint32_t many_capacity;
     uint32_t starved;           // iterators that wait for a buffer
     aio_many *paused;           // … and for a descriptor
-    aio_buffer_ring *buffer_rings;
+    struct aio__buffers *buffer_rings;
     // Copies of paths and addresses, until their entries are consumed.
     char *arena;
     size_t arena_used, arena_size;
@@ -2920,7 +2921,7 @@ struct aio__buffer {
     uint32_t length;            // of what is in it
     uint16_t next;              // in an iterator's queue, or among ours that are free
 };
-AIO_FN void aio__buffer_put(aio_buffer_ring *b, uint32_t id)
+AIO_FN void aio__buffer_put(struct aio__buffers *b, uint32_t id)
 {
     b->free++;
     if (!b->entries) {
@@ -2936,13 +2937,13 @@ AIO_FN void aio__buffer_put(aio_buffer_ring *b, uint32_t id)
     __atomic_store_n(&b->entries[0].resv, b->tail, __ATOMIC_RELEASE);      // the ring's tail
 }
 // Gives one back. Somebody who waits for it begins again now: the loop may have nothing else.
-AIO_COLD void aio__feed_one(aio_buffer_ring *b);
-AIO_FN void aio__buffer_give(aio_buffer_ring *b, uint32_t id)
+AIO_COLD void aio__feed_one(struct aio__buffers *b);
+AIO_FN void aio__buffer_give(struct aio__buffers *b, uint32_t id)
 {
     aio__buffer_put(b, id);
     if (AIO__UNLIKELY(b->starved != 0)) aio__feed_one(b);
 }
-AIO_FN uint16_t aio__buffer_take(aio_buffer_ring *b)        // one of ours
+AIO_FN uint16_t aio__buffer_take(struct aio__buffers *b)        // one of ours
 {
     uint16_t id = b->first_free;
     b->first_free = b->info[id].next;
@@ -2960,10 +2961,10 @@ AIO_COLD void aio__buffers_refused(aio_loop *l, size_t bytes)
              bytes, (unsigned long long)memlock.rlim_cur / 1024);
     aio__loop_say(l, text, -ENOMEM);
 }
-AIO_FN aio_result aio__buffers_register(aio_buffer_ring *b, uint32_t entries)
+AIO_FN aio_result aio__buffers_register(struct aio__buffers *b, uint32_t entries)
 {
     struct io_uring_buf_reg reg;
-    aio_buffer_ring *other;
+    struct aio__buffers *other;
     memset(&reg, 0, sizeof reg);
     for (b->group = 0;; b->group++) {                   // the first that is not used
         for (other = b->ring->buffer_rings; other && other->group != b->group;) other = other->next;
@@ -2974,20 +2975,23 @@ AIO_FN aio_result aio__buffers_register(aio_buffer_ring *b, uint32_t entries)
     reg.bgid = b->group;
     return io_uring_register_buf_ring(&b->ring->ring, &reg, 0);
 }
-AIO_FN aio_result aio__buffers_open(aio_buffer_ring *b, aio_uring *u, void *storage, uint32_t count,
-                                    uint32_t size)
+AIO_FN aio_result aio__buffers_open(aio_uring *u, void *storage, uint32_t count, uint32_t size,
+                                    struct aio__buffers **out)
 {
     enum { PAGE = 4096 };
     uint32_t entries = 1;
     while (entries < count) entries *= 2;
     bool by_kernel = u->has_cancel_all;         // came with it, in 5.19
-    size_t shared = by_kernel ? entries * sizeof *b->entries : 0;
-    size_t own = storage ? 0 : (size_t)count * size;
-    size_t info = count * sizeof *b->info;
+    size_t shared = by_kernel ? entries * sizeof(struct io_uring_buf) : 0;
+    size_t own = storage ? 0 : (size_t)count * size, info = count * sizeof(struct aio__buffer);
+    void *block = aio__chunk_new(&u->loop->executor,
+                                 PAGE + shared + own + info + sizeof(struct aio__buffers) + 8);
+    if (!block) return -ENOMEM;
+    char *at = (char *)(((uintptr_t)block + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+    struct aio__buffers *b =
+        (struct aio__buffers *)(void *)(((uintptr_t)at + shared + own + info + 7) & ~(uintptr_t)7);
     memset((void *)b, 0, sizeof *b);
-    b->block = aio__chunk_new(&u->loop->executor, PAGE + shared + own + info);
-    if (!b->block) return -ENOMEM;
-    char *at = (char *)(((uintptr_t)b->block + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+    b->block = block;
     b->ring = u;
     b->entries = by_kernel ? (struct io_uring_buf *)(void *)at : 0;
     b->memory = storage ? (char *)storage : at + shared;
@@ -3000,13 +3004,13 @@ AIO_FN aio_result aio__buffers_open(aio_buffer_ring *b, aio_uring *u, void *stor
     aio_result r = by_kernel ? aio__buffers_register(b, entries) : 0;
     if (r == -ENOMEM) aio__buffers_refused(u->loop, shared);
     if (r < 0) {
-        aio__chunk_free(&u->loop->executor, b->block);
-        b->ring = 0;
+        aio__chunk_free(&u->loop->executor, block);
         return r;
     }
     while (b->free < count) aio__buffer_put(b, b->free);
     b->next = u->buffer_rings;
     u->buffer_rings = b;
+    *out = b;
     return 0;
 }
 AIO_FN aio_uring *aio__uring_of_loop(aio_loop *l, aio_result *why)
@@ -3019,26 +3023,27 @@ AIO_FN aio_result aio_buffer_ring_init_over(aio_buffer_ring *b, void *storage, u
     aio_loop *l = aio_running_loop();
     aio_result r = 0;
     if (!l || !count || count > 32768 || !size || size > AIO__LENGTH_MAX) return -EINVAL;
-    if (b->ring) return -EBUSY;
+    if (b->buffers) return -EBUSY;
     aio_uring *u = aio__uring_of_loop(l, &r);
     if (!storage) size = (size + 7) & ~(size_t)7;
-    return u ? aio__buffers_open(b, u, storage, count, (uint32_t)size) : r;
+    return u ? aio__buffers_open(u, storage, count, (uint32_t)size, &b->buffers) : r;
 }
 AIO_FN aio_result aio_buffer_ring_init(aio_buffer_ring *b, unsigned count, size_t size)
 {
     return aio_buffer_ring_init_over(b, 0, count, size);
 }
-AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b)
+AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *ring)
 {
-    if (!b->ring) return 0;
-    if (b->users || b->free != b->count) return -EBUSY;
+    struct aio__buffers *b = ring->buffers;
+    if (!b) return 0;
+    if (b->users) return -EBUSY;
     if (b->ring->disabled) return -EPERM;
     if (b->entries) io_uring_unregister_buf_ring(&b->ring->ring, b->group);
-    aio_buffer_ring **at = &b->ring->buffer_rings;
+    struct aio__buffers **at = &b->ring->buffer_rings;
     while (*at != b) at = &(*at)->next;
     *at = b->next;
     aio__chunk_free(&b->ring->loop->executor, b->block);
-    b->ring = 0;
+    ring->buffers = 0;
     return 0;
 }
 
@@ -3206,7 +3211,7 @@ AIO_FN void aio__flow_end(aio_many *it, aio_result r)
 }
 AIO_FN void aio__flow_starve(aio_many *it)
 {
-    aio_buffer_ring *b = it->buffers;
+    struct aio__buffers *b = it->buffers;
     it->starved = true;
     it->next_waiting = 0;
     if (b->starved) b->last_starved->next_waiting = it;
@@ -3216,7 +3221,7 @@ AIO_FN void aio__flow_starve(aio_many *it)
 }
 AIO_FN void aio__flow_fed(aio_many *it)         // takes it off the list
 {
-    aio_buffer_ring *b = it->buffers;
+    struct aio__buffers *b = it->buffers;
     if (!it->starved) return;
     aio_many *before = 0, *i = b->starved;
     for (; i != it; i = i->next_waiting) before = i;
@@ -3288,7 +3293,7 @@ AIO_FN void aio__flow_arm(aio_many *it)
     it->fault = r == -ENOMEM ? r : it->fault;
     aio__flow_wake(it);
 }
-AIO_COLD void aio__feed_one(aio_buffer_ring *b)
+AIO_COLD void aio__feed_one(struct aio__buffers *b)
 {
     aio_many *it = b->starved;
     aio__flow_fed(it);
@@ -3299,7 +3304,7 @@ AIO_COLD void aio__feed_one(aio_buffer_ring *b)
 AIO_FN bool aio__feed(aio_uring *u)
 {
     bool more = false;
-    for (aio_buffer_ring *b = u->buffer_rings; b; b = b->next) {
+    for (struct aio__buffers *b = u->buffer_rings; b; b = b->next) {
         for (uint32_t n = b->free; n && b->starved; n--) aio__feed_one(b);
         more |= b->starved && b->free;
     }
@@ -3610,7 +3615,7 @@ AIO_FN uint8_t aio__flow_mode(const aio_uring *u, unsigned what, int fd, bool bu
         return AIO__FLOW_ONE;           // a multishot may miss the end of the stream
     return AIO__FLOW_MULTI;
 }
-AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, aio_buffer_ring *b,
+AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, struct aio__buffers *b,
                                  size_t extra)
 {
     aio_task *t = aio_current_task();
@@ -3618,6 +3623,7 @@ AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, aio_buffer
     if (!t || extra > 65536) return -EINVAL;
     if (it->ring) return -EBUSY;
     if (fd < 0) return -EBADF;
+    if (b && &b->ring->loop->executor != t->waiter.future.loop) return -EXDEV;
     aio_uring *u = aio__uring_of_loop(AIO__LOOP_OF(t->waiter.future.loop), &r);
     if (!u) return r;
     memset((void *)it, 0, sizeof *it);
@@ -3658,17 +3664,18 @@ AIO_FN aio_result aio_poll_many(aio_many *it, int fd, unsigned events)
 }
 AIO_FN aio_result aio_recv_many(aio_many *it, int fd, aio_buffer_ring *buffers)
 {
-    return buffers->ring ? aio__flow_open(it, AIO__FLOW_RECV, fd, buffers, 0) : -EINVAL;
+    return buffers->buffers ? aio__flow_open(it, AIO__FLOW_RECV, fd, buffers->buffers, 0) : -EINVAL;
 }
 AIO_FN aio_result aio_read_many(aio_many *it, int fd, aio_buffer_ring *buffers)
 {
-    return buffers->ring ? aio__flow_open(it, AIO__FLOW_READ, fd, buffers, 0) : -EINVAL;
+    return buffers->buffers ? aio__flow_open(it, AIO__FLOW_READ, fd, buffers->buffers, 0) : -EINVAL;
 }
 AIO_FN aio_result aio_recvmsg_many(aio_many *it, int fd, aio_buffer_ring *buffers,
                                    size_t control_bytes)
 {
     size_t room = (control_bytes + 15) & ~(size_t)15;
-    return buffers->ring ? aio__flow_open(it, AIO__FLOW_RECVMSG, fd, buffers, room) : -EINVAL;
+    if (!buffers->buffers) return -EINVAL;
+    return aio__flow_open(it, AIO__FLOW_RECVMSG, fd, buffers->buffers, room);
 }
 
 // --- system calls that cannot block

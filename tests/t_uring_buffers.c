@@ -108,7 +108,7 @@ aio_async(flood) {
         aio_await(aio_close(self->fds[self->i][0]));
         if (self->kind != 2) aio_await(aio_close(self->fds[self->i][1]));
     }
-    assert_int_equal(self->ring.free, self->ring.count);
+    assert_int_equal(self->ring.buffers->free, self->ring.buffers->count);
     assert_result(aio_buffer_ring_close(&self->ring), 0);
     assert_result(aio_buffer_ring_close(&self->ring), 0);
     return 0;
