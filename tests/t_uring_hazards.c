@@ -312,6 +312,98 @@ static void hazard_4_a_cancel_waits_for_room(void **state)
     close(fds[0]), close(fds[1]);
 }
 
+// --- hazard 14: on a stream, one operation in each direction, however many tasks use it
+enum { AUTHORS = 8, RECORDS = 40 };
+struct record { uint32_t author, number, length; };
+struct author { aio_frame aio; aio_stream *s; uint32_t me, i; struct record r; char buf[sizeof(struct record) + 3000]; };
+aio_async(author) {
+    for (; self->i < RECORDS; self->i++) {
+        self->r.author = self->me;
+        self->r.number = self->i;
+        self->r.length = 1 + (self->me * 977 + self->i * 1231) % 3000;
+        memcpy(self->buf, &self->r, sizeof self->r);
+        memset(self->buf + sizeof self->r, (int)(self->me * 16 + self->i), self->r.length);
+        aio_try(aio_stream_write(self->s, self->buf, sizeof self->r + self->r.length));
+        if (self->i % 3 == 0) aio_try(aio_sleep(0));
+    }
+    return 1;
+} aio_end
+struct editor { aio_frame aio; int fd; aio_stream s; uint32_t next[AUTHORS]; int left; struct record r;
+                char buf[3000], more[8]; aio_result n; };
+aio_async(editor) {
+    if (aio_stream_open(&self->s, self->fd, self->fd, NULL) < 0) return -EIO;
+    for (; self->left; self->left--) {
+        aio_try(aio_stream_read_exactly(&self->s, &self->r, sizeof self->r));
+        assert_true(self->r.author < AUTHORS && self->r.length <= sizeof self->buf);
+        assert_int_equal(self->r.number, self->next[self->r.author]++);
+        aio_try(aio_stream_read_exactly(&self->s, self->buf, self->r.length));
+        for (uint32_t i = 0; i < self->r.length; i++)
+            assert_int_equal(self->buf[i], (char)(self->r.author * 16 + self->r.number));
+    }
+    aio_await(self->n, aio_stream_close(&self->s));
+    return self->n;
+} aio_end
+struct press { aio_frame aio; int fds[2]; aio_stream s; aio_task *editor, *authors[AUTHORS]; int i; aio_result r; };
+aio_async(press) {
+    if (aio_stream_open(&self->s, self->fds[0], self->fds[0], NULL) < 0) return -EIO;
+    self->editor = aio_spawn(editor, .fd = self->fds[1], .left = AUTHORS * RECORDS);
+    for (uint32_t i = 0; i < AUTHORS; i++) self->authors[i] = aio_spawn(author, .s = &self->s, .me = i);
+    for (; self->i < AUTHORS; self->i++) {
+        aio_await(self->r, aio_join(self->authors[self->i]));
+        assert_true(self->r > 0);
+    }
+    aio_try(aio_join(self->editor));
+    aio_await(self->r, aio_stream_close(&self->s));
+    return self->r;
+} aio_end
+static void hazard_14_many_write_to_a_stream_in_order(void **state)
+{
+    (void)state;
+    for (int tcp = 0; tcp < 2; tcp++) {
+        int ends[2], small = 4096, listener = tcp_listener(1);
+        uring_begin();
+        if (tcp) {
+            ends[0] = tcp_client(port_of(listener));
+            ends[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        } else {
+            pair_of(ends);
+        }
+        setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+        struct aio_loop_options o = uring_options();
+        assert_result(aio_run_with(&o, press, .fds[0] = ends[0], .fds[1] = ends[1]), 0);
+        uring_check(__FILE__, __LINE__);
+        close(listener);
+    }
+}
+struct reads { aio_frame aio; aio_stream *s; char buf[8]; };
+aio_async(reads) {
+    aio_result n;
+    aio_await(n, aio_stream_read(self->s, self->buf, sizeof self->buf));
+    return n;
+} aio_end
+struct two_readers { aio_frame aio; int fds[2]; aio_stream s; aio_task *t[2]; aio_result r[2]; };
+aio_async(two_readers) {
+    if (aio_stream_open(&self->s, self->fds[0], self->fds[0], NULL) < 0) return -EIO;
+    for (int i = 0; i < 2; i++) self->t[i] = aio_spawn(reads, .s = &self->s);
+    aio_await(aio_sleep(0));
+    assert_int_equal(write(self->fds[1], "hello", 5), 5);
+    aio_try(aio_gather_all(self->t, self->r, 2));
+    assert_result(self->r[0], 5);
+    assert_result(self->r[1], -EBUSY);
+    return 0;
+} aio_end
+static void hazard_14_a_second_reader_is_refused(void **state)
+{
+    (void)state;
+    int ends[2];
+    uring_begin();
+    pair_of(ends);
+    struct aio_loop_options o = uring_options();
+    assert_result(aio_run_with(&o, two_readers, .fds[0] = ends[0], .fds[1] = ends[1]), 0);
+    close(ends[1]);
+    uring_check(__FILE__, __LINE__);
+}
+
 // --- hazard 18: limits end what blocks on the kernel's worker threads too
 struct w { int fds[2], null; char path[64], buf[8]; struct io_uring_sqe sqe; int64_t ns; };
 MAKE(m_limited, struct w, aio_wait_for(a->ns, aio_uring_op(&a->sqe)))
@@ -532,6 +624,8 @@ int main(void)
         cmocka_unit_test(hazard_3_an_entry_that_was_not_taken_is_withdrawn),
         cmocka_unit_test(hazard_3_paths_stay_until_their_entries_are_taken),
         cmocka_unit_test(hazard_4_a_cancel_waits_for_room),
+        cmocka_unit_test(hazard_14_many_write_to_a_stream_in_order),
+        cmocka_unit_test(hazard_14_a_second_reader_is_refused),
         cmocka_unit_test(hazard_18_limits_end_what_workers_are_blocked_in),
         cmocka_unit_test(hazard_18_limits_beyond_what_a_timespec_holds),
         cmocka_unit_test(hazard_21_another_thread_cannot_go_on_with_a_ring),
