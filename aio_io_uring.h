@@ -121,7 +121,7 @@ typedef struct aio_uring aio_uring;     // a loop's ring
 struct aio_uring_options {
     unsigned sq_entries;        // bounds one submission; AIO_URING_SQ_ENTRIES
     unsigned cq_entries;        // bounds what completes between two turns; AIO_URING_CQ_ENTRIES
-    unsigned workers;           // most kernel threads for operations that block: 64
+    unsigned workers;           // most kernel threads for what is no regular file (splice …): 64
 };
 
 // A buffered stream over one or two descriptors. All zero: not open. Its members are private.

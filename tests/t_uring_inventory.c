@@ -7,7 +7,7 @@
 #include <sys/xattr.h>
 
 enum { A_DESCRIPTOR = 1 << 20 };       // for .result: some descriptor, which is closed again
-enum { CHILD_ENDS = 1, CHILD_STAYS = 2, CHILD = 3 };
+enum { CHILD_ENDS = 1, CHILD_STAYS = 2, SECOND_RING = 3 };
 
 // What the operations work on, made anew for each. What lies in `locals` is overwritten as soon as the
 // operation has begun.
@@ -15,6 +15,10 @@ struct world {
     char dir[64];
     int dirfd, fd, full[2], empty[2], data[2], pair[2], udp[2], listener, busy, client, epoll;
     pid_t child;
+    bool has_ring;
+    struct io_uring ring;
+    struct io_uring_sqe sqe;
+    struct __kernel_timespec time;
     char buf[64];
     uint64_t control[8];
     uint32_t word, other;
@@ -109,6 +113,16 @@ OP(e_tee, aio_tee(w->fd, w->empty[1], 4, 0))
 OP(b_tee, aio_tee(w->empty[0], w->data[1], 4, 0))
 OP(o_pipe, aio_pipe(w->made, O_NONBLOCK))
 OP(e_pipe, aio_pipe(w->made, 1))
+OP(o_pread, aio_pread(w->fd, w->buf, 5, 6))
+OP(e_pread, aio_pread(w->fd, w->buf, 5, -1))
+OP(o_pwrite, aio_pwrite(w->fd, w->buf, 5, 1))
+OP(e_pwrite, aio_pwrite(w->dirfd, w->buf, 5, 1))
+OP(o_read, aio_read_some(w->data[0], w->buf, 5))
+OP(e_read, aio_read_some(w->dirfd, w->buf, 5))
+OP(b_read, aio_read_some(w->empty[0], w->buf, 5))
+OP(o_write, aio_write_some(w->empty[1], w->buf, 5))
+OP(e_write, aio_write_some(w->empty[0], w->buf, 5))
+OP(b_write, aio_write_some(w->full[1], w->buf, 5))
 // --- names
 OP(o_statx, aio_statx(w->dirfd, path(w, "file"), 0, STATX_SIZE, &w->stx))
 OP(e_statx, aio_statx(w->dirfd, path(w, "none"), 0, STATX_SIZE, &w->stx))
@@ -179,6 +193,25 @@ static struct msghdr *too_many(struct world *w)
     m->msg_iovlen = 1025;
     return m;
 }
+OP(o_accept_plain, aio_accept(w->busy))
+OP(e_accept_plain, aio_accept(w->pair[0]))
+OP(b_accept_plain, aio_accept(w->listener))
+OP(o_connect, aio_connect(w->udp[0], to(w, w->udp[1]), sizeof(struct sockaddr_in)))
+OP(e_connect, aio_connect(w->udp[0], 0, sizeof(struct sockaddr_in)))
+OP(o_recv, aio_recv(w->udp[1], w->buf, 5, MSG_TRUNC))
+OP(e_recv, aio_recv(w->fd, w->buf, 5, 0))
+OP(b_recv, aio_recv(w->udp[0], w->buf, 5, 0))
+OP(o_send, aio_send(w->pair[0], w->buf, 5, 0))
+OP(e_send, aio_send(w->listener, w->buf, 5, 0))
+OP(b_send, aio_send(w->pair[1], w->buf, 5, 0))
+OP(o_socket, aio_socket(AF_INET, SOCK_STREAM, 0))
+OP(e_socket, aio_socket(12345, SOCK_STREAM, 0))
+OP(o_bind, aio_bind(w->pair[0], (struct sockaddr *)strcpy((char *)&w->locals, "\001"), 2))
+OP(e_bind, aio_bind(w->udp[0], to(w, w->udp[1]), sizeof(struct sockaddr_in)))
+OP(o_listen, aio_listen(w->listener, 5))
+OP(e_listen, aio_listen(w->udp[0], 5))
+OP(o_shutdown, aio_shutdown(w->pair[0], SHUT_WR))
+OP(e_shutdown, aio_shutdown(w->fd, SHUT_WR))
 OP(o_accept, aio_accept_from(w->busy, from(w), &w->from_length, SOCK_NONBLOCK))
 OP(e_accept, aio_accept_from(w->busy, from(w), &w->from_length, 1))
 OP(b_accept, aio_accept_from(w->listener, 0, 0, 0))
@@ -234,6 +267,26 @@ OP(e_futex_waitv, aio_futex_waitv(words(w, 5), 2))
 OP(b_futex_waitv, aio_futex_waitv(words(w, 0), 2))
 OP(n_futex_waitv, aio_futex_waitv(words(w, 0), 129))
 OP(o_nop, aio_nop())
+// Prepared by hand.
+static aio_awaitable raw(struct world *w, unsigned opcode, int fd, void *addr, unsigned len, uint64_t off)
+{
+    memset(&w->sqe, 0, sizeof w->sqe);
+    io_uring_prep_rw((int)opcode, &w->sqe, fd, addr, len, off);
+    return aio_uring_op(&w->sqe);
+}
+static void *second(struct world *w, int64_t s)
+{
+    w->time.tv_sec = s;
+    w->time.tv_nsec = s ? 0 : 1000;
+    return &w->time;
+}
+OP(o_timeout, raw(w, IORING_OP_TIMEOUT, -1, second(w, 0), 1, 0))
+OP(e_timeout, raw(w, IORING_OP_TIMEOUT, -1, second(w, 0), 2, 0))
+OP(b_timeout, raw(w, IORING_OP_TIMEOUT, -1, second(w, 1000), 1, 0))
+OP(e_poll_remove, raw(w, IORING_OP_POLL_REMOVE, -1, w, 0, 0))
+OP(o_msg_ring, raw(w, IORING_OP_MSG_RING, w->ring.ring_fd, 0, 5, 77))
+OP(e_msg_ring, raw(w, IORING_OP_MSG_RING, w->fd, 0, 5, 77))
+OP(e_install, aio_direct_install(3))
 
 // --- what an operation has done
 #define CHECK(name, condition) \
@@ -279,6 +332,15 @@ static bool passed(struct world *w)
 }
 CHECK(c_preadv, !memcmp(w->buf, "world", 5))
 CHECK(c_pwritev, file_is(w, "hbuffeworld\n"))
+static bool message_came(struct world *w)
+{
+    struct io_uring_cqe *cqe = 0;
+    return io_uring_peek_cqe(&w->ring, &cqe) == 0 && cqe->user_data == 77 && cqe->res == 5;
+}
+CHECK(c_pwrite, file_is(w, "hbuffeworld\n"))
+CHECK(c_recv, !memcmp(w->buf, "datag", 5))
+CHECK(c_send, has_data(w->pair[1]))
+CHECK(c_msg_ring, message_came(w))
 CHECK(c_readv, !memcmp(w->buf, "piped", 5))
 CHECK(c_writev, has_data(w->empty[0]))
 CHECK(c_ftruncate, file_is(w, "hello"))
@@ -315,6 +377,22 @@ static const struct row {
     int child;
 } rows[] = {
     { "nop", 0, o_nop, 0, 0, 0, 0, 0, 0, 0, 0 },
+    { "timeout", 0, o_timeout, -ETIME, 0, e_timeout, -EINVAL, 0, b_timeout, 0, 0 },
+    { "poll_remove", 0, e_poll_remove, -ENOENT, 0, 0, 0, 0, 0, 0, 0 },
+    { "msg_ring", 0, o_msg_ring, 0, c_msg_ring, e_msg_ring, -EBADFD, 0, 0, 0, SECOND_RING },
+    { "direct_install", 0, o_nop, 0, 0, e_install, -EBADF, 0, 0, 0, 0 },
+    { "pread", 0, o_pread, 5, c_preadv, e_pread, -EINVAL, 0, 0, 0, 0 },
+    { "pwrite", 0, o_pwrite, 5, c_pwrite, e_pwrite, -EBADF, 0, 0, 0, 0 },
+    { "read_some", 0, o_read, 5, c_readv, e_read, -EISDIR, 0, b_read, 0, 0 },
+    { "write_some", 0, o_write, 5, c_writev, e_write, -EBADF, 0, b_write, 0, 0 },
+    { "accept", 0, o_accept_plain, A_DESCRIPTOR, 0, e_accept_plain, -EINVAL, 0, b_accept_plain, 0, 0 },
+    { "connect", 0, o_connect, 0, 0, e_connect, -EINVAL, 0, 0, 0, 0 },
+    { "recv", 0, o_recv, 8, c_recv, e_recv, -ENOTSOCK, 0, b_recv, 0, 0 },
+    { "send", 0, o_send, 5, c_send, e_send, -EPIPE, 0, b_send, 0, 0 },
+    { "socket", "socket", o_socket, A_DESCRIPTOR, 0, e_socket, -EAFNOSUPPORT, 0, 0, 0, 0 },
+    { "bind", "bind", o_bind, 0, 0, e_bind, -EINVAL, 0, 0, 0, 0 },
+    { "listen", "listen", o_listen, 0, 0, e_listen, -EOPNOTSUPP, 0, 0, 0, 0 },
+    { "shutdown", 0, o_shutdown, 0, 0, e_shutdown, -ENOTSOCK, 0, 0, 0, 0 },
     { "openat", 0, o_openat, A_DESCRIPTOR, 0, e_openat, -ENOENT, 0, 0, 0, 0 },
     { "openat2", 0, o_openat2, A_DESCRIPTOR, 0, e_openat2, -ENOENT, n_openat2, 0, 0, 0 },
     { "preadv", 0, o_preadv, 5, c_preadv, e_preadv, -EINVAL, n_preadv, 0, 0, 0 },
@@ -378,8 +456,9 @@ static int udp_socket(void)
 }
 static pid_t child_of(int kind)
 {
-    pid_t pid = kind ? fork() : 0;
-    if (kind && !pid) {
+    bool wanted = kind == CHILD_ENDS || kind == CHILD_STAYS;
+    pid_t pid = wanted ? fork() : 0;
+    if (wanted && !pid) {
         if (kind == CHILD_STAYS) pause();
         _exit(7);
     }
@@ -390,6 +469,8 @@ static void world_init(struct world *w, const struct row *row)
     struct epoll_event event = { .events = EPOLLIN, .data.fd = 77 };
     memset(w, 0, sizeof *w);
     w->child = child_of(row->child);
+    w->has_ring = row->child == SECOND_RING;
+    if (w->has_ring) assert_int_equal(io_uring_queue_init(4, &w->ring, 0), 0);
     strcpy(w->dir, "/tmp/aio-test-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
     w->dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -416,6 +497,7 @@ static void world_end(struct world *w)
                         w->pair[0],  w->pair[1], w->udp[0],  w->udp[1],   w->listener, w->busy,    w->client,
                         w->epoll };
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) close(fds[i]);
+    if (w->has_ring) io_uring_queue_exit(&w->ring);
     unlinkat(w->dirfd, "file", 0);
     if (unlinkat(w->dirfd, "new", 0) < 0) unlinkat(w->dirfd, "new", AT_REMOVEDIR);
     close(w->dirfd);
@@ -631,7 +713,7 @@ static void row_over(const struct row *row, bool missing)
     if (missing && row->without) return;
     for (int turns = 1; turns < 3; turns++) {
         if (row->blocked) over(row, row->blocked, turns);
-        else if (row->result != A_DESCRIPTOR) over(row, row->make, turns);
+        else if (row->result >= 0 && row->result != A_DESCRIPTOR) over(row, row->make, turns);
     }
 }
 static void contract_6_and_11_ends_over_each(void **state)
