@@ -32,6 +32,8 @@
 //                aio_to_thread aio_to_thread_owned aio_spawn_threadsafe aio_thread_future_wait
 //                aio_thread_future_cancel aio_thread_future_done aio_thread_future_result
 //                aio_thread_future_release
+//   cores        aio_run_threads aio_run_threads_with aio_thread_index aio_thread_count
+//                aio_thread_loop aio_loop_post aio_loop_receive
 //   signals      aio_signal_wait aio_signal_hold aio_signal_release
 //   looking in   aio_loop_turn aio_loop_dump aio_loop_tree aio_task_dump aio_strerror
 //   backend      aio_backend (for headers like aio_io_uring.h)
@@ -118,6 +120,9 @@ struct aio_loop_options {
     void *context;
     struct aio_allocator allocator; // default: aligned_alloc and free
     unsigned threads;               // most threads for aio_to_thread: processors + 4, at most 32
+    uint32_t mailbox;               // most messages (aio_loop_post) that wait: 1024
+    // Gets what nobody received when the loop closes: to release what it stands for. Or null.
+    void (*drop_message)(aio_loop *loop, uint64_t message, void *context);
     // For simulations. A seed shuffles the ready tasks of each turn, and timers of one moment;
     // AIO_SEED in the environment does too.
     uint64_t seed;
@@ -212,6 +217,9 @@ struct aio__inbox {
     int full;                       // atomic: there is something in it
     int sleeping;                   // atomic: the owner waits, or is about to
     int wake_fd, wake_write_fd;
+    uint64_t *letters;              // messages, a ring; null before the first. Under the lock
+    uint32_t letter_count;          // written under the lock, atomic
+    uint32_t letter_head, letter_room;
 };
 
 // An event loop. Embeds the executor first.
@@ -232,6 +240,10 @@ struct aio_loop {
     struct aio__lane *lane;         // threads for jobs that nobody can wait for
     struct aio__signal_post *signals;   // where signals arrive, once somebody waited for one
     aio_thread_future *thread_futures;
+    aio_node *receivers;            // who waits for a message
+    uint32_t letters_seen;          // messages that may be received without waiting
+    uint32_t index;                 // of its thread
+    struct aio__threads *siblings;  // null: alone
     aio_task *main;                 // what SIGINT cancels
     uint64_t seed, first_seed, timer_seed, hash, instant_turns;
     int64_t instant, step_began, slow_step_ns;
@@ -422,6 +434,37 @@ AIO_FN bool aio_thread_future_cancel(aio_thread_future *f);
 AIO_FN bool aio_thread_future_done(aio_thread_future *f);
 AIO_FN aio_result aio_thread_future_result(aio_thread_future *f);   // -EINPROGRESS: not yet
 AIO_FN void aio_thread_future_release(aio_thread_future *f);
+
+// --- one loop per core
+
+// aio_run_threads(n, name, .argument = value, …)
+// n threads, each with a loop of its own on which its own copy of coroutine `name` runs, as with
+// aio_run; n = 0: one per processor that this process may use. The calling thread waits. When one
+// gives an error the others are cancelled and waited for; SIGINT cancels all.
+// The copies share what the arguments point to. Values go to the drop hook, on their loops.
+// Result: 0; the first error in order of time; -EINTR; -EBUSY: a loop runs in this thread; -ENOMEM,
+// -EMFILE, -EAGAIN: no loops or threads.
+#define aio_run_threads(n, ...) \
+    aio_run_threads_with(n, ((const struct aio_loop_options *)0), __VA_ARGS__)
+// aio_run_threads_with(n, &options, name, …): the same. Hooks in the options are called in every
+// thread.
+#define aio_run_threads_with(n, options, ...) \
+    AIO__RUN_THREADS(__COUNTER__, n, options, __VA_ARGS__, )
+// In a coroutine: the number of this thread among those of aio_run_threads, from 0, and how many
+// there are. Elsewhere 0, and 1.
+AIO_FN uint32_t aio_thread_index(void);
+AIO_FN uint32_t aio_thread_count(void);
+// The loop of thread i; null: there is none. For aio_loop_post and the *_threadsafe calls only.
+AIO_FN aio_loop *aio_thread_loop(uint32_t i);
+
+// Any thread. Sends a word (a number, a descriptor, a pointer to what the other loop shall own).
+// Result: 0; -EAGAIN: as many as .mailbox allows wait there already; -EBADFD: the loop is closed;
+// -ENOMEM; -EPERM. Order: what one thread sends arrives in that order.
+// Cost: a lock; a write to a descriptor if the loop sleeps.
+AIO_FN aio_result aio_loop_post(aio_loop *loop, uint64_t message);
+// Awaitable: waits for the next message to the running loop. Those who wait get one each, first
+// come first served. A cancel loses none. Lifetime: *message until the await ends. Result: 0.
+AIO_FN AIO_NODISCARD aio_awaitable aio_loop_receive(uint64_t *message);
 
 // --- signals
 
@@ -1069,6 +1112,7 @@ AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*f
 AIO_FN void aio__inbox_wake(struct aio__inbox *in)
 {
     uint64_t one = 1;
+    if (__atomic_load_n(&in->full, __ATOMIC_SEQ_CST)) return;   // it has been woken for that
     __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);           // pairs with aio__about_to_sleep
     if (!__atomic_exchange_n(&in->sleeping, 0, __ATOMIC_SEQ_CST)) return;
     while (write(in->wake_write_fd, &one, sizeof one) < 0 && errno == EINTR) {}
@@ -1106,6 +1150,106 @@ AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)
     aio__handle_init(h, l, fn, arg);
     return aio__inbox_post(l, h);
 }
+// --- messages. They are handed out once in a turn, so that who sends fast cannot keep a loop from
+// its other work.
+AIO_FN aio_result aio_loop_post(aio_loop *l, uint64_t message)
+{
+    struct aio__inbox *in = &l->mailbox;
+    uint32_t room = l->options.mailbox ? l->options.mailbox : 1024;
+    if (l->forked) return -EPERM;
+    // Who tries again and again must not keep the owner from the lock.
+    if (__atomic_load_n(&in->letter_count, __ATOMIC_RELAXED) == room) return -EAGAIN;
+    pthread_mutex_lock(&in->lock);
+    if (!in->closed && !in->letters) {
+        in->letter_room = room;
+        in->letters = (uint64_t *)malloc(room * sizeof *in->letters);
+    }
+    aio_result r = in->closed                             ? -EBADFD
+                   : !in->letters                         ? -ENOMEM
+                   : in->letter_count == room             ? -EAGAIN
+                                                          : 0;
+    if (!r) {
+        uint32_t at = in->letter_head + in->letter_count;
+        __atomic_store_n(&in->letter_count, in->letter_count + 1, __ATOMIC_RELAXED);
+        in->letters[at < in->letter_room ? at : at - in->letter_room] = message;
+        aio__inbox_wake(in);
+    }
+    pthread_mutex_unlock(&in->lock);
+    return r;
+}
+AIO_FN uint64_t aio__letter_take(struct aio__inbox *in)         // under the lock
+{
+    uint64_t message = in->letters[in->letter_head++];
+    if (in->letter_head == in->letter_room) in->letter_head = 0;
+    __atomic_store_n(&in->letter_count, in->letter_count - 1, __ATOMIC_RELAXED);
+    return message;
+}
+AIO_FN void aio__received_dispose(aio_waiter *w)                // its loop is closed, or an op ends
+{
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    if (w->future.result < 0 || !l->options.drop_message) return;
+    l->options.drop_message(l, *(uint64_t *)w->node.u.p[2], l->options.context);
+}
+AIO_TABLE(aio_wait_class, aio__received,
+    { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__received_dispose })
+AIO_FN void aio__receive_leave(aio_waiter *w)
+{
+    aio__ring_remove(&AIO__LOOP_OF(w->future.loop)->receivers, &w->node);
+}
+AIO_FN bool aio__receive_cancel(aio_waiter *w)
+{
+    aio__receive_leave(w);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_TABLE(aio_wait_class, aio__receive_wait,
+    { "message", AIO__WAIT_OWN, aio__receive_cancel, 0, 0, 0, 0, aio__receive_leave })
+AIO_FN bool aio__receive_start(aio_waiter *w, const aio_awaitable *a)
+{
+    aio_loop *l = AIO__LOOP_OF(w->future.loop);
+    if (l->forked) return aio__done_with(w, -EPERM);
+    if (l->letters_seen && !l->receivers) {
+        l->letters_seen--;
+        pthread_mutex_lock(&l->inbox->lock);
+        *(uint64_t *)a->u.p[0] = aio__letter_take(l->inbox);
+        pthread_mutex_unlock(&l->inbox->lock);
+        if (w->future.flags & AIO__IS_TASK) return aio__done_with(w, 0);
+        w->node.u.p[2] = a->u.p[0];             // an op's result may be disposed of
+        aio__complete_as(w, 0, aio__received());
+        return false;
+    }
+    aio__ring_add(&l->receivers, &w->node);
+    w->node.u.p[2] = a->u.p[0];
+    aio_waiter_begin(w, aio__receive_wait());
+    return false;
+}
+AIO_TABLE(aio_await_class, aio__receive_await, { aio__receive_start, "message", AIO__AWAIT_OWN })
+AIO_FN AIO_NODISCARD aio_awaitable aio_loop_receive(uint64_t *message)
+{
+    return aio__sync_await(aio__receive_await(), message);
+}
+// What came since the last turn, to those who wait; the rest is there to be received. Under the
+// lock.
+AIO_FN void aio__letters_hand_out(aio_loop *l)
+{
+    struct aio__inbox *in = l->inbox;
+    aio_waiter *w;
+    while (in->letter_count && (w = aio__sync_first(&l->receivers)) != 0) {
+        *(uint64_t *)w->node.u.p[2] = aio__letter_take(in);
+        aio__settle(w, 0, aio__received());     // from here on it stands, whatever is cancelled
+    }
+    l->letters_seen = in->letter_count;
+}
+AIO_FN void aio__letters_close(aio_loop *l)                     // nobody posts any more
+{
+    struct aio__inbox *in = &l->mailbox;
+    while (in->letter_count) {
+        uint64_t message = aio__letter_take(in);
+        if (l->options.drop_message) l->options.drop_message(l, message, l->options.context);
+    }
+    free(in->letters);
+    in->letters = 0;
+}
 AIO_FN bool aio__interrupt_left(const aio_loop *l);
 AIO_FN bool aio__signals_left(const aio_loop *l);
 // Queues what other threads sent. No memory for a slot: the rest waits for the next turn. `borrow`:
@@ -1114,6 +1258,7 @@ AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
 {
     struct aio__inbox *in = l->inbox;
     pthread_mutex_lock(&in->lock);
+    aio__letters_hand_out(l);
     while (in->first && (borrow || aio__reserve(&l->executor) >= 0)) {
         if (borrow) l->executor.slots++;
         borrow = false;
@@ -2773,7 +2918,8 @@ AIO_COLD void aio__plain_wait(aio_loop *l, int64_t timeout_ns)
 // Does something outside owe an answer: an operation, a job, a thread that was announced?
 AIO_INLINE bool aio__owed(const aio_loop *l)
 {
-    return l->in_flight || __atomic_load_n(&l->inbox->guests, __ATOMIC_ACQUIRE);
+    return l->in_flight || __atomic_load_n(&l->inbox->guests, __ATOMIC_ACQUIRE) ||
+           (l->siblings && l->receivers);
 }
 AIO_COLD aio_result aio__deadlock(aio_loop *l)
 {
@@ -2966,6 +3112,7 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     aio__inbox_free(l);
     const aio_backend *backend = l->backend;
     aio__executor_drop(&l->executor);
+    aio__letters_close(l);
     aio__thread_futures_close(l);
     if (backend) backend->close(l);
     if (l->abandoned) l->executor.chunks = 0;
@@ -3206,5 +3353,248 @@ AIO_FN aio_result aio__run_from(const struct aio_loop_options *options, const ai
     return aio__run_end(&runner, begun,
                         aio__task_begin_from(aio__task_new(x, co, co->size), co, arguments));
 }
+#endif
+
+// --- one loop per core. The calling thread runs a small loop too: it notes which threads have ended,
+// and catches SIGINT.
+struct __attribute__((aligned(64))) aio__thread {
+    aio_loop loop;
+    struct aio__threads *all;
+    aio_task *task;                 // while its coroutine runs; its own thread's
+    aio_handle cancel, failed, ended;
+    pthread_t id;
+};
+struct aio__threads {
+    uint32_t n, ready, made, live;  // loops, threads; live: the calling thread's
+    const aio_coroutine *coroutine;
+    aio_frame *arguments;
+    aio_runner home;
+    aio_event news;                 // on home's loop
+    aio_task *watching;
+    pthread_mutex_t lock;
+    aio_result error;               // the first; under the lock
+    struct aio__thread *thread;     // n
+};
+AIO_FN uint32_t aio__processors(void)
+{
+    long n = 0;
+#ifdef SYS_sched_getaffinity
+    unsigned char bits[4096];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof bits, bits);
+    for (long i = 0; i < bytes; i++) n += __builtin_popcount(bits[i]);
+#endif
+    if (n <= 0) n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (uint32_t)n : 1;
+}
+AIO_FN int aio__thread_cancelled(void *arg)                     // on that thread's loop
+{
+    struct aio__thread *t = (struct aio__thread *)arg;
+    if (t->task) aio_task_cancel(t->task);
+    return 0;
+}
+AIO_FN int aio__thread_failed(void *arg)                        // on home's
+{
+    aio_event_set(&((struct aio__thread *)arg)->all->news);
+    return 0;
+}
+AIO_FN int aio__thread_over(void *arg)
+{
+    struct aio__thread *t = (struct aio__thread *)arg;
+    t->all->live--;
+    aio_event_set(&t->all->news);
+    return 0;
+}
+struct aio__supervise { aio_frame aio; struct aio__threads *all; bool cancelled; aio_result r; };
+aio__async(aio__supervise) {
+    while (self->all->live) {
+        aio_await(self->r, aio_event_wait(&self->all->news));
+        aio_event_clear(&self->all->news);
+        pthread_mutex_lock(&self->all->lock);
+        if (self->all->error < 0) self->r = self->all->error;
+        pthread_mutex_unlock(&self->all->lock);
+        for (uint32_t i = 0; self->r < 0 && !self->cancelled && i < self->all->made; i++) {
+            struct aio__thread *t = &self->all->thread[i];
+            (void)aio_call_soon_threadsafe(&t->loop, &t->cancel, aio__thread_cancelled, t);
+        }
+        if (self->r < 0) self->cancelled = true;
+    }
+    return self->all->error;
+} aio_end
+// Its coroutine runs to its end; nobody takes its value.
+AIO_FN aio_result aio__thread_main(struct aio__thread *t)
+{
+    aio_executor *x = &t->loop.executor;
+    const aio_coroutine *co = t->all->coroutine;
+    aio_task *task = aio__task_new(x, co, co->size);
+    if (task->waiter.future.flags & AIO__REFUSED) return task->waiter.future.result;
+    memcpy((void *)task->leaf, t->all->arguments,
+           co->scratch->from ? co->scratch->from : co->size);
+    aio__task_begin(task);
+    t->task = task;
+    aio_result r = aio__run_until_task(&t->loop, task);
+    t->task = 0;
+    if (t->loop.forked) return -EPERM;
+    if (r >= 0) task->waiter.future.flags &= ~(uint32_t)AIO__SEEN;
+    aio_detach(task);
+    return r;
+}
+AIO_FN void *aio__thread_run(void *arg)
+{
+    struct aio__thread *t = (struct aio__thread *)arg;
+    struct aio__threads *all = t->all;
+    aio_runner *runner = (aio_runner *)(void *)&t->loop;
+    aio_result r = aio__thread_main(t);
+    if (t->loop.forked) return 0;               // in a child; the others are not there
+    if (r < 0) {
+        pthread_mutex_lock(&all->lock);
+        if (!all->error) all->error = r;
+        pthread_mutex_unlock(&all->lock);
+        (void)aio_call_soon_threadsafe(&all->home.loop, &t->failed, aio__thread_failed, t);
+    }
+    aio_runner_close(runner);
+    if (!t->loop.forked)
+        (void)aio_call_soon_threadsafe(&all->home.loop, &t->ended, aio__thread_over, t);
+    return 0;
+}
+// Loops for all, before there is any thread that could ask for its siblings.
+AIO_FN aio_result aio__threads_loops(struct aio__threads *all,
+                                     const struct aio_loop_options *options)
+{
+    for (uint32_t i = 0; i < all->n; i++) {
+        struct aio__thread *t = &all->thread[i];
+        aio_result r = aio_loop_init(&t->loop, options);
+        if (r < 0) return r;
+        all->ready++;
+        t->all = t->loop.siblings = all;
+        t->loop.index = i;
+    }
+    return 0;
+}
+AIO_FN void aio__threads_start(struct aio__threads *all)
+{
+    for (; all->made < all->n; all->made++) {
+        struct aio__thread *t = &all->thread[all->made];
+        int error = pthread_create(&t->id, 0, aio__thread_run, t);
+        if (!error) continue;
+        all->live = all->made;
+        pthread_mutex_lock(&all->lock);
+        if (!all->error) all->error = -error;
+        pthread_mutex_unlock(&all->lock);
+        aio_event_set(&all->news);
+        return;
+    }
+}
+AIO_FN void aio__threads_free(struct aio__threads *all)
+{
+    pthread_mutex_destroy(&all->lock);
+    free(all->thread);
+    free(all);
+}
+AIO_FN struct aio__threads *aio__threads_new(uint32_t n, const aio_coroutine *co)
+{
+    struct aio__threads *all =
+        (struct aio__threads *)aligned_alloc(64, (sizeof *all + co->size + 127) & ~(size_t)63);
+    if (!all) return 0;
+    memset((void *)all, 0, sizeof *all);
+    all->n = all->live = n ? n : aio__processors();
+    all->thread = (struct aio__thread *)aligned_alloc(64, all->n * sizeof *all->thread);
+    if (!all->thread) {
+        free(all);
+        return 0;
+    }
+    memset((void *)all->thread, 0, all->n * sizeof *all->thread);
+    pthread_mutex_init(&all->lock, 0);
+    all->coroutine = co;
+    all->arguments = (aio_frame *)(void *)((char *)all + ((sizeof *all + 15) & ~(size_t)15));
+    aio__frame_init(co, all->arguments, co->size);
+    return all;
+}
+// The calling thread's own loop knows nothing of simulations.
+AIO_FN aio_result aio__threads_home(struct aio__threads *all,
+                                    const struct aio_loop_options *options)
+{
+    struct aio_loop_options o;
+    memset((void *)&o, 0, sizeof o);
+    if (options) {
+        o.on_error = options->on_error;
+        o.context = options->context;
+        o.allocator = options->allocator;
+    }
+    return aio_runner_init(&all->home, &o);
+}
+AIO_FN aio_result aio__threads_watch(struct aio__threads *all)
+{
+    aio_task *t = aio__task_new(&all->home.loop.executor, AIO__OWN_CO(aio__supervise),
+                                sizeof(struct aio__supervise));
+    if (t->waiter.future.flags & AIO__REFUSED) return t->waiter.future.result;
+    ((struct aio__supervise *)(void *)t->leaf)->all = all;
+    aio__task_begin(t);
+    all->watching = t;
+    return 0;
+}
+AIO_FN aio_result aio__threads_run(struct aio__threads *all,
+                                   const struct aio_loop_options *options)
+{
+    aio_result r = aio__threads_home(all, options);
+    bool home = r >= 0;
+    if (home) r = aio__threads_loops(all, options);
+    if (r >= 0) r = aio__threads_watch(all);
+    if (r >= 0) {
+        aio__threads_start(all);
+        r = aio__runner_run(&all->home, all->watching);
+        if (all->home.loop.forked) return -EPERM;
+        for (uint32_t i = 0; i < all->made; i++) pthread_join(all->thread[i].id, 0);
+    }
+    if (!all->made) aio__frame_drop(all->arguments, r);         // else each has had its copy
+    for (uint32_t i = all->made; i < all->ready; i++) aio_loop_close(&all->thread[i].loop);
+    if (home) aio_runner_close(&all->home);
+    aio__threads_free(all);
+    return r;
+}
+AIO_FN uint32_t aio_thread_index(void)
+{
+    aio_loop *l = aio_running_loop();
+    return l ? l->index : 0;
+}
+AIO_FN uint32_t aio_thread_count(void)
+{
+    aio_loop *l = aio_running_loop();
+    return l && l->siblings ? l->siblings->n : 1;
+}
+AIO_FN aio_loop *aio_thread_loop(uint32_t i)
+{
+    aio_loop *l = aio_running_loop();
+    if (!l || !l->siblings) return i ? 0 : l;
+    return i < l->siblings->n ? &l->siblings->thread[i].loop : 0;
+}
+#ifdef AIO_STRICT
+AIO_FN aio_result aio__threads_from(uint32_t n, const struct aio_loop_options *options,
+                                    const aio_coroutine *co, aio_frame *arguments)
+{
+    struct aio__threads *all = aio__threads_new(n, co);
+    if (!all) {
+        aio__frame_drop(arguments, -ENOMEM);
+        return -ENOMEM;
+    }
+    memcpy((void *)all->arguments, arguments, co->scratch->from ? co->scratch->from : co->size);
+    return aio__threads_run(all, options);
+}
+#  define AIO__RUN_THREADS(k, n, options, name, ...) \
+       aio__threads_from(n, options, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
+#else
+#  define AIO__RUN_THREADS(k, n, options, name, ...) \
+       AIO__RUN_THREADS_(k, n, options, name, __VA_ARGS__)
+#  define AIO__RUN_THREADS_(k, n, options, name, ...) __extension__({ \
+       struct aio__threads *AIO__V(all_, k) = aio__threads_new(n, &AIO__CO(name)); \
+       aio_result AIO__V(result_, k) = -ENOMEM; \
+       if (AIO__V(all_, k)) { \
+           struct name *AIO__V(frame_, k) = (struct name *)(void *)AIO__V(all_, k)->arguments; \
+           (void)AIO__V(frame_, k); \
+           AIO__SET(AIO__V(frame_, k), __VA_ARGS__) \
+           AIO__V(result_, k) = aio__threads_run(AIO__V(all_, k), options); \
+       } else { \
+           AIO__REFUSE(AIO__V(refused_, k), -ENOMEM, name, __VA_ARGS__) \
+       } \
+       AIO__V(result_, k); })
 #endif
 #endif
