@@ -3404,22 +3404,6 @@ AIO_FN int aio__thread_over(void *arg)
     aio_event_set(&t->all->news);
     return 0;
 }
-struct aio__supervise { aio_frame aio; struct aio__threads *all; bool cancelled; aio_result r; };
-aio__async(aio__supervise) {
-    while (self->all->live) {
-        aio_await(self->r, aio_event_wait(&self->all->news));
-        aio_event_clear(&self->all->news);
-        pthread_mutex_lock(&self->all->lock);
-        if (self->all->error < 0) self->r = self->all->error;
-        pthread_mutex_unlock(&self->all->lock);
-        for (uint32_t i = 0; self->r < 0 && !self->cancelled && i < self->all->made; i++) {
-            struct aio__thread *t = &self->all->thread[i];
-            (void)aio_call_soon_threadsafe(&t->loop, &t->cancel, aio__thread_cancelled, t);
-        }
-        if (self->r < 0) self->cancelled = true;
-    }
-    return self->all->error;
-} aio_end
 // Its coroutine runs to its end; nobody takes its value.
 AIO_FN aio_result aio__thread_main(struct aio__thread *t)
 {
@@ -3484,6 +3468,23 @@ AIO_FN void aio__threads_start(struct aio__threads *all)
         return;
     }
 }
+struct aio__supervise { aio_frame aio; struct aio__threads *all; bool cancelled; aio_result r; };
+aio__async(aio__supervise) {
+    aio__threads_start(self->all);          // SIGINT is caught by now
+    while (self->all->live) {
+        aio_await(self->r, aio_event_wait(&self->all->news));
+        aio_event_clear(&self->all->news);
+        pthread_mutex_lock(&self->all->lock);
+        if (self->all->error < 0) self->r = self->all->error;
+        pthread_mutex_unlock(&self->all->lock);
+        for (uint32_t i = 0; self->r < 0 && !self->cancelled && i < self->all->made; i++) {
+            struct aio__thread *t = &self->all->thread[i];
+            (void)aio_call_soon_threadsafe(&t->loop, &t->cancel, aio__thread_cancelled, t);
+        }
+        if (self->r < 0) self->cancelled = true;
+    }
+    return self->all->error;
+} aio_end
 AIO_FN void aio__threads_free(struct aio__threads *all)
 {
     pthread_mutex_destroy(&all->lock);
@@ -3540,7 +3541,6 @@ AIO_FN aio_result aio__threads_run(struct aio__threads *all,
     if (home) r = aio__threads_loops(all, options);
     if (r >= 0) r = aio__threads_watch(all);
     if (r >= 0) {
-        aio__threads_start(all);
         r = aio__runner_run(&all->home, all->watching);
         if (all->home.loop.forked) return -EPERM;
         for (uint32_t i = 0; i < all->made; i++) pthread_join(all->thread[i].id, 0);
