@@ -41,8 +41,9 @@
 // RULES
 //   Time     int64 nanoseconds. Durations are relative; <= 0 means now. Deadlines are loop time.
 //   Errors   Negative errno, as everywhere. What no caller can see goes to `on_error`.
-//   Threads  A loop belongs to the thread that first runs it; only *_threadsafe calls may come from
-//            another one. In a forked child every call gives -EPERM.
+//   Threads  A loop belongs to the thread that first runs it; only *_threadsafe and aio_thread_*
+//            calls, and aio_loop_post, may come from another one. In a forked child every call gives
+//            -EPERM.
 #ifndef AIO_LOOP_H
 #define AIO_LOOP_H
 
