@@ -377,15 +377,17 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_getsockopt(int fd, int level, int option,
 AIO_FN AIO_NODISCARD aio_awaitable aio_setsockopt(int fd, int level, int option,
                                                   const void *value, socklen_t size);
 
-// Awaitable: a listening TCP socket on a numeric IPv4 or IPv6 address; "" or null: all of both; port
-// 0: any. Result: its descriptor (reusable address, no delay, backlog 4096); -EADDRINUSE, -EACCES,
-// -EINVAL (not an address, not a port).
+// Awaitable: a listening TCP socket on an IPv4 or IPv6 address, or a name: on the first of its
+// addresses that there is; "" or null: all of both families; port 0: any. Result: its descriptor
+// (reusable address, no delay, backlog 4096); -EADDRINUSE, -EACCES, -EADDRNOTAVAIL; those of
+// aio_getaddrinfo; -EINVAL: not a port, or a name in an op (spawn a task).
 AIO_FN AIO_NODISCARD aio_awaitable aio_listen_tcp(const char *host, int port);
-// Awaitable: a connection to an address, or to a name: then its addresses are tried with the families taking
-// turns, a new one each 250 ms and whenever one fails; the first that answers wins, the others are
-// closed (RFC 8305, "Happy Eyeballs"). Result: its descriptor (no delay); the most telling error of
-// all: -ECONNREFUSED before -ETIMEDOUT before -EHOSTUNREACH; those of aio_getaddrinfo; -EINVAL: not
-// a port, or a name in an op (spawn a task). At most 16 addresses. Lifetime: all may be locals.
+// Awaitable: a connection to an address, or to a name: then its addresses are tried, the families
+// taking turns, a new one each 250 ms and whenever one fails; the first that answers wins, the
+// others are closed (RFC 8305, "Happy Eyeballs"). Result: its descriptor (no delay); the most
+// telling error of all: -ECONNREFUSED before -ETIMEDOUT before -EHOSTUNREACH; those of
+// aio_getaddrinfo; -EINVAL: not a port, or a name in an op (spawn a task). At most 16 addresses.
+// Lifetime: all may be locals.
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp(const char *host, int port);
 // Awaitable: the same with options. Lifetime: `options` may be a local.
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect_tcp_with(const char *host, int port,
@@ -583,7 +585,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned
 // Result: 0; why it could not begin, also the exec's reason: -ENOENT (or cwd), -EACCES, -ENOEXEC,
 // -E2BIG …; -EBUSY: `p` runs, or an operation is in flight on one of its pipes; -EINVAL: no task
 // runs, no argv, stdio that is none; -EMFILE, -ENOMEM, -EAGAIN; a refused ring.
-// Cost: the thread stands still from the clone to the exec (vfork): 0.2 to 1 ms, whatever the size
+// Cost: the thread stands still from the clone to the exec (vfork): some 70 us, whatever the size
 // of the caller's memory. It does not suspend, so no cancel can come between. Kernel: 5.12.
 AIO_FN aio_result aio_process_spawn(aio_process *p, const struct aio_process_options *options);
 
@@ -4196,23 +4198,30 @@ AIO_FN int aio__listen_backlog(const struct aio_listen_options *o)
 {
     return o && o->backlog > 0 ? o->backlog : 4096;
 }
+// Result: what the last call says, with errno.
+AIO_FN int aio__listen_on(int fd, const struct sockaddr *address, socklen_t length,
+                          const struct aio_listen_options *o)
+{
+    int one = 1, zero = 0, only = o && o->v6only;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (o && o->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (o && o->delay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &zero, sizeof zero);
+    if (address->sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+    return bind(fd, address, length) < 0 ? -1 : listen(fd, aio__listen_backlog(o));
+}
+AIO_FN bool aio__listen_name_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__listen_tcp_start(aio_waiter *w, const aio_awaitable *a)
 {
     const struct aio_listen_options *o = (const struct aio_listen_options *)a->u.cp[3];
     struct sockaddr_storage address;
-    int one = 1, zero = 0, only = o && o->v6only;
-    aio_result length, s;
+    aio_result length, fd;
     if (aio__in_child(w)) return true;
-    s = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
-    if (aio__failed(w, s)) return true;
-    int fd = (int)s;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (o && o->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-    if (o && o->delay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &zero, sizeof zero);
-    if (address.ss_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
-    return aio__socket_end(w, fd, bind(fd, (struct sockaddr *)&address, (socklen_t)length) < 0 ||
-                                      listen(fd, aio__listen_backlog(o)) < 0);
+    fd = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
+    if (length == -EINVAL && aio__is_port(a->u.i[0])) return aio__listen_name_start(w, a);
+    if (aio__failed(w, fd)) return true;
+    return aio__socket_end(w, (int)fd, aio__listen_on((int)fd, (struct sockaddr *)&address,
+                                                      (socklen_t)length, o) < 0);
 }
 // --- Unix sockets
 // "@name" is abstract: a 0 stands for the @. Returns the length.
@@ -4535,6 +4544,52 @@ aio__async_drop(aio__connect_name) {
     freeaddrinfo(self->list);
     return self->won >= 0 ? self->won : self->r < 0 ? self->r : self->error;
 } aio_end
+// Listening by name: on the first of its addresses that there is.
+struct aio__listen_name {
+    aio_frame aio;
+    const char *host;               // until the first await
+    int port;
+    struct aio_listen_options options;
+    struct addrinfo *list;
+};
+AIO_FN aio_result aio__listen_first(const struct addrinfo *list, const struct aio_listen_options *o)
+{
+    aio_result error = 0;
+    int one = 1;
+    for (; list; list = list->ai_next) {
+        int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (fd >= 0 && !aio__listen_on(fd, list->ai_addr, list->ai_addrlen, o)) return fd;
+        error = aio__telling(error, -errno);
+        if (fd >= 0) close(fd);
+    }
+    return error;
+}
+aio__async(aio__listen_name) {
+    {
+        struct addrinfo hints;
+        char service[16];
+        memset(&hints, 0, sizeof hints);
+        hints.ai_flags = AI_PASSIVE;
+        hints.ai_socktype = SOCK_STREAM;
+        snprintf(service, sizeof service, "%d", self->port);
+        aio_try(aio_getaddrinfo(self->host, service, &hints, &self->list));
+    }
+    aio_result fd = aio__listen_first(self->list, &self->options);
+    freeaddrinfo(self->list);
+    return fd;
+} aio_end
+AIO_FN bool aio__listen_name_start(aio_waiter *w, const aio_awaitable *a)
+{
+    if (aio__needs_task(w)) return true;
+    struct aio__listen_name *f = (struct aio__listen_name *)aio__call_block(
+        AIO__TASK_OF(w), AIO__OWN_CO(aio__listen_name), sizeof *f);
+    if (!f) return aio__done_with(w, -ENOMEM);
+    f->port = (int)a->u.i[0];
+    f->host = (const char *)a->u.cp[1];
+    if (a->u.cp[3]) f->options = *(const struct aio_listen_options *)a->u.cp[3];
+    return aio__enter_block(AIO__TASK_OF(w), &f->aio, AIO__OWN_CO(aio__listen_name), true);
+}
 AIO_FN bool aio__connect_name_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;

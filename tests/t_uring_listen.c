@@ -35,8 +35,6 @@ aio_async(tcp) {
     assert_int_equal(option((int)self->r, IPPROTO_IPV6, IPV6_V6ONLY), 1);
     assert_result(tcp_client(port_of((int)self->r)), -ECONNREFUSED);
     close((int)self->r);
-    aio_await(self->r, aio_listen_tcp("nowhere", 0));
-    assert_result(self->r, -EINVAL);
     aio_await(self->r, aio_listen_tcp("127.0.0.1", 65536));
     assert_result(self->r, -EINVAL);
     aio_await(self->r, aio_listen_tcp("192.0.2.1", 0));

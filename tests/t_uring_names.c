@@ -342,6 +342,47 @@ static int few_sockets(int domain, int type, int protocol)
     sockets_left--;
     return socket(domain, type, protocol);
 }
+struct listens { aio_frame aio; struct aio_listen_options o; aio_result r; int port; aio_op op; };
+aio_async(listens) {
+    if (self->port < 0) {
+        self->r = aio_start(&self->op, aio_listen_tcp("name", 0));
+        return self->r < 0 ? self->r : aio_op_result(&self->op);
+    }
+    {
+        struct aio_listen_options o;
+        o = self->o;
+        aio_try(self->r, aio_listen_tcp_with("name", self->port, &o));
+    }
+    struct sockaddr_in a;
+    socklen_t n = sizeof a;
+    int reuse = 0;
+    socklen_t m = sizeof reuse;
+    getsockname((int)self->r, (struct sockaddr *)&a, &n);
+    getsockopt((int)self->r, SOL_SOCKET, SO_REUSEPORT, &reuse, &m);
+    close((int)self->r);
+    if (reuse != self->o.reuse_port) return -EPROTO;
+    return (int)(ntohl(a.sin_addr.s_addr) & 255);
+} aio_end
+static void listening_by_name(void **state)
+{
+    (void)state;
+    planted[0] = "127.0.0.6";
+    assert_result(run(listens), 6);
+    assert_result(run(listens, .o.reuse_port = true), 6);
+    planted[0] = "192.0.2.1";                   // not ours
+    planted[1] = "127.0.0.7";
+    assert_result(run(listens), 7);
+    planted[1] = NULL;
+    assert_result(run(listens), -EADDRNOTAVAIL);
+    int fd = listener_at("127.0.0.6", 0, 1);
+    planted[0] = "127.0.0.6";
+    planted[1] = "192.0.2.1";
+    assert_result(run(listens, .port = port_of(fd)), -EADDRINUSE);
+    assert_result(run(listens, .port = -1), -EINVAL);       // in an op
+    close(fd);
+    planted_error = EAI_NONAME;
+    assert_result(run(listens), -ENOENT);
+}
 static void no_descriptor_left(void **state)
 {
     (void)state;
@@ -472,6 +513,7 @@ int main(void)
         name_test(the_first_that_answers),
         name_test(a_silent_one_is_overtaken),
         name_test(all_fail),
+        name_test(listening_by_name),
         name_test(no_descriptor_left),
         name_test(the_families_take_turns),
         name_test(which_error_is_told),
