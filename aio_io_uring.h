@@ -4862,7 +4862,7 @@ AIO_FN aio_result aio__stream_received(aio_uring *u, aio_waiter *w, struct aio__
         s->inbuf.to += got;
     }
     if (r == 0) s->eof = true;
-    if (r < 0 && !aio__passing(r)) aio__stream_failed(s, r, true);
+    if (r < 0 && !aio__passing(r) && !(r == -EBADF && s->phase)) aio__stream_failed(s, r, true);
     aio_result out = s->straight && s->ask.kind == AIO__STREAM_READ && r >= 0 ? r
                                                                               : aio__stream_found(s);
     if (out == AIO_PENDING) {

@@ -49,6 +49,41 @@ static void ST_1_a_read_gives_what_is_there(void **state)
     assert_result(run(reads), 0);
 }
 
+// Received is what somebody reads, and not more than twice the limit; the rest stays with the peer.
+struct ahead { aio_frame aio; int fds[2]; aio_stream s; size_t full, read; aio_bytes line; char buf[3000];
+               aio_result r; };
+aio_async(ahead) {
+    static const struct aio_stream_options o = { 1000, 0, 0 };
+    assert_int_equal(pair_of(self->fds), 0);
+    aio_stream_open(&self->s, self->fds[0], self->fds[0], &o);
+    say(self->fds[1], "line\n");
+    self->full = 5 + fill(self->fds[1]);
+    aio_await(aio_sleep(AIO_MSEC));
+    assert_int_equal(self->s.inbuf.room, 0);            // nobody has read yet
+    aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
+    assert_result(self->r, 5);
+    aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
+    assert_result(self->r, -EMSGSIZE);
+    assert_true(self->s.inbuf.room <= 2000);
+    close(self->fds[1]);
+    self->read = 5;
+    aio_await(self->r, aio_stream_read_exactly(&self->s, self->buf, 3000));     // above the limit
+    assert_result(self->r, 3000);
+    assert_true(self->s.inbuf.room <= 2000);
+    do {
+        aio_await(self->r, aio_stream_read(&self->s, self->buf, 1 + (self->read & 127)));
+        self->read += (size_t)self->r;
+    } while (self->r > 0);
+    assert_result(self->r, 0);
+    assert_true(self->read + 3000 < self->full);        // what the long line had
+    return 0;
+} aio_end
+static void ST_1_nothing_is_received_that_nobody_reads(void **state)
+{
+    (void)state;
+    assert_result(run(ahead), 0);
+}
+
 // A second reader is refused; the first one gets its bytes.
 struct reader { aio_frame aio; aio_stream *s; char buf[8]; aio_result r; };
 aio_async(reader) {
@@ -398,6 +433,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ST_1_a_read_gives_what_is_there),
+        cmocka_unit_test(ST_1_nothing_is_received_that_nobody_reads),
         cmocka_unit_test(ST_1_a_second_reader_is_refused),
         cmocka_unit_test(ST_2_read_exactly_is_all_or_nothing_but_for_the_end),
         cmocka_unit_test(ST_2_lines_have_a_limit_and_the_last_may_lack_its_newline),

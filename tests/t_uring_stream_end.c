@@ -414,7 +414,10 @@ aio_async(holder) {
         aio_await(r, aio_join(self->o->w));
         assert_result(r, -ECONNABORTED);
     }
-    if (self->o->how == BY_CLOSE) aio_await(aio_stream_close(&self->o->s));
+    if (self->o->how == BY_CLOSE) {
+        aio_await(r, aio_stream_close(&self->o->s));
+        assert_result(r, 0);
+    }
     if (self->o->how == BY_CANCEL) {
         aio_task_cancel(self->o->t);
         aio_await(r, aio_join(self->o->t));
