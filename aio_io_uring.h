@@ -3830,11 +3830,11 @@ AIO_FN bool aio__prompt_start(aio_waiter *w, const aio_awaitable *a)
 }
 
 // --- chains. Each step has a waiter of its own, as an op; its end is told to the chain.
-AIO_FN bool aio__step_pending(const struct aio__step *s)
+AIO_FN bool aio__linked_pending(const struct aio__step *s)
 {
     return s->started && !(s->u.waiter.future.flags & AIO__DONE);
 }
-AIO_FN bool aio__step_failed(const struct aio__step *s)
+AIO_FN bool aio__linked_failed(const struct aio__step *s)
 {
     aio_result r = s->u.waiter.future.result;
     return r < 0 || (s->expect != UINT32_MAX && r < s->expect);
@@ -3855,7 +3855,7 @@ AIO_FN void aio__chain_end(aio_chain *c)
     for (uint32_t i = 0; i < c->count && r >= 0; i++) {
         r = c->steps[i].u.waiter.future.result;
         bool short_of = r >= 0 && i + 1 < c->count && !c->steps[i].hard;
-        if (short_of && aio__step_failed(&c->steps[i])) r = c->cancelled ? -ECANCELED : -EIO;
+        if (short_of && aio__linked_failed(&c->steps[i])) r = c->cancelled ? -ECANCELED : -EIO;
     }
     // contract 3: -ECANCELED for nobody who was not cancelled
     if (r == -ECANCELED && w && !(w->future.flags & AIO__CANCEL_ASKED) && !c->ring->draining)
@@ -3865,15 +3865,15 @@ AIO_FN void aio__chain_end(aio_chain *c)
     if (leaver) aio__complete_as(leaver, 0, aio__settled());
 }
 AIO_FN void aio__chain_told(aio_node *n, aio_future *f);
-AIO_TABLE(aio_wait_class, aio__step_class,
+AIO_TABLE(aio_wait_class, aio__linked_class,
     { "step", AIO__WAIT_OWN, 0, 0, aio__chain_told, 0, 0, 0 })
-AIO_FN void aio__step_end(struct aio__step *s, aio_result r)    // one that the ring does not have
+AIO_FN void aio__linked_end(struct aio__step *s, aio_result r)    // one that the ring does not have
 {
     s->u.waiter.node.cls = r < 0 ? aio__settled() : s->u.waiter.node.cls;
     aio__future_finish(&s->u.waiter.future, r);
 }
 // The step's waiter takes the place of its awaitable. True: it has ended already, with that result.
-AIO_FN bool aio__step_start(aio_chain *c, struct aio__step *s, bool run)
+AIO_FN bool aio__linked_start(aio_chain *c, struct aio__step *s, bool run)
 {
     aio_awaitable a = s->u.awaitable;
     aio_waiter *w = &s->u.waiter;
@@ -3882,7 +3882,7 @@ AIO_FN bool aio__step_start(aio_chain *c, struct aio__step *s, bool run)
     w->future.flags = AIO__IS_OP;
     w->node.cls = aio__settled();
     s->started = true;
-    s->told.cls = aio__step_class();
+    s->told.cls = aio__linked_class();
     aio__list_add(&w->future, &s->told);
     if (!run) {
         w->future.result = -ECANCELED;
@@ -3898,18 +3898,18 @@ AIO_FN void aio__chain_next(aio_chain *c)
     c->busy = true;
     while (c->at < c->count) {
         struct aio__step *s = &c->steps[c->at];
-        if (c->at && !c->steps[c->at - 1].hard && aio__step_failed(&c->steps[c->at - 1]))
+        if (c->at && !c->steps[c->at - 1].hard && aio__linked_failed(&c->steps[c->at - 1]))
             c->broken = true;
         c->at++;
-        if (!aio__step_start(c, s, !c->broken && !c->cancelled) && aio__step_pending(s)) break;
-        if (aio__step_pending(s)) aio__step_end(s, s->u.waiter.future.result);
+        if (!aio__linked_start(c, s, !c->broken && !c->cancelled) && aio__linked_pending(s)) break;
+        if (aio__linked_pending(s)) aio__linked_end(s, s->u.waiter.future.result);
     }
     c->busy = false;
 }
-AIO_FN bool aio__step_follows(const aio_chain *c, uint32_t i)     // is a later one in the ring?
+AIO_FN bool aio__linked_follows(const aio_chain *c, uint32_t i)     // is a later one in the ring?
 {
     while (++i < c->count)
-        if (aio__step_pending(&c->steps[i])) return true;
+        if (aio__linked_pending(&c->steps[i])) return true;
     return false;
 }
 // All at once: nothing may come between them, so there is room for all.
@@ -3920,8 +3920,8 @@ AIO_FN void aio__chain_link(aio_uring *u, aio_chain *c)
     for (c->at = 0; c->at < c->count; c->at++) {
         struct aio__step *s = &c->steps[c->at];
         uint32_t tail = u->sq_tail;
-        if (aio__step_start(c, s, !c->broken)) {
-            aio__step_end(s, s->u.waiter.future.result);
+        if (aio__linked_start(c, s, !c->broken)) {
+            aio__linked_end(s, s->u.waiter.future.result);
             if (!s->hard) c->broken = true;
             continue;
         }
@@ -3935,7 +3935,7 @@ AIO_FN void aio__chain_link(aio_uring *u, aio_chain *c)
     if (c->at < c->count) c->at++;
     else if (before) {      // the last ones were refused: nothing follows
         before->flags &= (uint8_t)~(IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS);
-        for (uint32_t i = 0; i < c->count; i++) c->steps[i].skips &= aio__step_follows(c, i);
+        for (uint32_t i = 0; i < c->count; i++) c->steps[i].skips &= aio__linked_follows(c, i);
     }
     c->busy = false;
 }
@@ -3957,7 +3957,7 @@ AIO_FN void aio__chain_infer(aio_chain *c, uint32_t ended)
     c->busy = true;
     for (uint32_t i = failed ? ended + 1 : 0; i < (failed ? c->count : ended); i++) {
         struct aio__step *s = &c->steps[i];
-        if (aio__step_pending(s) && (failed || s->skips))
+        if (aio__linked_pending(s) && (failed || s->skips))
             aio__entry_end(c->ring, s->u.waiter.node.u.w[0],
                            failed ? -ECANCELED : (aio_result)s->expect, 0);
     }
@@ -3981,7 +3981,7 @@ AIO_COLD void aio__chain_cancel_again(aio_chain *c)
 {
     c->cancel_owed = false;
     for (uint32_t i = 0; c->linked && i < c->count; i++) {
-        if (!aio__step_pending(&c->steps[i])) continue;
+        if (!aio__linked_pending(&c->steps[i])) continue;
         if (!aio__cancel_by_data(c->ring, c->steps[i].u.waiter.node.u.w[0]))
             c->cancel_owed = c->ring->cancel_owed = true;
     }
@@ -3991,10 +3991,10 @@ AIO_FN void aio__chain_stop(aio_chain *c)
     if (c->cancelled) return;
     c->cancelled = c->busy = true;
     for (uint32_t i = c->count; i-- > 0;) {             // an entry that is taken back loses its link
-        if (aio__step_pending(&c->steps[i])) aio_future_cancel(&c->steps[i].u.waiter.future);
+        if (aio__linked_pending(&c->steps[i])) aio_future_cancel(&c->steps[i].u.waiter.future);
     }
     c->busy = false;
-    if (!c->linked && c->at && !aio__step_pending(&c->steps[c->at - 1])) aio__chain_next(c);
+    if (!c->linked && c->at && !aio__linked_pending(&c->steps[c->at - 1])) aio__chain_next(c);
     if (!c->left) aio__chain_end(c);
 }
 // An aio_close, or the loop's, looks for operations on fd; those that the kernel has not begun it
@@ -4004,7 +4004,7 @@ AIO_COLD void aio__chain_cut(aio_chain *c, int fd)
     bool on = false;
     for (uint32_t i = 0; c->linked && c->left && i < c->count; i++) {
         const struct aio__step *s = &c->steps[i];
-        on |= aio__step_pending(s) && aio__is_on(s->u.waiter.node.u.w[1], fd);
+        on |= aio__linked_pending(s) && aio__is_on(s->u.waiter.node.u.w[1], fd);
     }
     if (!on) return;
     c->cancelled = c->cut = true;
@@ -4023,7 +4023,7 @@ AIO_FN size_t aio__chain_describe(const aio_waiter *w, char *text, size_t size)
     const aio_chain *c = (const aio_chain *)w->node.u.p[0];
     size_t at = aio__append(text, size, 0, "chain: ");
     for (uint32_t i = 0; i < c->count; i++) {
-        if (aio__step_pending(&c->steps[i]) && at < size)
+        if (aio__linked_pending(&c->steps[i]) && at < size)
             return at + aio_describe(&c->steps[i].u.waiter, text + at, size - at);
     }
     return at;
@@ -4098,7 +4098,7 @@ AIO_FN aio_result aio_chain_init(aio_chain *c)
     return 0;
 }
 // What makes a step short, and what a plain entry can do of what is more than one.
-AIO_FN void aio__step_plain(struct aio__step *s, bool hard)
+AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
 {
     aio_awaitable *a = &s->u.awaitable;
     unsigned op = AIO__HEAD_OPCODE(a->u.w[0]), flags = AIO__SECOND_HALF(a->u.w[3]);
@@ -4129,7 +4129,7 @@ AIO_FN aio_result aio__chain_add(aio_chain *c, aio_awaitable a, bool hard)
     struct aio__step *s = &c->steps[c->count++];
     s->chain = c;
     s->u.awaitable = a;
-    aio__step_plain(s, hard);
+    aio__linked_plain(s, hard);
     return 0;
 }
 AIO_FN aio_result aio_chain_add(aio_chain *c, aio_awaitable step)

@@ -26,6 +26,12 @@ found=$(for f in "${headers[@]}"; do
 done)
 [ -z "$found" ] || complain "a name of POSIX's <aio.h>" "$found"
 
+# Names that a user's coroutine gets: aio_async(end) makes aio__step_end.
+found=$(for f in "${headers[@]}"; do
+    sed 's|//.*||' "$f" | grep -nE 'aio__(step|coroutine|hook|drop|scratch)_[a-z]' | grep -v 'aio__drop_of(' | sed "s|^|$f:|"
+done)
+[ -z "$found" ] || complain "a name that a coroutine of the user's gets too" "$found"
+
 # A line marker gives the number of the line after it.
 found=$(for f in "${headers[@]}"; do
     awk -v f="$f" '/^# [0-9]+ __FILE__/ && $2 != NR + 1 { print f ":" NR ": must be: # " NR + 1 " __FILE__" }' "$f"
