@@ -32,6 +32,8 @@ struct world {
     struct way ways[WAYS];
     aio_task *actors[ACTORS];
     int file, port;
+    aio_buffer_ring buffers;
+    bool buffered;
     bool stop, poor, full;      // poor: memory is short now and then; full: more is written than read
 };
 static void world_stream(struct world *w, int i, int from, int to)
@@ -91,9 +93,10 @@ static void world_end(struct world *w)
 }
 
 // --- one operation on a way, and its account
-enum kind { READABLE, RECV, RECV_ALL, READ, WRITABLE, SEND, SEND_ALL, SEND_WHOLE, WRITE, WRITE_ALL, KINDS };
+enum kind { READABLE, RECV, RECV_ALL, READ, WRITABLE, SEND, SEND_ALL, SEND_WHOLE, WRITE, WRITE_ALL,
+            SEND_ZC, SEND_ZC_ALL, KINDS };
 static const char *const move_names[] = { "poll in", "recv", "recv all", "read", "poll out", "send", "send all",
-                                          "send whole", "write", "write all" };
+                                          "send whole", "write", "write all", "send zc", "send zc all" };
 struct move {
     struct way *way;
     enum kind kind;
@@ -109,7 +112,7 @@ static bool move_choose(struct world *w, struct move *m)
     m->kind = (enum kind)chance(KINDS);
     if (w->full && m->kind < WRITABLE && chance(4)) m->kind = (enum kind)(WRITABLE + m->kind + 2);
     if (!m->way->socket && (m->kind == RECV || m->kind == RECV_ALL)) m->kind = READ;
-    if (!m->way->socket && m->kind >= SEND && m->kind <= SEND_WHOLE) m->kind = WRITE_ALL;
+    if (!m->way->socket && m->kind >= SEND && m->kind != WRITE) m->kind = WRITE_ALL;
     m->len = 1 + chance(chance(4) ? 64 : sizeof m->buf);
     m->done = 0;
     memset(m->buf, (int)chance(256), m->len);
@@ -129,6 +132,8 @@ static aio_awaitable move_begin(struct move *m)
     case SEND: return aio_send(fd, m->buf, m->len, 0);
     case SEND_ALL: return aio_send_all(fd, m->buf, m->len, 0, &m->done);
     case SEND_WHOLE: return aio_send_all(fd, m->buf, m->len, 0);
+    case SEND_ZC: return aio_send_zc(fd, m->buf, m->len, 0);
+    case SEND_ZC_ALL: return aio_send_zc_all(fd, m->buf, m->len, 0, &m->done);
     case WRITE: return aio_write_some(fd, m->buf, m->len);
     default: return aio_write_all(fd, m->buf, m->len, &m->done);
     }
@@ -143,7 +148,7 @@ static void move_end(struct world *w, struct move *m, aio_result r)
     if (m->kind == READABLE || m->kind == WRITABLE) return;
     size_t moved = r > 0 ? (size_t)r : 0;
     assert_true(moved <= m->len);
-    if (m->kind == SEND_ALL || m->kind == WRITE_ALL) {
+    if (m->kind == SEND_ALL || m->kind == WRITE_ALL || m->kind == SEND_ZC_ALL) {
         if (r >= 0) assert_int_equal(m->done, m->len);
         moved = m->done;
     }
@@ -236,6 +241,76 @@ aio_async(filer) {                          // what was written is read back; ot
     assert_memory_equal(self->buf, self->back, sizeof self->buf);
     return 0;
 } aio_end
+struct sipper { aio_frame aio; struct world *w; struct way *way; int left; aio_result r; aio_many rx; };
+aio_async(sipper) {                         // reads into shared buffers, as long as it likes
+    self->way = &self->w->ways[chance(WAYS)];
+    if (self->way->to->closed || !self->w->buffered) return 0;
+    self->way->read_doubt += 1 << 30;       // what it does not take is dropped
+    self->r = self->way->socket ? aio_recv_many(&self->rx, self->way->to->fd, &self->w->buffers)
+                                : aio_read_many(&self->rx, self->way->to->fd, &self->w->buffers);
+    for (self->left = (int)chance(6); self->r >= 0 && self->left; self->left--) {
+        aio_await(self->r, aio_wait_for(soon(), aio_next(&self->rx)));
+        if (self->r == 0) assert_true(self->way->from->closed || self->way->to->closed);
+        if (self->r <= 0) break;
+        self->way->read += (size_t)aio_gen_value(&self->rx);
+        if (chance(2)) aio_buffer_release(&self->rx);
+    }
+    if (chance(2)) aio_await(aio_gen_close(&self->rx));
+    return self->r;
+} aio_end
+struct greeter { aio_frame aio; struct world *w; int left, fd; aio_result r; aio_many rx; };
+aio_drop(greeter) {
+    if (self->fd > 0) close(self->fd);
+    return 0;
+} aio_end
+aio_async(greeter) {                        // takes connections, and leaves some
+    if (self->w->listener.closed) return 0;
+    self->r = aio_accept_many(&self->rx, self->w->listener.fd);
+    for (self->left = (int)chance(4); self->r >= 0 && self->left; self->left--) {
+        aio_await(self->r, aio_wait_for(soon(), aio_next(&self->rx)));
+        if (self->r <= 0) break;
+        self->fd = (int)aio_gen_value(&self->rx);
+        aio_await(aio_close(take(&self->fd)));
+    }
+    if (chance(2)) aio_await(aio_gen_close(&self->rx));
+    return self->r;
+} aio_end
+struct linker { aio_frame aio; struct world *w; int64_t at; aio_result r; aio_chain chain; char buf[512], back[512]; };
+aio_async(linker) {                         // as a filer, in one await
+    self->at = chance(64) * 512;
+    memset(self->buf, (int)(self->at >> 9), sizeof self->buf);
+    if (aio_chain_init(&self->chain) < 0) return -ENOMEM;
+    aio_chain_add(&self->chain, aio_pwrite(self->w->file, self->buf, sizeof self->buf, self->at));
+    if (chance(4) == 0) aio_chain_add(&self->chain, aio_sync_file(self->w->file, AIO_SYNC_DATA));
+    if (chance(4) == 0) aio_chain_add_hard(&self->chain, aio_nop());
+    aio_chain_add(&self->chain, aio_pread(self->w->file, self->back, sizeof self->back, self->at));
+    aio_await(self->r, aio_wait_for(chance(2) ? AIO_FOREVER : soon(), aio_chain_run(&self->chain)));
+    if (self->r == 0) assert_memory_equal(self->buf, self->back, sizeof self->buf);
+    return self->r;
+} aio_end
+struct talker { aio_frame aio; struct world *w; int fds[2]; aio_result r, n; aio_stream s; char buf[1500], back[1500]; };
+aio_drop(talker) {
+    for (int i = 0; i < 2; i++)
+        if (self->fds[i] > 0) close(self->fds[i]);
+    return 0;
+} aio_end
+aio_async(talker) {                         // a stream of its own
+    if (pair_of(self->fds)) return -EMFILE;
+    self->r = aio_stream_open(&self->s, self->fds[0], self->fds[0], NULL);
+    if (self->r >= 0) self->fds[0] = 0;
+    self->n = 1 + (aio_result)chance(sizeof self->buf);
+    memset(self->buf, (int)self->n, (size_t)self->n);
+    if (self->r >= 0) aio_await(self->r, aio_stream_write(&self->s, self->buf, (size_t)self->n));
+    if (self->r >= 0) aio_await(self->r, aio_recv(self->fds[1], self->back, (size_t)self->n, MSG_WAITALL));
+    if (self->r > 0) assert_memory_equal(self->buf, self->back, (size_t)self->r);
+    if (self->r > 0) aio_await(self->r, aio_send_all(self->fds[1], self->back, (size_t)self->r, 0));
+    if (self->r > 0) aio_await(self->r, aio_wait_for(soon(), aio_stream_read_exactly(&self->s, self->back,
+                                                                                   (size_t)self->r)));
+    if (self->fds[0]) aio_await(aio_close(take(&self->fds[0])));
+    aio_await(aio_close(take(&self->fds[1])));
+    if (chance(2)) aio_await(aio_wait_for(soon(), aio_stream_close(&self->s)));
+    return self->r;
+} aio_end
 struct closer { aio_frame aio; struct world *w; int fd; aio_result r; };
 aio_async(closer) {                         // takes away what others use
     {
@@ -251,7 +326,11 @@ aio_async(closer) {                         // takes away what others use
 // A task that does one thing.
 static aio_task *something(struct world *w)
 {
-    switch (chance(6)) {
+    switch (chance(10)) {
+    case 6: return aio_spawn(sipper, .w = w);
+    case 7: return aio_spawn(greeter, .w = w);
+    case 8: return aio_spawn(linker, .w = w);
+    case 9: return aio_spawn(talker, .w = w);
     case 0: return aio_spawn(racer, .w = w);
     case 1: return aio_spawn(opener, .w = w);
     case 2: return aio_spawn(caller, .w = w);
@@ -307,11 +386,15 @@ struct actor {
         struct caller caller;
         struct filer filer;
         struct closer closer;
+        struct sipper sipper;
+        struct greeter greeter;
+        struct linker linker;
+        struct talker talker;
     } u;
 };
 aio_async(actor) {
     for (; self->steps && !self->w->stop; self->steps--) {
-        switch (chance(14)) {
+        switch (chance(18)) {
         case 0: aio_await(self->r, aio_call(&self->u.mover, mover, .w = self->w)); break;
         case 1: aio_await(self->r, aio_call(&self->u.racer, racer, .w = self->w)); break;
         case 2: aio_await(self->r, aio_call(&self->u.leaver, leaver, .w = self->w)); break;
@@ -325,6 +408,10 @@ aio_async(actor) {
             if (chance(6) == 0) aio_await(self->r, aio_call(&self->u.closer, closer, .w = self->w));
             break;
         case 9: aio_await(self->r, aio_nop()); break;
+        case 14: aio_await(self->r, aio_call(&self->u.sipper, sipper, .w = self->w)); break;
+        case 15: aio_await(self->r, aio_wait_for(soon(), aio_call(&self->u.greeter, greeter, .w = self->w))); break;
+        case 16: aio_await(self->r, aio_call(&self->u.linker, linker, .w = self->w)); break;
+        case 17: aio_await(self->r, aio_call(&self->u.talker, talker, .w = self->w)); break;
         case 10: aio_await(self->r, aio_sleep(soon())); break;
         case 11:
             self->task = something(self->w);
@@ -342,12 +429,20 @@ aio_async(actor) {
 
 // --- who starts and disturbs them
 static bool flaky;
+static unsigned some_of(unsigned submit)        // no kernel takes a part of a chain
+{
+    const aio_uring *u = uring_of_loop();
+    unsigned n = u ? 1 + chance(submit - 1) : submit;
+    while (n < submit && u->sqes[(*u->sq_khead + n - 1) & u->sq_mask].flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK))
+        n++;
+    return n;
+}
 static int flaky_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
 {
     static const int errors[] = { -EAGAIN, -EBUSY, -EINTR };
     if (flaky && chance(8) == 0) return errors[chance(3)];
     if (flaky && submit > 1 && chance(4) == 0)
-        return io_uring_enter2(fd, 1 + chance(submit - 1), 0, flags & ~IORING_ENTER_EXT_ARG, 0, _NSIG / 8);
+        return io_uring_enter2(fd, some_of(submit), 0, flags & ~IORING_ENTER_EXT_ARG, 0, _NSIG / 8);
     return io_uring_enter2(fd, submit, wait, flags, extra, size);
 }
 static bool poor;
@@ -357,6 +452,7 @@ static void *poor_allocate(void *context, size_t size)
 }
 struct director { aio_frame aio; struct world *w; int steps, i; bool leave; };
 aio_async(director) {
+    self->w->buffered = aio_buffer_ring_init(&self->w->buffers, 4, 300) >= 0;
     for (int i = 0; i < ACTORS; i++)
         self->w->actors[i] = aio_spawn(actor, .w = self->w, .steps = 5 + (int)chance(25));
     for (self->steps = (int)chance(100); self->steps; self->steps--) {
