@@ -853,6 +853,7 @@ enum {                          // aio_future.flags
     AIO__CANCEL_ASKED = 1u << 10,   // an operation was asked to end and will end by itself
     AIO__NOTED = 1u << 11,      // a cancel that a wait tells at its end
     AIO__FORGIVEN = 1u << 12,   // its error is not told if nobody looks (G-3)
+    AIO__NEVER_BEGAN = 1u << 15,    // cancelled before its first step
     AIO__CLASS_SHIFT = 16,
 };
 enum {
@@ -1759,7 +1760,7 @@ AIO_SLOW bool aio__task_wake(aio_task *t)
     bool must_cancel = w->future.flags & AIO__MUST_CANCEL;
     if (must_cancel && aio__never_started(t)) {                 // C-2
         aio__frame_drop(t->leaf, -ECANCELED);
-        w->future.flags &= ~(uint32_t)AIO__MUST_CANCEL;
+        w->future.flags = (w->future.flags & ~(uint32_t)AIO__MUST_CANCEL) | AIO__NEVER_BEGAN;
         aio__task_finish(t, -ECANCELED);
         return false;
     }

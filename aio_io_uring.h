@@ -613,8 +613,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_process_close_stdin(aio_process *p);
 
 // aio_serve(&self->server, listener, name, .argument = value, …)   awaitable
 // Accepts connections until it is stopped, and spawns coroutine `name` for each, with these
-// arguments, .fd (an int of its frame) being the connection, which it owns: it closes it, or an
-// aio_drop does if it never began. Errors of handlers go to on_error. At the limit it accepts no
+// arguments, .fd (an int of its frame) being the connection, which it owns. That of a handler which
+// never began is closed, or its aio_drop does that, if there is one. Errors of handlers go to on_error. At the limit it accepts no
 // more: they wait in the kernel's queue. Out of descriptors or memory (told to on_error once) it
 // waits until a connection ends, or 0.1 s, and goes on.
 // Result: 0: stopped by aio_server_stop; -ECANCELED: all connections were cancelled too; -EBUSY; an
@@ -5334,6 +5334,13 @@ struct aio__served {
     aio_server *server;
     aio_task *task;
 };
+// The connection in a handler's frame, whose body would have closed it.
+AIO_FN void aio__connection_close(const aio_frame *handler, size_t fd_at)
+{
+    int fd;
+    memcpy(&fd, (const char *)handler + fd_at, sizeof fd);
+    if (!handler->site->body->coroutine->drop->hook) close(fd);
+}
 AIO_FN aio_frame *aio__handler_of(struct aio__serving *f)
 {
     return (aio_frame *)(void *)((char *)f + AIO__SERVING_BYTES);
@@ -5342,6 +5349,8 @@ AIO_FN void aio__served_notify(aio_node *n, aio_future *f)
 {
     struct aio__served *c = (struct aio__served *)(void *)n;
     aio_server *server = c->server;
+    if (f->flags & AIO__NEVER_BEGAN)
+        aio__connection_close((const aio_frame *)(c->task + 1), server->serving->fd_at);
     if (c->next) c->next->prev = c->prev;
     if (c->prev) c->prev->next = c->next;
     else server->first = c->next;
@@ -5351,15 +5360,12 @@ AIO_FN void aio__served_notify(aio_node *n, aio_future *f)
 }
 AIO_TABLE(aio_wait_class, aio__served_class,
     { "connection", AIO__WAIT_OWN, 0, 0, aio__served_notify, 0, 0, 0 })
-// The connection was not taken, or its handler never begins: who never ran releases its arguments.
+// The connection was not taken: who never ran releases its arguments.
 AIO_FN void aio__connection_refused(aio_frame *handler, int fd, size_t fd_at, aio_result why)
 {
-    if (handler->site->body->coroutine->drop->hook) {
-        memcpy((char *)handler + fd_at, &fd, sizeof fd);
-        aio__frame_drop(handler, why);
-    } else {
-        close(fd);
-    }
+    memcpy((char *)handler + fd_at, &fd, sizeof fd);
+    aio__frame_drop(handler, why);
+    aio__connection_close(handler, fd_at);
 }
 AIO_FN void aio__connection_taken(struct aio__serving *f, aio_executor *x, int fd)
 {
@@ -5390,16 +5396,9 @@ AIO_FN void aio__connection_taken(struct aio__serving *f, aio_executor *x, int f
     aio__task_begin(t);
     aio_detach(t);
 }
-AIO_FN void aio__connections_cancel(struct aio__serving *f)
+AIO_FN void aio__connections_cancel(aio_server *server)
 {
-    for (struct aio__served *c = f->server->first; c; c = c->next) {
-        bool unowned = aio__never_started(c->task) && !f->co->drop->hook &&
-                       !c->task->cancelling;
-        int fd;
-        memcpy(&fd, (char *)(c->task + 1) + f->fd_at, sizeof fd);
-        aio_task_cancel(c->task);
-        if (unowned) close(fd);         // its body would have
-    }
+    for (struct aio__served *c = server->first; c; c = c->next) aio_task_cancel(c->task);
 }
 // What an accept may fail with: a connection that was gone, or that there is no room for more.
 enum { AIO__ACCEPT_FATAL, AIO__ACCEPT_PASSES, AIO__ACCEPT_PAUSES };
@@ -5463,7 +5462,7 @@ aio__async(aio__serving) {
     self->phase = AIO__SERVE_CANCELS;
     self->r = -ECANCELED;
     while (self->server->live) {
-        if (self->r == -ECANCELED) aio__connections_cancel(self);
+        if (self->r == -ECANCELED) aio__connections_cancel(self->server);
         aio_event_clear(&self->server->changed);
         aio_await(self->r, aio_event_wait(&self->server->changed));
         if (self->r < 0) self->end = self->r;           // asked once more: it asks them once more

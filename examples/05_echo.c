@@ -10,7 +10,7 @@
 
 struct echo { aio_frame aio; int fd; aio_result n; char buf[4096]; };
 
-aio_drop(echo) { close(self->fd); } aio_end
+aio_drop(echo) { if (dropped < 0) close(self->fd); } aio_end
 
 aio_async(echo) {
     do {

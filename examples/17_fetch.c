@@ -25,7 +25,7 @@ struct answer {
     aio_result n;
 };
 
-aio_drop(answer) { close(self->fd); } aio_end       // cancelled before it began: the descriptor is ours
+aio_drop(answer) { if (dropped < 0) close(self->fd); } aio_end     // cancelled before it began
 
 aio_async(answer) {
     do {                                                    // a stream: a line may come in pieces
@@ -43,7 +43,7 @@ aio_async(answer) {
 
 struct answers { aio_frame aio; int listener; aio_result fd; };
 
-aio_drop(answers) { close(self->listener); } aio_end
+aio_drop(answers) { if (dropped < 0) close(self->listener); } aio_end
 
 aio_async(answers) {
     for (;;) {

@@ -21,8 +21,6 @@ struct client {
     char name[MAX_NAME + 1];        // empty: not in the room yet
 };
 
-aio_drop(client) { close(self->fd); } aio_end       // of one that never began
-
 // A line to one client. Nothing waits: what it does not read piles up, though not far.
 static void tell(struct client *c, const char *a, const char *b, const char *end)
 {
