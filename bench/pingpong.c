@@ -4,7 +4,8 @@
 // On each connection one message of 64 bytes goes back and forth. A hop is one receive and one send.
 // All variants do the same: one-shot receive into a buffer per end, then one send of what came.
 // By hand with liburing (a state machine), with epoll (level-triggered, one recv and one send per
-// event), and with one task per end.
+// event), and with one task per end. "linked": the send and the next receive are one submission, of
+// which the kernel posts the receive only; with aio an aio_chain.
 #include "aio_io_uring.h"
 
 #include <sys/epoll.h>
@@ -84,7 +85,14 @@ static void raw_send(struct io_uring *ring, struct end *e, size_t n)
     io_uring_prep_send(sqe, e->fd, e->buffer, n, MSG_NOSIGNAL | MSG_WAITALL);
     io_uring_sqe_set_data(sqe, e);
 }
-static void raw(const struct bench_case *c, struct bench_window *w)
+static void raw_linked(struct io_uring *ring, struct end *e, size_t n)
+{
+    raw_send(ring, e, n);
+    ring->sq.sqes[(ring->sq.sqe_tail - 1) & *ring->sq.kring_mask].flags = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+    raw_recv(ring, e);
+    left--;
+}
+static void raw_run(const struct bench_case *c, struct bench_window *w, bool linked)
 {
     struct io_uring ring;
     raw_ring(&ring, 256, 2048);
@@ -101,7 +109,9 @@ static void raw(const struct bench_case *c, struct bench_window *w)
         io_uring_for_each_cqe(&ring, head, cqe) {
             struct end *e = io_uring_cqe_get_data(cqe);
             if (cqe->res <= 0) bench_fail("raw echo");
-            if (e->sending) {
+            if (linked) {
+                raw_linked(&ring, e, (size_t)cqe->res);
+            } else if (e->sending) {
                 left--;
                 raw_recv(&ring, e);
             } else {
@@ -116,6 +126,9 @@ static void raw(const struct bench_case *c, struct bench_window *w)
     io_uring_queue_exit(&ring);
     ends_close();
 }
+
+static void raw(const struct bench_case *c, struct bench_window *w) { raw_run(c, w, false); }
+static void linked(const struct bench_case *c, struct bench_window *w) { raw_run(c, w, true); }
 
 // --- epoll by hand
 static void with_epoll(const struct bench_case *c, struct bench_window *w)
@@ -180,13 +193,39 @@ aio_async(echo_once)
     return 0;
 } aio_end
 
+struct echo_chain {
+    aio_frame aio;
+    struct end *end;
+    aio_chain chain;
+};
+aio_async(echo_chain)
+{
+    for (;;) {
+        aio_result n;
+        if (!self->chain.count) {
+            aio_await(n, aio_recv(self->end->fd, self->end->buffer, sizeof self->end->buffer, 0));
+        } else {
+            aio_await(n, aio_chain_run(&self->chain));
+            if (n >= 0) n = aio_chain_result(&self->chain, 1);
+            if (--left <= 0) aio_loop_stop(aio_running_loop());
+        }
+        if (n <= 0) break;
+        aio_chain_init(&self->chain);
+        aio_chain_add(&self->chain, aio_send_all(self->end->fd, self->end->buffer, (size_t)n, 0));
+        aio_chain_add(&self->chain,
+                      aio_recv(self->end->fd, self->end->buffer, sizeof self->end->buffer, 0));
+    }
+    return 0;
+} aio_end
+
 static void on_error(aio_loop *loop, const struct aio_report *report, void *context)
 {
     (void)loop;             // the tasks are pending when the loop is closed: that is meant
     (void)context;
     if (report->error < 0) fprintf(stderr, "pingpong: %s\n", report->message);
 }
-static void run_aio(const struct bench_case *c, struct bench_window *w, bool all)
+enum { ALL, ONCE, CHAIN };
+static void run_aio(const struct bench_case *c, struct bench_window *w, int how)
 {
     aio_loop loop;
     struct aio_loop_options options = { .on_error = on_error };
@@ -194,7 +233,8 @@ static void run_aio(const struct bench_case *c, struct bench_window *w, bool all
     ends_open(c->n);
     left = w->ops;
     for (int i = 0; i < end_count; i++) {
-        if (all) aio_detach(aio_spawn_on(&loop, echo, .end = &ends[i]));
+        if (how == ALL) aio_detach(aio_spawn_on(&loop, echo, .end = &ends[i]));
+        else if (how == CHAIN) aio_detach(aio_spawn_on(&loop, echo_chain, .end = &ends[i]));
         else aio_detach(aio_spawn_on(&loop, echo_once, .end = &ends[i]));
     }
     aio_loop_stop(&loop);
@@ -207,14 +247,17 @@ static void run_aio(const struct bench_case *c, struct bench_window *w, bool all
     aio_loop_close(&loop);
     ends_close();
 }
-static void aio(const struct bench_case *c, struct bench_window *w) { run_aio(c, w, true); }
-static void aio_once(const struct bench_case *c, struct bench_window *w) { run_aio(c, w, false); }
+static void aio(const struct bench_case *c, struct bench_window *w) { run_aio(c, w, ALL); }
+static void aio_once(const struct bench_case *c, struct bench_window *w) { run_aio(c, w, ONCE); }
+static void aio_linked(const struct bench_case *c, struct bench_window *w) { run_aio(c, w, CHAIN); }
 
 #define QUESTION(text, n)                                                                          \
     { "echo on one core, " text, "raw liburing", "ns", raw, n, 0 },                                \
     { "echo on one core, " text, "aio", "ns", aio, n, 0 },                                         \
     { "echo on one core, " text, "aio (aio_send)", "ns", aio_once, n, 0 },                         \
-    { "echo on one core, " text, "epoll", "ns", with_epoll, n, 0 }
+    { "echo on one core, " text, "epoll", "ns", with_epoll, n, 0 },                                \
+    { "linked echo on one core, " text, "raw liburing", "ns", linked, n, 0 },                      \
+    { "linked echo on one core, " text, "aio", "ns", aio_linked, n, 0 }
 static const struct bench_case cases[] = {
     QUESTION("UNIX, 1 pair", 1),   QUESTION("UNIX, 50 pairs", 50),   QUESTION("UNIX, 500 pairs", 500),
     QUESTION("TCP, 1 pair", -1),   QUESTION("TCP, 50 pairs", -50),   QUESTION("TCP, 500 pairs", -500),
