@@ -583,7 +583,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned
 // closes our ends of its pipes; so does the close of its loop. In the child: no descriptor but 0, 1
 // and 2; no signal blocked; SIGPIPE and what the toolkit handles as it was before.
 // Result: 0; why it could not begin, also the exec's reason: -ENOENT (or cwd), -EACCES, -ENOEXEC,
-// -E2BIG …; -EBUSY: `p` runs, or an operation is in flight on one of its pipes; -EINVAL: no task
+// -E2BIG …; -EBADF: a descriptor for it is none; -EBUSY: `p` runs, or an operation is in flight on one of its pipes; -EINVAL: no task
 // runs, no argv, stdio that is none; -EMFILE, -ENOMEM, -EAGAIN; a refused ring.
 // Cost: the thread stands still from the clone to the exec (vfork): some 70 us, whatever the size
 // of the caller's memory. It does not suspend, so no cancel can come between. Kernel: 5.12.
@@ -5533,19 +5533,20 @@ AIO_FN void aio__child_signals(const struct aio__spawn *c)
         sigaction(n, &now, 0);
     }
 }
-AIO_FN void aio__child_descriptors(struct aio__spawn *c)
+AIO_FN bool aio__child_descriptors(struct aio__spawn *c)
 {
     for (int i = 0; i < 3; i++)     // none of them may be overwritten before it is used
         if (c->from[i] < 3 && c->from[i] != i) c->from[i] = fcntl(c->from[i], F_DUPFD_CLOEXEC, 3);
     for (int i = 0; i < 3; i++) {
-        if (c->from[i] == i) fcntl(i, F_SETFD, 0);
-        else dup2(c->from[i], i);
+        if (c->from[i] == i) fcntl(i, F_SETFD, 0);          // ours may be closed
+        else if (dup2(c->from[i], i) < 0) return false;
     }
-    if (!syscall(AIO__SYS_CLOSE_RANGE, 3, ~0u, AIO__CLOSE_RANGE_CLOEXEC)) return;
+    if (!syscall(AIO__SYS_CLOSE_RANGE, 3, ~0u, AIO__CLOSE_RANGE_CLOEXEC)) return true;
     struct rlimit limit = { 0, 0 };
     getrlimit(RLIMIT_NOFILE, &limit);       // a seccomp filter, perhaps
     if (limit.rlim_cur > 65536) limit.rlim_cur = 65536;
     for (int fd = 3; fd < (int)limit.rlim_cur; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return true;
 }
 AIO_FN int aio__spawn_child(void *arg)
 {
@@ -5556,8 +5557,7 @@ AIO_FN int aio__spawn_child(void *arg)
     bool ok = o->pty || o->new_session ? setsid() >= 0 : !o->new_group || !setpgid(0, 0);
     if (ok && c->terminal >= 0) ok = !ioctl(c->terminal, TIOCSCTTY, 0);
     if (ok && o->cwd) ok = !chdir(o->cwd);
-    if (ok) {
-        aio__child_descriptors(c);
+    if (ok && aio__child_descriptors(c)) {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, 0);
         execvpe(o->argv[0], o->argv, c->env);
@@ -5581,9 +5581,11 @@ AIO_FN aio_result aio__spawn_clone(struct aio__spawn *c, int *pidfd)
 {
     sigset_t all, before;
     size_t arguments = 0, size;
+    const char *path = getenv("PATH");
     while (c->options->argv[arguments]) arguments++;
-    // execvpe copies them if the file has no format of its own
-    size = (arguments * sizeof(char *) + 65536 + 4095) & ~(size_t)4095;
+    // execvpe copies them if the file has no format of its own, and PATH's folders
+    size = arguments * sizeof(char *) + (path ? strlen(path) : 0);
+    size = (size + 65536 + 4095) & ~(size_t)4095;
     char *stack = (char *)mmap(0, size, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED) return -ENOMEM;

@@ -133,6 +133,7 @@ static void why_it_could_not_begin(void **state)
     assert_result(run(shell, .o.argv = empty), -EINVAL);
     assert_result(sh("true", .o.cwd = "/no/such/directory"), -ENOENT);
     assert_result(sh("true", .o.stdin_ = AIO_PROCESS_STDOUT), -EINVAL);
+    assert_result(sh("true", .o.stdout_ = 987), -EBADF);
     assert_result(sh("true", .o.stdout_ = -17, .o.stdin_ = AIO_PROCESS_PIPE), -EINVAL);
     aio_process p;
     memset(&p, 0, sizeof p);
