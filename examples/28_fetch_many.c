@@ -11,7 +11,7 @@
 
 struct page {
     const char *url;
-    unsigned status;
+    unsigned code;
     unsigned long long bytes;
     int64_t ns;
     aio_result r;
@@ -74,7 +74,7 @@ aio_async(fetch) {
         aio_try(n, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
         http_parser_execute(&self->parser, &parts, self->buf, (size_t)n);   // 0 bytes: the end
     } while (n > 0 && self->parser.http_errno == HPE_OK);
-    self->page->status = self->parser.status_code;
+    self->page->code = self->parser.status_code;
     return self->parser.http_errno == HPE_PAUSED ? 0 : -EPROTO;
 } aio_end
 
@@ -142,8 +142,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < list.n; i++) {
         const struct page *p = &list.pages[i];
         if (p->r < 0) printf("%s: %s\n", p->url, strerror((int)-p->r));
-        else printf("%s: %u, %llu B, %d ms\n", p->url, p->status, p->bytes, (int)(p->ns / AIO_MSEC));
-        bad |= p->r < 0 || p->status >= 400;
+        else printf("%s: %u, %llu B, %d ms\n", p->url, p->code, p->bytes, (int)(p->ns / AIO_MSEC));
+        bad |= p->r < 0 || p->code >= 400;
     }
     free(list.pages);
     return r == -EINTR ? 130 : r < 0 || bad;
