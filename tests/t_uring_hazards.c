@@ -312,6 +312,41 @@ static void hazard_4_a_cancel_waits_for_room(void **state)
     close(fds[0]), close(fds[1]);
 }
 
+// --- hazard 12: an iterator without a buffer rests until there is one
+struct starves { aio_frame aio; int fds[2]; aio_buffer_ring ring; aio_many rx; long enters, calls; aio_result r; };
+aio_async(starves) {
+    assert_result(aio_buffer_ring_init(&self->ring, 1, 16), 0);
+    assert_result(aio_recv_many(&self->rx, self->fds[0], &self->ring), 0);
+    assert_int_equal(write(self->fds[1], "0123456789abcdef and more than that", 35), 35);
+    aio_await(self->r, aio_next(&self->rx));
+    assert_result(self->r, 1);
+    assert_result(aio_gen_value(&self->rx), 16);
+    aio_await(aio_sleep(5 * AIO_MSEC));     // we hold the only one
+    self->enters = uring_hook.enters;
+    aio_await(aio_sleep(20 * AIO_MSEC));
+    self->calls = uring_hook.enters - self->enters;
+    assert_in_range(self->calls, 0, 10);
+    aio_await(self->r, aio_next(&self->rx));
+    assert_result(self->r, 1);
+    assert_memory_equal(self->rx.data, " and more than t", 16);
+    return 0;
+} aio_end
+static void hazard_12_without_a_buffer_it_rests(void **state)
+{
+    (void)state;
+    for (int tcp = 0; tcp < 2; tcp++) {
+        int ends[2], listener = tcp_listener(1);
+        if (tcp) {
+            ends[0] = tcp_client(port_of(listener));
+            ends[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        } else {
+            pair_of(ends);
+        }
+        assert_result(run(starves, .fds[0] = ends[0], .fds[1] = ends[1]), 0);
+        close(ends[0]), close(ends[1]), close(listener);
+    }
+}
+
 // --- hazard 14: on a stream, one operation in each direction, however many tasks use it
 enum { AUTHORS = 8, RECORDS = 40 };
 struct record { uint32_t author, number, length; };
@@ -624,6 +659,7 @@ int main(void)
         cmocka_unit_test(hazard_3_an_entry_that_was_not_taken_is_withdrawn),
         cmocka_unit_test(hazard_3_paths_stay_until_their_entries_are_taken),
         cmocka_unit_test(hazard_4_a_cancel_waits_for_room),
+        cmocka_unit_test(hazard_12_without_a_buffer_it_rests),
         cmocka_unit_test(hazard_14_many_write_to_a_stream_in_order),
         cmocka_unit_test(hazard_14_a_second_reader_is_refused),
         cmocka_unit_test(hazard_18_limits_end_what_workers_are_blocked_in),
