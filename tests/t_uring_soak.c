@@ -1,5 +1,5 @@
 // 10,000 connections, thousands at a time, which end in every way there is. Afterwards there are as many
-// descriptors, tasks, operations and blocks of memory as before.
+// descriptors, tasks, operations, buffers and blocks of memory as before.
 // TIMEOUT 200
 #include "uring.h"
 
@@ -26,7 +26,10 @@ struct soak {
     int fds[MOST];
     aio_task *tasks[MOST];
     aio_event here, gone;       // all of a wave have arrived; the server has no one left
+    aio_buffer_ring ring;       // of the server, when it receives by iterators
+    bool many;
 };
+enum { BUFFERS = 256 };         // far fewer than connections
 static void close_by_reset(int fd)
 {
     struct linger now = { 1, 0 };
@@ -34,23 +37,36 @@ static void close_by_reset(int fd)
 }
 
 // --- the server
-struct handler { aio_frame aio; struct soak *s; int fd; aio_result r; char buf[16]; };
+struct handler { aio_frame aio; struct soak *s; int fd; aio_result r; char *data, buf[16]; aio_many rx; };
+static aio_awaitable more(struct handler *h)
+{
+    return h->s->many ? aio_next(&h->rx) : aio_recv(h->fd, h->buf, sizeof h->buf, 0);
+}
+static aio_result came(struct handler *h)       // how many bytes, if any
+{
+    h->data = h->s->many ? h->rx.data : h->buf;
+    return h->r > 0 && h->s->many ? aio_gen_value(&h->rx) : h->r;
+}
 aio_async(handler) {
+    self->r = self->s->many ? aio_recv_many(&self->rx, self->fd, &self->s->ring) : 0;
+    assert_result(self->r, 0);
     for (;;) {
-        aio_await(self->r, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
+        aio_await(self->r, more(self));
+        self->r = came(self);
         if (self->r <= 0) break;
-        if (self->buf[0] == 'R') {
+        if (self->data[0] == 'R') {
             close_by_reset(self->fd);
             break;
         }
-        if (self->buf[0] == 'T') {
-            aio_await(self->r, aio_wait_for(AIO_MSEC, aio_recv(self->fd, self->buf, 1, 0)));
+        if (self->data[0] == 'T') {
+            aio_await(self->r, aio_wait_for(AIO_MSEC, more(self)));
             assert_result(self->r, -ETIMEDOUT);
             break;
         }
-        if (self->buf[0] == 'K') aio_task_cancel(aio_current_task());
-        else aio_await(self->r, aio_send_all(self->fd, self->buf, (size_t)self->r, 0));
+        if (self->data[0] == 'K') aio_task_cancel(aio_current_task());
+        else aio_await(self->r, aio_send_all(self->fd, self->data, (size_t)self->r, 0));
     }
+    if (self->s->many) aio_await(aio_gen_close(&self->rx));
     aio_await(aio_close(self->fd));
     self->s->served++;
     self->s->reset += self->r == -ECONNRESET;
@@ -130,6 +146,7 @@ aio_async(waves) {
     aio_result r;
     aio_try(self->listener, aio_listen_tcp("0.0.0.0", 0));
     self->s->port = port_of(self->listener);
+    if (self->s->many) assert_result(aio_buffer_ring_init(&self->s->ring, BUFFERS, 64), 0);
     self->acceptor = aio_spawn(acceptor, .s = self->s, .listener = self->listener);
     aio_try(aio_sleep(AIO_MSEC));
     self->fds = uring_count_fds();
@@ -145,18 +162,20 @@ aio_async(waves) {
         assert_int_equal(aio_running_loop()->executor.live, self->tasks);
         for (uint32_t k = 0; k < uring_of_loop()->fd_capacity; k++)
             assert_int_equal(uring_of_loop()->fd_ops[k], (int)k == self->listener);
+        if (self->s->many) assert_int_equal(self->s->ring.buffers->free, BUFFERS);
+        if (self->s->many) assert_int_equal(self->s->ring.buffers->users, 0);
         if (self->i == 0) self->allocations = uring_memory.calls;
     }
     // what a wave took, the next ones found again
     assert_int_equal(uring_memory.calls, self->allocations);
+    if (self->s->many) assert_result(aio_buffer_ring_close(&self->s->ring), 0);
     aio_await(aio_close(self->listener));
     aio_await(r, aio_join(self->acceptor));
     assert_result(r, -EBADF);
     return self->i;
 } aio_end
-static void hazard_6_ten_thousand_connections_leave_nothing_behind(void **state)
+static void soak(bool many)
 {
-    (void)state;
     static struct soak soak;
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -167,6 +186,7 @@ static void hazard_6_ten_thousand_connections_leave_nothing_behind(void **state)
     if (files.rlim_cur < 2 * MOST + 100) most = (int)(files.rlim_cur - 100) / 2;
     print_message("# %d connections, %d at a time\n", CONNECTIONS, most);
     memset(&soak, 0, sizeof soak);
+    soak.many = many;
     assert_true(run(waves, .s = &soak, .most = most) > 1);
     assert_int_equal(soak.served, CONNECTIONS);
     long opened = 0;
@@ -177,11 +197,22 @@ static void hazard_6_ten_thousand_connections_leave_nothing_behind(void **state)
     assert_int_equal(opened, CONNECTIONS);
     assert_int_equal(soak.reset, soak.opened[RESETS] + soak.opened[LEAVES_A_BYTE]);
 }
+static void hazard_6_ten_thousand_connections_leave_nothing_behind(void **state)
+{
+    (void)state;
+    soak(false);
+}
+static void ten_thousand_connections_on_256_buffers(void **state)
+{
+    (void)state;
+    soak(true);
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_6_ten_thousand_connections_leave_nothing_behind),
+        cmocka_unit_test(ten_thousand_connections_on_256_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
