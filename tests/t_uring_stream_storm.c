@@ -116,7 +116,6 @@ static void no_byte_is_lost_in_a_storm(void **state)
 
 // All sorts of ends at any moment: nothing is left, nobody hangs.
 struct ending { aio_frame aio; aio_stream s; int fd; uint32_t how, i, n; char buf[20000]; aio_bytes line; aio_result r; };
-aio_scratch(ending, buf);
 aio_async(ending) {
     if (aio_stream_open(&self->s, self->fd, self->fd, NULL) < 0) {
         aio_await(aio_close(self->fd));
