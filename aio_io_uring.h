@@ -4615,6 +4615,25 @@ AIO_FN aio_result aio__connect_next(aio_uring *u, aio_waiter *w, struct aio__com
     close(k->fd);
     return r;
 }
+// Connects a socket, which is closed if that fails.
+AIO_FN bool aio__connect_begin(aio_uring *u, aio_waiter *w, int fd, const void *address,
+                               size_t length)
+{
+    struct aio__connect *k =
+        (struct aio__connect *)aio__compound_new(u, sizeof *k, aio__connect_next, true);
+    void *copy = aio__arena_copy(u, address, length);
+    aio_result r = -ENOMEM;
+    if (k && copy) {
+        aio_awaitable io = aio__io(aio__io_await(), IORING_OP_CONNECT, fd, length, copy, 0, 0);
+        k->fd = fd;
+        r = aio__compound_begin(u, w, &k->compound, &io);
+    } else if (k) {
+        aio__free(&u->loop->executor, k, k->compound.block_class);
+    }
+    u->arena_held = false;
+    if (r < 0) close(fd);
+    return aio__failed(w, r);
+}
 AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
 {
     struct sockaddr_storage address;
@@ -4625,21 +4644,7 @@ AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a)
     fd = aio__tcp_socket((const char *)a->u.cp[1], a->u.i[0], &address, &length);
     if (length == -EINVAL && aio__is_port(a->u.i[0])) return aio__connect_name_start(w, a);
     if (aio__failed(w, fd)) return true;
-    struct aio__connect *k =
-        (struct aio__connect *)aio__compound_new(u, sizeof *k, aio__connect_next, true);
-    void *copy = aio__arena_copy(u, &address, (size_t)length);
-    r = -ENOMEM;
-    if (k && copy) {
-        aio_awaitable entry =
-            aio__io(aio__io_await(), IORING_OP_CONNECT, (int)fd, (uint64_t)length, copy, 0, 0);
-        k->fd = (int)fd;
-        r = aio__compound_begin(u, w, &k->compound, &entry);
-    } else if (k) {
-        aio__free(&u->loop->executor, k, k->compound.block_class);
-    }
-    u->arena_held = false;
-    if (r < 0) close((int)fd);
-    return aio__failed(w, r);
+    return aio__connect_begin(u, w, (int)fd, &address, (size_t)length);
 }
 AIO_FN bool aio__connect_unix_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -4650,20 +4655,7 @@ AIO_FN bool aio__connect_unix_start(aio_waiter *w, const aio_awaitable *a)
     if (!u) return aio__failed(w, r);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return aio__failed(w, -errno);
-    struct aio__connect *k =
-        (struct aio__connect *)aio__compound_new(u, sizeof *k, aio__connect_next, true);
-    void *copy = aio__arena_copy(u, &address, (size_t)n);
-    r = -ENOMEM;
-    if (k && copy) {
-        aio_awaitable io = aio__io(aio__io_await(), IORING_OP_CONNECT, fd, (uint64_t)n, copy, 0, 0);
-        k->fd = fd;
-        r = aio__compound_begin(u, w, &k->compound, &io);
-    } else if (k) {
-        aio__free(&u->loop->executor, k, k->compound.block_class);
-    }
-    u->arena_held = false;
-    if (r < 0) close(fd);
-    return aio__failed(w, r);
+    return aio__connect_begin(u, w, fd, &address, (size_t)n);
 }
 
 // --- streams: their buffers
