@@ -446,6 +446,54 @@ static void who_waits_is_told_when_a_stream_ends(void **state)
     }
 }
 
+// The loop is closed under a stream on which others wait, without a word to anybody.
+struct under { aio_frame aio; int fds[2], *peer; aio_stream s, *shared; aio_op op; char buf[8]; int how; };
+aio_async(under) {
+    if (self->shared) {
+        if (self->how == 0) aio_await(aio_stream_read(self->shared, self->buf, 8));
+        else if (self->how == 1) aio_await(aio_stream_write(self->shared, zeros, 70000));
+        else aio_start(&self->op, aio_stream_drain(self->shared));
+        aio_await(aio_sleep(AIO_FOREVER));
+    }
+    assert_int_equal(pair_of(self->fds), 0);
+    *self->peer = self->fds[1];
+    fill(self->fds[0]);
+    aio_stream_open(&self->s, self->fds[0], self->fds[0], NULL);
+    aio_stream_write_nowait(&self->s, zeros, sizeof zeros);
+    aio_detach(aio_spawn(under, .shared = &self->s, .how = 0));
+    aio_detach(aio_spawn(under, .shared = &self->s, .how = 1));
+    aio_detach(aio_spawn(under, .shared = &self->s, .how = 2));
+    if (self->how) aio_await(aio_stream_close(&self->s));       // which waits to send
+    aio_await(aio_sleep(AIO_FOREVER));
+    return 0;
+} aio_end
+struct soon { aio_frame aio; };
+aio_async(soon) {
+    aio_await(aio_sleep(3 * AIO_MSEC));
+    return 0;
+} aio_end
+static void closing_the_loop_closes_its_streams(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        int peer = -1;
+        struct aio_loop_options o = uring_options();
+        aio_loop loop;
+        uring_begin();
+        assert_result(aio_loop_init(&loop, &o), 0);
+        aio_detach(aio_spawn_on(&loop, under, .peer = &peer, .how = how));
+        aio_task *t = aio_spawn_on(&loop, soon);
+        assert_result(aio_loop_run_until_complete(&loop, t), 0);
+        aio_detach(t);
+        assert_result(aio_loop_close(&loop), 0);
+        empty(peer);
+        char c;
+        assert_int_equal(read(peer, &c, 1), 0);
+        close(peer);
+        uring_check(__FILE__, __LINE__);
+    }
+}
+
 // --- memory: at each allocation that fails, nothing is lost or left
 struct poor { aio_frame aio; int fds[2]; aio_stream s; aio_bytes line; char buf[9000]; long after; aio_result r; int i; };
 aio_async(poor) {
@@ -571,6 +619,7 @@ int main(void)
         cmocka_unit_test(a_stream_belongs_to_the_task_that_opened_it),
         cmocka_unit_test(a_stream_over_a_file),
         cmocka_unit_test(who_waits_is_told_when_a_stream_ends),
+        cmocka_unit_test(closing_the_loop_closes_its_streams),
         cmocka_unit_test(without_memory_nothing_is_lost),
         cmocka_unit_test(a_conversation_with_asyncio),
     };
