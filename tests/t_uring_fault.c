@@ -174,30 +174,6 @@ static void hazard_10_enter_takes_only_a_part(void **state)
 }
 
 // --- completions with every error there is: the operation is made a no-op, its result is put in
-static int fake_opcode, fake_result, faked, fake_skip;
-static int faking_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
-{
-    aio_uring *u = uring_of_loop();
-    uint64_t target = 0;
-    for (uint32_t i = 0; u && i < submit; i++) {
-        struct io_uring_sqe *sqe = &u->sqes[(u->sq_tail - submit + i) & u->sq_mask];
-        if (target || faked || sqe->opcode != fake_opcode || !(sqe->user_data & AIO__UD_POINTER)) continue;
-        if (fake_skip-- > 0) continue;
-        target = sqe->user_data;
-        memset((void *)sqe, 0, sizeof *sqe);
-        sqe->opcode = IORING_OP_NOP;
-        sqe->user_data = target;
-    }
-    uint32_t tail = u ? *u->cq_ktail : 0;
-    int r = io_uring_enter2(fd, submit, wait, flags, extra, size);
-    for (; target && tail != *u->cq_ktail; tail++) {
-        struct io_uring_cqe *cqe = &u->cqes[tail & u->cq_mask];
-        if (cqe->user_data != target) continue;
-        cqe->res = fake_result;
-        faked++;
-    }
-    return r;
-}
 struct w { int a, b; char buf[64]; size_t done; struct sockaddr_in to; struct statx stx; int port; };
 MAKE(m_recv, struct w, aio_recv(a->a, a->buf, 8, 0))
 MAKE(m_send, struct w, aio_send(a->a, "hello", 5, 0))
@@ -230,15 +206,15 @@ static void hazard_17_contract_3_errors_as_the_caller_sees_them(void **state)
     pair_of(fds);
     w.a = fds[0];
     w.port = port_of(listener);
-    uring_hook.enter = faking_enter;
+    uring_hook.enter = uring_fake_enter;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         for (size_t k = 0; k < sizeof results / sizeof *results; k++) {
-            fake_opcode = all[i].opcode;
-            fake_result = results[k];
-            faked = fake_skip = 0;
+            uring_fake.opcode = all[i].opcode;
+            uring_fake.result = results[k];
+            uring_fake.done = uring_fake.skip = 0;
             int expected = results[k] == -ECANCELED ? -EIO : results[k] <= -512 ? -EINTR : results[k];
             assert_result(run_one(all[i].make, &w), expected);
-            assert_int_equal(faked, 1);
+            assert_int_equal(uring_fake.done, 1);
         }
     }
     uring_hook.enter = 0;
@@ -250,7 +226,7 @@ aio_async(cancel_faked) {
     aio_result r;
     self->t = aio_spawn(two, .make = self->make, .arg = self->arg);
     aio_await(aio_sleep(0));
-    uring_post_now();                       // it has its faked result already
+    uring_post_now();                       // it has its uring_fake.done result already
     aio_task_cancel(self->t);
     aio_await(aio_future_wait(aio_task_future(self->t)));
     r = aio_task_frame(two, self->t)->first;
@@ -268,12 +244,12 @@ static void hazard_17_contract_3_errors_after_a_cancel(void **state)
     pair_of(fds);
     w.a = fds[0];
     w.port = port_of(listener);
-    uring_hook.enter = faking_enter;
+    uring_hook.enter = uring_fake_enter;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         for (size_t k = 0; k < sizeof results / sizeof *results; k++) {
-            fake_opcode = all[i].opcode;
-            fake_result = results[k];
-            faked = fake_skip = 0;
+            uring_fake.opcode = all[i].opcode;
+            uring_fake.result = results[k];
+            uring_fake.done = uring_fake.skip = 0;
             aio_result r = run(cancel_faked, .make = all[i].make, .arg = &w);
             assert_result(r, k < 6 ? -ECANCELED : results[k]);
         }
@@ -287,7 +263,7 @@ static void contract_5_a_cancelled_close_closes(void **state)
 {
     (void)state;
     const int results[] = { -ECANCELED, -512, -EIO, -EINTR };
-    uring_hook.enter = faking_enter;
+    uring_hook.enter = uring_fake_enter;
     for (int k = 0; k < 4; k++) {
         struct w w;
         char c;
@@ -295,9 +271,9 @@ static void contract_5_a_cancelled_close_closes(void **state)
         memset(&w, 0, sizeof w);
         pair_of(fds);
         w.a = fds[0];
-        fake_opcode = IORING_OP_CLOSE;
-        fake_result = results[k];
-        faked = fake_skip = 0;
+        uring_fake.opcode = IORING_OP_CLOSE;
+        uring_fake.result = results[k];
+        uring_fake.done = uring_fake.skip = 0;
         uring_begin();
         aio_loop l;
         struct aio_loop_options o = uring_options();
@@ -307,7 +283,7 @@ static void contract_5_a_cancelled_close_closes(void **state)
         aio_result r = aio_loop_run_until_complete(&l, t);
         aio_detach(t);
         aio_loop_close(&l);
-        assert_int_equal(faked, 1);
+        assert_int_equal(uring_fake.done, 1);
         assert_result(r, k == 0 ? 0 : results[k] == -512 ? -EINTR : results[k]);
         if (k == 0) assert_result(recv(fds[1], &c, 1, MSG_DONTWAIT), 0);
         else close(fds[0]);                 // the fake did not close it
@@ -325,21 +301,21 @@ static void a_transfer_without_progress_is_eio(void **state)
     int fds[2];
     pair_of(fds);
     w.a = fds[0];
-    uring_hook.enter = faking_enter;
-    fake_opcode = IORING_OP_WRITE;
-    fake_result = 0;
-    faked = fake_skip = 0;
+    uring_hook.enter = uring_fake_enter;
+    uring_fake.opcode = IORING_OP_WRITE;
+    uring_fake.result = 0;
+    uring_fake.done = uring_fake.skip = 0;
     assert_result(run_one(m_write_all, &w), -EIO);
-    fake_result = 3;                        // a short one: the rest follows
-    faked = 0;
+    uring_fake.result = 3;                        // a short one: the rest follows
+    uring_fake.done = 0;
     assert_result(run_one(m_write_all, &w), 5);
     assert_int_equal(w.done, 5);
     char got[8];
     assert_int_equal(recv(fds[1], got, sizeof got, MSG_DONTWAIT), 2);
     assert_memory_equal(got, "lo", 2);
-    fake_opcode = IORING_OP_SEND;
-    fake_result = 2;
-    faked = 0;
+    uring_fake.opcode = IORING_OP_SEND;
+    uring_fake.result = 2;
+    uring_fake.done = 0;
     assert_result(run_one(m_send_all, &w), 5);
     assert_int_equal(recv(fds[1], got, sizeof got, MSG_DONTWAIT), 3);
     assert_memory_equal(got, "llo", 3);

@@ -750,6 +750,86 @@ static void no_memory_from_the_nth_allocation_on(void **state)
     each(row_memory);
 }
 
+// --- each error that the kernel can give
+static const int errors[] = { EPERM, EIO, EAGAIN, ENOMEM, EINVAL, ECONNRESET, ETIMEDOUT, ENOBUFS, EPIPE, EINTR,
+                              EMFILE, ENOSPC, EOPNOTSUPP, ECANCELED, 512, 513, 514, 515, 516 };
+static void row_errors(const struct row *row, bool missing)
+{
+    if (missing) return;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        struct world w;
+        world_init(&w, row);
+        uring_begin();
+        uring_fake.opcode = -1;
+        uring_fake.result = -errors[i];
+        uring_fake.done = uring_fake.skip = 0;
+        uring_hook.enter = uring_fake_enter;
+        aio_result r = settled(row, run_how(AS_OP, &w, row->make));
+        uring_hook.enter = 0;
+        if (uring_fake.done ? r != uring_seen(-errors[i]) : r != row->result)
+            fail_msg("%s: the kernel says %d, the await %lld", row->name, -errors[i], (long long)r);
+        made_of_nothing(&w, row);
+        uring_check(__FILE__, __LINE__);
+        world_end(&w);
+    }
+}
+static void hazard_17_each_error_of_each_operation(void **state)
+{
+    (void)state;
+    each(row_errors);
+}
+
+// --- no room in the ring, and the kernel takes nothing for a while: a backlog
+static int refusals;
+static int refusing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+{
+    if (refusals && refusals--) return refusals & 1 ? -EAGAIN : -EBUSY;
+    return io_uring_enter2(fd, submit, wait, flags, extra, size);
+}
+struct nop { aio_frame aio; };
+aio_async(nop) {
+    aio_try(aio_nop());
+    return 0;
+} aio_end
+struct behind { aio_frame aio; struct world *w; op_fn op; bool cancel; aio_op it; };
+aio_async(behind) {
+    aio_result r;
+    aio_try(aio_nop());
+    refusals = 20;
+    for (uint32_t i = 0; i < uring_of_loop()->sq_entries; i++) aio_detach(aio_spawn(nop));
+    aio_try(aio_sleep(0));
+    if (aio_start(&self->it, self->op(self->w)) < 0) return -EBADE;
+    if (self->it.waiter.node.cls->kind == AIO__WAIT_URING) assert_non_null(uring_of_loop()->backlog);
+    forget_locals(self->w);
+    if (self->cancel) aio_op_cancel(&self->it);
+    aio_await(r, aio_op_wait(&self->it));
+    return r;
+} aio_end
+static void row_behind(const struct row *row, bool missing)
+{
+    if (missing && row->without) return;
+    for (int cancel = 0; cancel < 2; cancel++) {
+        struct world w;
+        world_init(&w, row);
+        struct aio_loop_options o = uring_options();
+        uring_begin();
+        uring_hook.enter = refusing_enter;
+        aio_result r = settled(row, aio_run_with(&o, behind, .w = &w, .op = row->make, .cancel = cancel));
+        uring_hook.enter = 0;
+        if (r != row->result && !(cancel && r == -ECANCELED))
+            fail_msg("%s behind a full ring: %lld", row->name, (long long)r);
+        if (!cancel && row->check) row->check(&w);
+        if (cancel) made_of_nothing(&w, row);
+        uring_check(__FILE__, __LINE__);
+        world_end(&w);
+    }
+}
+static void hazard_31_each_operation_behind_a_full_ring(void **state)
+{
+    (void)state;
+    each(row_behind);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -758,6 +838,8 @@ int main(void)
         cmocka_unit_test(wait_for_over_each),
         cmocka_unit_test(contract_6_and_11_ends_over_each),
         cmocka_unit_test(no_memory_from_the_nth_allocation_on),
+        cmocka_unit_test(hazard_17_each_error_of_each_operation),
+        cmocka_unit_test(hazard_31_each_operation_behind_a_full_ring),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,6 +167,44 @@ TEST_FN void uring_post_now(void)
     if (uring_of_loop()) aio__uring_enter(uring_of_loop(), 0);
 }
 
+// An operation is made a no-op, and its result is put in: uring_hook.enter = uring_fake_enter, after
+// uring_fake was set.
+static struct {
+    int opcode;         // which; negative: any
+    int result, skip;   // skip: so many before it
+    int done;           // how many there were; one is enough
+} uring_fake;
+TEST_FN int uring_fake_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                             size_t size)
+{
+    aio_uring *u = uring_of_loop();
+    uint64_t target = 0;
+    for (uint32_t i = 0; u && i < submit; i++) {
+        struct io_uring_sqe *sqe = &u->sqes[(u->sq_tail - submit + i) & u->sq_mask];
+        bool match = uring_fake.opcode < 0 || sqe->opcode == uring_fake.opcode;
+        if (target || uring_fake.done || !match || !(sqe->user_data & AIO__UD_POINTER)) continue;
+        if (uring_fake.skip-- > 0) continue;
+        target = sqe->user_data;
+        memset((void *)sqe, 0, sizeof *sqe);
+        sqe->opcode = IORING_OP_NOP;
+        sqe->user_data = target;
+    }
+    uint32_t tail = u ? *u->cq_ktail : 0;
+    int r = io_uring_enter2(fd, submit, wait, flags, extra, size);
+    for (; target && tail != *u->cq_ktail; tail++) {
+        struct io_uring_cqe *cqe = &u->cqes[tail & u->cq_mask];
+        if (cqe->user_data != target) continue;
+        cqe->res = uring_fake.result;
+        uring_fake.done++;
+    }
+    return r;
+}
+// What a caller that was not cancelled sees of it.
+TEST_FN aio_result uring_seen(aio_result result)
+{
+    return result == -ECANCELED ? -EIO : result <= -512 && result >= -516 ? -EINTR : result;
+}
+
 // --- coroutines that many tests use
 // Awaits one thing.
 typedef aio_awaitable (*make_fn)(void *arg);
