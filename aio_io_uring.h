@@ -892,6 +892,7 @@ struct aio_uring {
     uint32_t cq_mask, enter_flags;
     int enter_fd, enter_error;
     bool wake_armed, disabled, draining;
+    bool wake_once;             // no multishot poll: Linux before 5.13
     bool cancel_owed;               // a cancel found neither room nor memory
     bool arena_held;                // the entry of the last copy is not in the ring yet
     bool has_cancel_all;            // 5.19: cancel by descriptor, all, and without an answer
@@ -2445,10 +2446,12 @@ AIO_FN void aio__entry_end(aio_uring *u, uint64_t user_data, aio_result res, uin
         aio__sink_end(u, (struct aio__sink *)who, res, cqe_flags);
     else aio__io_end(u, (aio_waiter *)who, res, cqe_flags);
 }
-AIO_COLD void aio__woken(aio_uring *u)
+// The poll goes on after each wake-up: no new one, and the counter is never read.
+AIO_COLD void aio__wake_over(aio_uring *u, int res)
 {
     uint64_t count;
     u->wake_armed = false;
+    if (res == -EINVAL) u->wake_once = true;
     while (u->loop->inbox && read(u->loop->inbox->wake_fd, &count, sizeof count) < 0 &&
            errno == EINTR) {
     }
@@ -2465,8 +2468,9 @@ AIO_SLOW void aio__reap_other(aio_uring *u, const struct io_uring_cqe *cqe)
 {
     uint64_t data = cqe->user_data;
     if (AIO__LIKELY(data & AIO__UD_POINTER)) aio__entry_end(u, data, cqe->res, cqe->flags);
-    else if (data == AIO__UD_WAKE) aio__woken(u);
     else if ((data & 7) == AIO__UD_CLOSING) aio__cancel_answer(u, data, cqe->res);
+    else if (data == AIO__UD_WAKE && !(cqe->flags & IORING_CQE_F_MORE))
+        aio__wake_over(u, cqe->res);
 }
 // Takes what has completed. Runs no code of the user's.
 AIO_HOT void aio__reap(aio_uring *u)
@@ -2498,8 +2502,17 @@ AIO_COLD void aio__arm_wake(aio_uring *u)
     sqe->opcode = IORING_OP_POLL_ADD;
     sqe->fd = u->loop->inbox->wake_fd;
     sqe->poll32_events = AIO__POLL_EVENTS((unsigned)POLLIN);
+    if (!u->wake_once) {
+        sqe->poll32_events = AIO__POLL_EVENTS((unsigned)POLLIN | (unsigned)EPOLLET);
+        sqe->len = IORING_POLL_ADD_MULTI;
+    }
     sqe->user_data = AIO__UD_WAKE;
     u->wake_armed = true;
+}
+AIO_COLD void aio__disarm_wake(aio_uring *u)
+{
+    struct io_uring_sqe *sqe = u->wake_armed ? aio__cancel_entry(u) : 0;
+    if (sqe) sqe->addr = AIO__UD_WAKE;
 }
 AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
 {
@@ -5972,11 +5985,9 @@ AIO_FN void aio__uring_drain(aio_loop *l)
 {
     aio_uring *u = (aio_uring *)l->backend_state;
     int64_t told = aio__clock();
-    uint64_t one = 1;
     u->draining = true;
     aio__cancel_all(u, -1);
-    // ends that poll
-    if (u->wake_armed && write(l->inbox->wake_write_fd, &one, sizeof one) < 0) {}
+    aio__disarm_wake(u);
     bool gone = true;
     while (l->in_flight || u->wake_armed) {
         aio__backlog_flush(u);
@@ -5994,6 +6005,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
         if (l->in_flight)
             aio__loop_say(l, "close waits: the kernel has not let go of an operation", 0);
         aio__cancel_all(u, -1);
+        aio__disarm_wake(u);
     }
     aio__arena_reset(u);
     aio__streams_end(u);

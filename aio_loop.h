@@ -59,6 +59,7 @@
 #include <limits.h>     // INT_MIN
 #include <pthread.h>    // the inbox's lock, the owner
 #include <sched.h>      // sched_yield
+#include <sched.h>      // sched_yield
 #include <signal.h>     // SIGPIPE, SIGINT, aio_signal_wait
 #include <stdarg.h>
 #include <stdio.h>      // dumps
@@ -217,6 +218,7 @@ struct aio__inbox {
     uint32_t guests;                // threads that were announced: written under the lock, atomic
     int full;                       // atomic: there is something in it
     int sleeping;                   // atomic: the owner waits, or is about to
+    int writers;                    // atomic: threads that write to it
     int wake_fd, wake_write_fd;
     uint64_t *letters;              // messages, a ring; null before the first. Under the lock
     uint32_t letter_count;          // written under the lock, atomic
@@ -1109,28 +1111,37 @@ AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*f
 }
 
 // --- the inbox: callbacks from other threads
-// Called under the lock. The owner looks at what is in it.
-AIO_FN void aio__inbox_wake(struct aio__inbox *in)
+// Called under the lock: the owner will look at what is in it. True: aio__inbox_unlock must wake it.
+AIO_FN bool aio__inbox_wake(struct aio__inbox *in)
+{
+    if (__atomic_load_n(&in->full, __ATOMIC_SEQ_CST)) return false;     // it was, for what is there
+    __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);           // pairs with aio__about_to_sleep
+    return __atomic_exchange_n(&in->sleeping, 0, __ATOMIC_SEQ_CST);
+}
+// Wakes the owner when the lock is free again: it will want it at once. The descriptor stays open
+// until the last writer has gone.
+AIO_FN void aio__inbox_unlock(struct aio__inbox *in, bool wake)
 {
     uint64_t one = 1;
-    if (__atomic_load_n(&in->full, __ATOMIC_SEQ_CST)) return;   // it has been woken for that
-    __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);           // pairs with aio__about_to_sleep
-    if (!__atomic_exchange_n(&in->sleeping, 0, __ATOMIC_SEQ_CST)) return;
+    if (wake) __atomic_add_fetch(&in->writers, 1, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&in->lock);
+    if (!wake) return;
     while (write(in->wake_write_fd, &one, sizeof one) < 0 && errno == EINTR) {}
+    __atomic_sub_fetch(&in->writers, 1, __ATOMIC_RELEASE);
 }
 AIO_FN aio_result aio__inbox_post(aio_loop *l, aio_handle *h)
 {
     struct aio__inbox *in = &l->mailbox;
     if (l->forked) return -EPERM;           // the lock may be held by a thread that is not here
     pthread_mutex_lock(&in->lock);
-    bool closed = in->closed;
+    bool closed = in->closed, wake = false;
     if (!closed) {
         if (in->last) in->last->next = h;
         else in->first = h;
         in->last = h;
-        aio__inbox_wake(in);
+        wake = aio__inbox_wake(in);
     }
-    pthread_mutex_unlock(&in->lock);
+    aio__inbox_unlock(in, wake);
     return closed ? -EBADFD : 0;
 }
 AIO_FN aio_result aio__guest(aio_loop *l, bool leaves)
@@ -1139,9 +1150,10 @@ AIO_FN aio_result aio__guest(aio_loop *l, bool leaves)
     if (l->forked) return -EPERM;
     pthread_mutex_lock(&in->lock);
     aio_result r = in->closed ? -EBADFD : leaves && !in->guests ? -EINVAL : 0;
-    if (!r && leaves) aio__inbox_wake(in);      // first: who sees that it left sees what it sent
+    bool wake = false;
+    if (!r && leaves) wake = aio__inbox_wake(in);   // first: who sees that it left sees what it sent
     if (!r) __atomic_store_n(&in->guests, in->guests + (leaves ? -1u : 1u), __ATOMIC_RELEASE);
-    pthread_mutex_unlock(&in->lock);
+    aio__inbox_unlock(in, wake);
     return r;
 }
 AIO_FN aio_result aio_thread_enter(aio_loop *l) { return aio__guest(l, false); }
@@ -1165,6 +1177,7 @@ AIO_FN aio_result aio_loop_post(aio_loop *l, uint64_t message)
         in->letter_room = room;
         in->letters = (uint64_t *)malloc(room * sizeof *in->letters);
     }
+    bool wake = false;
     aio_result r = in->closed                             ? -EBADFD
                    : !in->letters                         ? -ENOMEM
                    : in->letter_count == room             ? -EAGAIN
@@ -1173,9 +1186,9 @@ AIO_FN aio_result aio_loop_post(aio_loop *l, uint64_t message)
         uint32_t at = in->letter_head + in->letter_count;
         __atomic_store_n(&in->letter_count, in->letter_count + 1, __ATOMIC_RELAXED);
         in->letters[at < in->letter_room ? at : at - in->letter_room] = message;
-        aio__inbox_wake(in);
+        wake = aio__inbox_wake(in);
     }
-    pthread_mutex_unlock(&in->lock);
+    aio__inbox_unlock(in, wake);
     return r;
 }
 AIO_FN uint64_t aio__letter_take(struct aio__inbox *in)         // under the lock
@@ -1330,6 +1343,7 @@ AIO_FN void aio__inbox_free(aio_loop *l)        // when nothing polls it any mor
 {
     struct aio__inbox *in = l->inbox;
     l->inbox = 0;
+    while (__atomic_load_n(&in->writers, __ATOMIC_ACQUIRE)) sched_yield();
     close(in->wake_fd);
     if (in->wake_write_fd != in->wake_fd) close(in->wake_write_fd);
 }

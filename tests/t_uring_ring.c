@@ -611,6 +611,9 @@ aio_async(wait_threads) {
     aio_await(aio_join(self->t));
     return 0;
 } aio_end
+static int old_fds[2];
+static struct remote old_remotes[2];
+static pthread_t old_threads[2];
 static void hazard_32_threads_wake_a_loop_that_sleeps_in_the_ring(void **state)
 {
     (void)state;
@@ -624,6 +627,64 @@ static void hazard_32_threads_wake_a_loop_that_sleeps_in_the_ring(void **state)
     assert_result(run(wait_threads, .fd = fds[0], .n = 4, .calls = 2000, .remotes = remotes,
                       .threads = threads), 0);
     close(fds[0]), close(fds[1]);
+}
+// A kernel without multishot polls says -EINVAL: then each wake-up takes a poll of its own.
+static aio_uring *old_ring;
+static int refused_polls;
+static int without_multishot(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+{
+    aio_uring *u = old_ring;
+    for (uint32_t i = 0; u && i < submit; i++) {
+        struct io_uring_sqe *sqe = &u->sqes[(*u->sq_khead + i) & u->sq_mask];
+        if (sqe->opcode != IORING_OP_POLL_ADD || !(sqe->len & IORING_POLL_ADD_MULTI)) continue;
+        sqe->len = 0x80;
+        refused_polls++;
+    }
+    return io_uring_enter2(fd, submit, wait, flags, extra, size);
+}
+struct on_old { aio_frame aio; struct wait_threads inner; };
+aio_async(on_old) {
+    aio_result r;
+    assert_int_equal(aio_uring_attach(aio_running_loop(), NULL), 0);
+    old_ring = uring_of_loop();
+    aio_try(r, aio_call(&self->inner, wait_threads, .fd = old_fds[0], .n = 2, .calls = 50, .delay_us = 300,
+                        .remotes = old_remotes, .threads = old_threads));
+    assert_true(old_ring->wake_once);
+    old_ring = NULL;
+    return r;
+} aio_end
+static void hazard_32_wakes_without_multishot_polls(void **state)
+{
+    (void)state;
+    if (under_valgrind()) test_skip("valgrind stops all threads while one sleeps in the ring");
+    pair_of(old_fds);
+    refused_polls = 0;
+    uring_hook.enter = without_multishot;
+    assert_result(run(on_old), 0);
+    uring_hook.enter = 0;
+    assert_int_equal(refused_polls, 1);
+    close(old_fds[0]), close(old_fds[1]);
+}
+// Loops with rings that send each other messages.
+enum { TOKENS = 300 };
+struct tokens { aio_frame aio; uint64_t m; aio_result r; };
+aio_async(tokens) {
+    aio_try(aio_nop());
+    if (!aio_thread_index()) (void)aio_loop_post(aio_thread_loop(1), 0);
+    do {
+        aio_try(aio_loop_receive(&self->m));
+        self->r = aio_loop_post(aio_thread_loop((aio_thread_index() + 1) % aio_thread_count()), self->m + 1);
+        aio_try(aio_nop());
+    } while (self->m < TOKENS * 3 - 3);
+    return self->r == -EBADFD ? 0 : self->r;
+} aio_end
+static void messages_wake_rings(void **state)
+{
+    (void)state;
+    if (under_valgrind()) test_skip("valgrind stops all threads while one sleeps in the ring");
+    int before = uring_count_fds();
+    assert_result(aio_run_threads(3, tokens), 0);
+    assert_int_equal(uring_count_fds(), before);
 }
 // The call comes when the loop has found its inbox empty and reads the clock, to know for how long to sleep.
 static struct { struct remote remote; int posted, over; pthread_t thread; } late;
@@ -853,6 +914,8 @@ int main(void)
         cmocka_unit_test(hazard_9_twenty_item_cap),
         cmocka_unit_test(hazard_8_a_busy_loop_sees_deferred_completions),
         cmocka_unit_test(hazard_32_threads_wake_a_loop_that_sleeps_in_the_ring),
+        cmocka_unit_test(hazard_32_wakes_without_multishot_polls),
+        cmocka_unit_test(messages_wake_rings),
         cmocka_unit_test(hazard_32_a_call_between_the_last_look_and_falling_asleep),
         cmocka_unit_test(the_virtual_clock_stands_still_while_an_operation_is_in_flight),
         cmocka_unit_test(deadlock_is_told_only_when_nothing_is_in_flight),
