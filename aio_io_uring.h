@@ -207,7 +207,7 @@ struct aio__step {
     union { aio_awaitable awaitable; aio_waiter waiter; } u;    // before and after it has begun
     aio_chain *chain;
     uint32_t expect;                // bytes without which it has failed; UINT32_MAX: any will do
-    bool hard, skips, started;
+    bool hard, skips, started, plain;   // plain: its awaitable is an entry as it is
 };
 struct aio_chain {
     aio_scope scope;
@@ -3903,6 +3903,8 @@ AIO_FN bool aio__linked_start(aio_chain *c, struct aio__step *s, bool run)
     }
     unsigned op = AIO__HEAD_OPCODE(a.u.w[0]);
     bool call = c->linked && aio__operation_of(op)->without == AIO__WITHOUT_CALL;
+    if (c->linked && s->plain)
+        return aio__failed(w, aio__io_submit(c->ring, w, &a, AIO__UD_WAITER, aio__io_wait()));
     return call ? aio__checked_start(w, &a) : a.cls->start(w, &a);
 }
 // Goes on with the next one, without links.
@@ -4118,7 +4120,7 @@ AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
     bool close = a->cls->kind == AIO__AWAIT_IO_CLOSE;
     s->expect = UINT32_MAX;
     s->hard = hard;
-    s->skips = s->started = false;
+    s->skips = s->started = s->plain = false;
     if (close || (a->cls->kind == AIO__AWAIT_IO_ALL && aio__fits_whole(a))) {
         a->cls = aio__io_await();
         a->u.w[4] = a->u.w[5] = a->u.w[6] = 0;
@@ -4128,6 +4130,7 @@ AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
     bool all = (op == IORING_OP_SEND || op == IORING_OP_RECV) && (flags & MSG_WAITALL);
     if (file || all) s->expect = AIO__FIRST_HALF(a->u.w[3]);
     s->skips = op == IORING_OP_SEND && all && !hard;
+    s->plain = file || op == IORING_OP_SEND || op == IORING_OP_RECV;
 }
 AIO_FN aio_result aio__chain_add(aio_chain *c, aio_awaitable a, bool hard)
 {
