@@ -1,17 +1,17 @@
 // 29_proxy - a TCP proxy.
 //
-// Shows:  a fixed crew of workers, which is the limit of connections; two directions that end one by
-//         one (half close); an idle limit for both, moved on by each byte; resets are handed on.
-// Run:    cc -O2 -iquote . examples/29_proxy.c -o proxy -luring && ./proxy 8080 127.0.0.1 80
-//         ./proxy PORT ADDRESS PORT [SECONDS until an idle connection is closed]
+// Shows:  two directions that end one by one (half close); an idle limit for both, moved on by each
+//         byte; resets are handed on; a limit of connections; names with several addresses.
+// Run:    cc -O2 -iquote . examples/29_proxy.c -o proxy -luring && ./proxy 8080 example.org 80
+//         ./proxy PORT HOST PORT [SECONDS until an idle connection is closed]
 // Prints: a line for each connection that is over. Ctrl-C ends it, with all connections.
 #include "aio_io_uring.h"
 
 enum { CONNECTIONS = 100 };             // more wait in the kernel's queue until one is over
 
 struct proxy_options {
-    const char *host;                   // where the connections lead
-    int port, listener;
+    const char *host;                   // where connections lead
+    int port;
     int64_t idle_ns;
 };
 
@@ -26,7 +26,7 @@ struct direction {
 };
 aio_scratch(direction, buf);            // need not be zeroed
 
-// --- one connection: both directions. Whoever calls this closes the two descriptors.
+// --- both directions. Whoever calls this closes the two descriptors.
 struct relay {
     aio_frame aio;
     const struct proxy_options *options;
@@ -62,62 +62,53 @@ aio_async(relay) {
     return aio_timeout_exit(&self->idle, r);
 } aio_end
 
-// --- a worker: one connection after another
-struct worker {
-    aio_frame aio;
-    const struct proxy_options *options;
-    struct relay relay;
-    aio_result r;
-};
-
 static void reset_on_close(int fd)      // the other side sees the error too
 {
     struct linger now = { .l_onoff = 1, .l_linger = 0 };
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
-aio_async(worker) {
-    do {
-        aio_await(self->r, aio_accept(self->options->listener));
-        if (self->r == -ECANCELED) break;
-        if (self->r < 0) {                                  // no descriptor is left, perhaps
-            fprintf(stderr, "proxy: accept: %s\n", strerror((int)-self->r));
-            aio_try(aio_sleep(AIO_SECOND / 10));
-            continue;
-        }
-        aio_await(self->r, aio_call(&self->relay, relay, .options = self->options,
-                                    .client = (int)self->r, .server = -1));
-        if (self->r < 0) reset_on_close(self->relay.client), reset_on_close(self->relay.server);
-        aio_await(aio_close(self->relay.client));
-        if (self->relay.server >= 0) aio_await(aio_close(self->relay.server));
-        printf("%llu bytes there, %llu back: %s\n", self->relay.there, self->relay.back,
-               self->r < 0 ? strerror((int)-self->r) : "done");
-    } while (self->r != -ECANCELED);    // it comes once: a loop must not miss it
-    return self->r;
+struct session {
+    aio_frame aio;
+    int fd;
+    const struct proxy_options *options;
+    struct relay relay;
+    aio_result r;
+};
+
+aio_drop(session) { close(self->fd); } aio_end          // of one that never began
+
+aio_async(session) {
+    aio_await(self->r, aio_call(&self->relay, relay, .options = self->options, .client = self->fd,
+                                .server = -1));
+    if (self->r < 0) reset_on_close(self->fd), reset_on_close(self->relay.server);
+    aio_await(aio_close(self->fd));
+    if (self->relay.server >= 0) aio_await(aio_close(self->relay.server));
+    printf("%llu bytes there, %llu back: %s\n", self->relay.there, self->relay.back,
+           self->r < 0 ? strerror((int)-self->r) : "done");
+    return self->r == -ECANCELED ? self->r : 0;         // its errors are not the proxy's
 } aio_end
 
 struct proxy {
     aio_frame aio;
     struct proxy_options options;
-    int own_port;
-    aio_group workers;
+    int own_port, listener;
+    aio_server server;
     aio_result r;
 };
 
 aio_async(proxy) {
-    aio_try(self->options.listener, aio_listen_tcp("", self->own_port));
-    self->r = aio_group_enter(&self->workers);
-    for (int i = 0; self->r >= 0 && i < CONNECTIONS; i++)
-        (void)aio_group_spawn(&self->workers, worker, .options = &self->options);
-    if (self->r >= 0) aio_await(self->r, aio_group_exit(&self->workers, 0));
-    aio_await(aio_close(self->options.listener));
+    aio_try(self->listener, aio_listen_tcp("", self->own_port));
+    self->server.limit = CONNECTIONS;
+    aio_await(self->r, aio_serve(&self->server, self->listener, session, .options = &self->options));
+    aio_await(aio_close(self->listener));
     return self->r;
 } aio_end
 
 int main(int argc, char **argv)
 {
     struct proxy_options o = { .idle_ns = argc > 4 ? atoi(argv[4]) * AIO_SECOND : 60 * AIO_SECOND };
-    if (argc < 4) return fprintf(stderr, "usage: proxy PORT ADDRESS PORT [IDLE SECONDS]\n"), 2;
+    if (argc < 4) return fprintf(stderr, "usage: proxy PORT HOST PORT [IDLE SECONDS]\n"), 2;
     o.host = argv[2];
     o.port = atoi(argv[3]);
     setvbuf(stdout, NULL, _IOLBF, 0);
