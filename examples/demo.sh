@@ -1,5 +1,5 @@
 #!/bin/sh
-# demo.sh - the toolkit at work, in about six seconds: tasks and time, then real I/O.
+# demo.sh - the toolkit at work, in about eight seconds: tasks and time, then real I/O.
 # `make demo` builds the examples and runs this. It leaves no process and no file behind.
 cd "$(dirname "$0")/.." || exit 1
 bin=${BUILD:-build}/examples
@@ -50,6 +50,28 @@ async def main():
           f"in {(time.monotonic() - began) * 1000:.0f} ms")
 asyncio.run(main())
 END
+
+title "A chat server, and two people with nc; this is what bob sees (30_chat):"
+program=$bin/30_chat
+name=30_chat
+start_server
+{ echo bob; sleep 1; } | timeout 5 nc 127.0.0.1 "$port" >"$dir/bob" 2>/dev/null &
+bob=$!
+wait_until 5 grep -q 'bob is here' "$dir/bob"
+{ echo ann; sleep 0.2; echo "hello, bob"; sleep 0.2; } | timeout 2 nc -q 0 127.0.0.1 "$port" >/dev/null 2>&1
+wait_until 5 grep -q 'ann is gone' "$dir/bob"
+kill $bob 2>/dev/null
+sed 's/Your name? //' "$dir/bob" | show
+
+title "A proxy in front of python's web server, and curl through it (29_proxy):"
+python3 -u -m http.server -b 127.0.0.1 -d examples 0 >"$dir/http" 2>&1 &
+pids="$pids $!"
+wait_until 10 grep -q 'port [0-9]' "$dir/http"
+program=$bin/29_proxy
+name=29_proxy
+start_server localhost "$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$dir/http" | head -n 1)"
+curl -s "http://localhost:$port/29_proxy.c" | head -n 1 | show
+tail -n 1 "$dir/server" | show
 
 title "Which ports around it are open (10_scan)?"
 "$bin/10_scan" 127.0.0.1 $((port - 2))-$((port + 2)) 2>&1 | show

@@ -55,27 +55,28 @@ descriptors() { ls "/proc/$server/fd" | wc -l; }
 settles_at() { [ "$(descriptors)" = "$1" ]; }      # number: as many as before the connections
 
 # Starts "$program PORT arguments…" on a free port: sets $port and $server. Its messages are in $dir/server.
+tries=0
 start_server() {
-    try=0
-    while [ $try -lt 20 ]; do
-        try=$((try + 1))
-        port=$((20000 + ($$ * 7 + try * 131) % 12000))
+    while [ $tries -lt 50 ]; do
+        tries=$((tries + 1))
+        port=$((20000 + ($$ * 7 + tries * 131) % 12000))
         interruptible "$program" "$port" "$@" >"$dir/server" 2>&1 </dev/null &
         server=$!
-        wait_for_server && pids="$pids $server" && return 0
+        if wait_until 20 listens_or_ended && listens; then
+            pids="$pids $server"
+            return 0
+        fi
+        is_alive "$server" && fail "the server does not listen on port $port"
         skip_if_refused "$dir/server"
         grep -q 'in use' "$dir/server" || fail "the server ended: $(cat "$dir/server")"
     done
     fail "no free port found"
 }
-wait_for_server() {     # true: it answers; false: it ended
-    ticks=0
-    while [ $ticks -lt 100 ]; do
-        is_alive "$server" || return 1
-        python3 -c "import socket; socket.create_connection(('127.0.0.1', $port), 5).close()" \
-            2>/dev/null && is_alive "$server" && return 0
-        sleep 0.05
-        ticks=$((ticks + 1))
+listens() {             # the server itself, not somebody else on its port
+    for inode in $(awk -v port=":$(printf %04X "$port")\$" '$2 ~ port && $4 == "0A" { print $10 }' \
+        /proc/net/tcp /proc/net/tcp6 2>/dev/null); do
+        readlink "/proc/$server"/fd/* | grep -qxF "socket:[$inode]" && return 0
     done
-    fail "the server does not answer on port $port"
+    return 1
 }
+listens_or_ended() { listens || has_ended "$server"; }
