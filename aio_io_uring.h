@@ -3394,11 +3394,15 @@ AIO_FN void aio__flow_arm(aio_many *it)
     it->fault = r == -ENOMEM ? r : it->fault;
     aio__flow_wake(it);
 }
-AIO_COLD void aio__feed_one(struct aio__buffers *b)
+AIO_COLD void aio__feed_one(struct aio__buffers *b)     // who does not want it now is passed over
 {
-    aio_many *it = b->starved;
-    aio__flow_fed(it);
-    aio__flow_arm(it);
+    bool begun = false;
+    while (!begun && b->starved && b->free) {
+        aio_many *it = b->starved;
+        aio__flow_fed(it);
+        aio__flow_arm(it);
+        begun = aio__sink_busy(&it->sink);
+    }
 }
 // Who begins again may find that its peer has nothing to say, and take no buffer: then it is the
 // next one's turn, no more at a time than there are buffers. True: there is more to do.
@@ -3907,6 +3911,7 @@ AIO_FN bool aio__linked_start(aio_chain *c, struct aio__step *s, bool run)
         return aio__failed(w, aio__io_submit(c->ring, w, &a, AIO__UD_WAITER, aio__io_wait()));
     return call ? aio__checked_start(w, &a) : a.cls->start(w, &a);
 }
+AIO_FN bool aio__chain_over(const aio_chain *c) { return c->cancelled || c->ring->draining; }
 // Goes on with the next one, without links.
 AIO_FN void aio__chain_next(aio_chain *c)
 {
@@ -3916,7 +3921,7 @@ AIO_FN void aio__chain_next(aio_chain *c)
         if (c->at && !c->steps[c->at - 1].hard && aio__linked_failed(&c->steps[c->at - 1]))
             c->broken = true;
         c->at++;
-        if (!aio__linked_start(c, s, !c->broken && !c->cancelled) && aio__linked_pending(s)) break;
+        if (!aio__linked_start(c, s, !c->broken && !aio__chain_over(c)) && aio__linked_pending(s)) break;
         if (aio__linked_pending(s)) aio__linked_end(s, s->u.waiter.future.result);
     }
     c->busy = false;
@@ -3987,7 +3992,7 @@ AIO_FN void aio__chain_told(aio_node *n, aio_future *f)
     if (c->busy) return;
     if (!c->linked) aio__chain_next(c);
     else if (c->left) aio__chain_infer(c, (uint32_t)(s - c->steps));
-    if (c->cancelled && c->left) aio__chain_cancel_again(c);
+    if (aio__chain_over(c) && c->left) aio__chain_cancel_again(c);
     if (!c->left) aio__chain_end(c);
 }
 // The kernel finds only the step that runs; while it looks, that one may end and the next begin.

@@ -138,7 +138,8 @@ enum { EARLY, AT_FIRST, AT_SECOND, BY_LIMIT, BY_CLOSE, BY_FRAME, BY_LOOP, HOWS }
 struct victim { aio_frame aio; int how, *fds; char in[8]; aio_chain c; aio_op op; aio_result r; };
 aio_async(victim) {
     aio_chain_init(&self->c);
-    aio_chain_add(&self->c, aio_recv(self->fds[0], self->in, 4, MSG_WAITALL));
+    if (self->how == BY_LOOP) aio_chain_add_hard(&self->c, aio_recv(self->fds[0], self->in, 4, MSG_WAITALL));
+    else aio_chain_add(&self->c, aio_recv(self->fds[0], self->in, 4, MSG_WAITALL));
     aio_chain_add(&self->c, aio_recv(self->fds[2], self->in, 4, MSG_WAITALL));
     aio_chain_add(&self->c, aio_nop());
     if (self->how == BY_FRAME) {
