@@ -344,6 +344,38 @@ aio_async(lends) {
     close(self->fds[1]);
     return 0;                                               // with a buffer held, over an open iterator
 } aio_end
+struct poor { aio_frame aio; int *fds; aio_buffer_ring ring; aio_many rx, messages; aio_result r; };
+aio_async(poor) {
+    self->r = aio_buffer_ring_init(&self->ring, 4, 1024);
+    if (self->r >= 0) self->r = aio_recv_many(&self->rx, self->fds[0], &self->ring);
+    if (self->r < 0) return self->r;
+    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_next(&self->rx)));
+    if (self->r != -ETIMEDOUT) return self->r;
+    aio_await(self->r, aio_gen_close(&self->rx));
+    self->r = aio_recvmsg_many(&self->messages, self->fds[0], &self->ring, 64);
+    if (self->r < 0) return self->r;
+    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_next(&self->messages)));
+    return self->r;
+} aio_end
+static void without_memory(void **state)
+{
+    int fds[2], worked = 0;
+    (void)state;
+    pair_of(fds);
+    for (long n = 1; n < 30; n++) {
+        uring_begin();
+        struct aio_loop_options o = uring_options();
+        uring_memory.fail_from = n;
+        aio_result r = aio_run_with(&o, poor, .fds = fds);
+        assert_true(r == -ETIMEDOUT || r == -ENOMEM || r == -EINVAL);
+        worked += r == -ETIMEDOUT;
+        uring_reports = 0;
+        uring_check(__FILE__, __LINE__);
+    }
+    assert_true(worked > 0);
+    close(fds[0]);
+    close(fds[1]);
+}
 struct limited { aio_frame aio; aio_buffer_ring ring; };
 aio_async(limited) { return aio_buffer_ring_init(&self->ring, 4, 100); } aio_end
 static void memory_of_a_ring(void **state)
@@ -390,6 +422,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_12_no_buffer_is_flow_control),
         cmocka_unit_test(many_buffers),
+        cmocka_unit_test(without_memory),
         cmocka_unit_test(datagrams_with_their_sender),
         cmocka_unit_test(hazard_6_descriptors_in_messages),
         cmocka_unit_test(hazard_29_the_end_of_a_unix_stream),

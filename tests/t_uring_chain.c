@@ -271,6 +271,33 @@ static void chains_in_a_crowd(void **state)
     memset((void *)&c, 0, sizeof c);
     assert_result(aio_chain_init(&c), -EINVAL);
 }
+// Without memory a step is an error, and the chain ends.
+struct poor { aio_frame aio; int fd; aio_chain c; char in[8]; aio_result r; };
+aio_async(poor) {
+    aio_chain_init(&self->c);
+    aio_chain_add(&self->c, aio_nop());
+    aio_chain_add(&self->c, aio_openat(AT_FDCWD, "/dev/null", O_RDONLY, 0));
+    aio_chain_add(&self->c, aio_pread(self->fd, self->in, 4, 0));
+    aio_await(self->r, aio_chain_run(&self->c));
+    return self->r;
+} aio_end
+static void without_memory(void **state)
+{
+    int fd = temp_file("content"), worked = 0;
+    (void)state;
+    for (long n = 1; n < 20; n++) {
+        uring_begin();
+        struct aio_loop_options o = uring_options();
+        uring_memory.fail_from = n;
+        aio_result r = aio_run_with(&o, poor, .fd = fd);
+        assert_true(r == 0 || r == -ENOMEM || r == -EINVAL || r == -EIO);
+        worked += r == 0;
+        uring_reports = 0;
+        uring_check(__FILE__, __LINE__);
+    }
+    assert_true(worked > 0);
+    close(fd);
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +306,7 @@ int main(void)
         cmocka_unit_test(a_chain_is_cancelled_whole),
         cmocka_unit_test(hazard_6_a_descriptor_that_nobody_takes),
         cmocka_unit_test(chains_in_a_crowd),
+        cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
