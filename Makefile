@@ -5,6 +5,7 @@ CXX ?= c++
 CFLAGS ?= -O2 -g
 CXXFLAGS ?= $(CFLAGS)
 PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -91,7 +92,7 @@ check: ## everything: packages, lint, tests, compile matrix, sanitizers (under 1
 	@tools/deps.sh check
 	@mkdir -p $(BUILD) && : >$(BUILD)/tally
 	@failed=; for step in lint test asan; do \
-	    TALLY="$(abspath $(BUILD)/tally)" $(MAKE) --no-print-directory $$step T= || failed="$$failed $$step"; done; \
+	    TALLY="$(abspath $(BUILD)/tally)" $(MAKE) --no-print-directory -j$(JOBS) $$step T= || failed="$$failed $$step"; done; \
 	    [ -z "$$failed" ] || echo "check failed:$$failed"; \
 	    awk '{ p += $$1; f += $$2; s += $$3 } END { \
 	        printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f != 0 }' $(BUILD)/tally && \
