@@ -5710,7 +5710,7 @@ AIO_FN aio_result aio__process_poll(aio_uring *u, aio_process *p)
 AIO_COLD void aio__process_end_now(aio_loop *l, aio_process *p)
 {
     if (p->pidfd < 0) return;
-    syscall(AIO__SYS_PIDFD_SEND_SIGNAL, p->pidfd, SIGKILL, 0, 0);
+    aio_process_kill(p, SIGKILL);
     aio_result r = aio__process_reap(l, p, 0);
     if (!(p->ended.flags & AIO__DONE)) aio__future_finish(&p->ended, r);
 }
@@ -5806,8 +5806,9 @@ AIO_FN aio_result aio_process_kill(aio_process *p, int signal_number)
 {
     if (!p->pid || signal_number < 0 || signal_number >= AIO__SIGNALS) return -EINVAL;
     if (p->pidfd < 0) return 0;                                                     // SP-2
-    if (!syscall(AIO__SYS_PIDFD_SEND_SIGNAL, p->pidfd, signal_number, 0, 0)) return 0;
-    return errno == ESRCH ? 0 : -errno;
+    long r = syscall(AIO__SYS_PIDFD_SEND_SIGNAL, p->pidfd, signal_number, 0, 0);
+    if (r < 0 && errno == ENOSYS) r = kill(p->pid, signal_number);      // filtered: it is not reaped
+    return r < 0 && errno != ESRCH ? -errno : 0;
 }
 // A cancelled wait leaves; the process goes on.
 AIO_FN bool aio__process_wait_cancel(aio_waiter *w)
