@@ -3101,7 +3101,7 @@ AIO_FN aio_result aio__buffers_open(aio_uring *u, void *storage, uint32_t count,
     b->count = count;
     b->mask = entries - 1;
     b->first_free = AIO__NO_BUFFER;
-    memset((void *)at, 0, shared);
+    memset((void *)at, 0, shared + own);
     aio_result r = by_kernel ? aio__buffers_register(b, entries) : 0;
     if (r == -ENOMEM) aio__buffers_refused(u->loop, shared);
     if (r < 0) {
@@ -3747,6 +3747,7 @@ AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, struct aio
         size_t bytes = AIO__NAME_BYTES + extra;
         it->names = aio__alloc(&u->loop->executor, aio__class_of(bytes), bytes);
         if (!it->names) return -ENOMEM;
+        memset(it->names, 0, bytes);
         it->ask.msg_name = it->names;
         it->ask.msg_control = (char *)it->names + AIO__NAME_BYTES;
     }
