@@ -117,7 +117,7 @@ tsan: ## the test programs under the thread sanitizer
 
 # Not those that fork or spawn, take the process's descriptors away, or need threads that run at a time.
 VALGRIND := $(filter-out %/t_fork %/t_uring_fork %/t_uring_fault %/t_uring_refused %/t_uring_names %/t_uring_process \
-    %/t_uring_ring,$(TESTS))
+    %/t_uring_inventory %/t_uring_registered %/t_uring_ring,$(TESTS))
 .PHONY: valgrind
 valgrind: $(VALGRIND) ## the test programs under valgrind
 	@WRAP="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" \
