@@ -107,11 +107,16 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include <sys/wait.h>           // waitid
 #include <sys/xattr.h>
 #if defined __GLIBC__ && !defined __USE_GNU     // another header came first, without _GNU_SOURCE
+#  include <linux/sched.h>      // CLONE_VM
 extern int pipe2(int fds[2], int flags);
 extern int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 extern int execvpe(const char *file, char *const argv[], char *const envp[]);
 extern char **environ;
 extern void *memmem(const void *, size_t, const void *, size_t);
+extern int posix_openpt(int flags);
+extern int grantpt(int fd);
+extern int unlockpt(int fd);
+extern int ptsname_r(int fd, char *name, size_t size);
 #endif
 
 // -------------------------------------------------------------------------------------- >>types
