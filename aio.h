@@ -3955,14 +3955,19 @@ AIO_FN void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
     default: break;
     }
 }
-// It ends as far as its owner is concerned: a result nobody took is disposed of.
+// What an op's wait still holds: a result that nobody took is disposed of, a handle given up.
+AIO_FN void aio__waiter_taken(aio_waiter *w, bool taken)
+{
+    if (taken && w->node.cls->kind == AIO__WAIT_JOIN) aio__saw(w->node.u.list.target);
+    if ((!taken || w->node.cls->kind == AIO__WAIT_JOIN) && w->node.cls->dispose)
+        w->node.cls->dispose(w);
+}
+// It ends as far as its owner is concerned.
 AIO_FN void aio__op_close(aio_op *op, bool taken)
 {
     aio_waiter *w = &op->waiter;
     if (!op->owner) return;
-    if (taken && w->node.cls->kind == AIO__WAIT_JOIN) aio__saw(w->node.u.list.target);
-    if ((!taken || w->node.cls->kind == AIO__WAIT_JOIN) && w->node.cls->dispose)
-        w->node.cls->dispose(w);
+    aio__waiter_taken(w, taken);
     // A frame that waits for its ops' ends closes their scopes itself.
     if (op->scope.frame->site->kind != AIO__SITE_LEAVING) aio_scope_leave(&op->scope, op->owner);
     op->owner = 0;

@@ -2148,10 +2148,8 @@ AIO_TABLE(aio_wait_class, aio__pipe_done,
     { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__pipe_dispose })
 // Descriptors that came with a message.
 #define AIO__SCM_PIDFD 4
-AIO_FN void aio__message_dispose(aio_waiter *w)
+AIO_FN void aio__message_close(struct msghdr *m)
 {
-    struct msghdr *m = (struct msghdr *)w->node.u.p[0];
-    if (w->future.result < 0) return;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
         if (c->cmsg_level != SOL_SOCKET) continue;
         if (c->cmsg_type != SCM_RIGHTS && c->cmsg_type != AIO__SCM_PIDFD) continue;
@@ -2161,6 +2159,10 @@ AIO_FN void aio__message_dispose(aio_waiter *w)
             if (fd >= 0) close(fd);
         }
     }
+}
+AIO_FN void aio__message_dispose(aio_waiter *w)
+{
+    if (w->future.result >= 0) aio__message_close((struct msghdr *)w->node.u.p[0]);
 }
 AIO_TABLE(aio_wait_class, aio__io_done_message,
     { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__message_dispose })
@@ -3084,16 +3086,16 @@ AIO_FN aio_result aio__buffers_register(struct aio__buffers *b, uint32_t entries
 AIO_FN aio_result aio__buffers_open(aio_uring *u, void *storage, uint32_t count, uint32_t size,
                                     struct aio__buffers **out)
 {
-    enum { PAGE = 4096 };
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);     // the kernel wants it so
     uint32_t entries = 1;
     while (entries < count) entries *= 2;
     bool by_kernel = u->has_cancel_all;         // came with it, in 5.19
     size_t shared = by_kernel ? entries * sizeof(struct io_uring_buf) : 0;
     size_t own = storage ? 0 : (size_t)count * size, info = count * sizeof(struct aio__buffer);
     void *block = aio__chunk_new(&u->loop->executor,
-                                 PAGE + shared + own + info + sizeof(struct aio__buffers) + 8);
+                                 page + shared + own + info + sizeof(struct aio__buffers) + 8);
     if (!block) return -ENOMEM;
-    char *at = (char *)(((uintptr_t)block + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+    char *at = (char *)(((uintptr_t)block + page - 1) & ~(page - 1));
     struct aio__buffers *b =
         (struct aio__buffers *)(void *)(((uintptr_t)at + shared + own + info + 7) & ~(uintptr_t)7);
     memset((void *)b, 0, sizeof *b);
@@ -3121,7 +3123,9 @@ AIO_FN aio_result aio__buffers_open(aio_uring *u, void *storage, uint32_t count,
 }
 AIO_FN aio_uring *aio__uring_of_loop(aio_loop *l, aio_result *why)
 {
-    return l->backend_state ? (aio_uring *)l->backend_state : aio__uring_of_slow(l, why);
+    if (!l->forked && l->backend_state) return (aio_uring *)l->backend_state;
+    (void)aio__uring_of_slow(l, why);
+    return l->forked ? 0 : (aio_uring *)l->backend_state;
 }
 AIO_FN aio_result aio_buffer_ring_init_over(aio_buffer_ring *b, void *storage, unsigned count,
                                             size_t size)
@@ -3202,16 +3206,7 @@ AIO_COLD void aio__flow_close_rights(aio_many *it, char *buffer, size_t length)
 {
     char *payload;
     aio__flow_message(it, buffer, length, &payload);
-    struct msghdr *m = &it->message;
-    if (!m->msg_controllen) return;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-        for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            close(fd);
-        }
-    }
+    if (it->message.msg_controllen) aio__message_close(&it->message);
 }
 AIO_FN void aio_buffer_release(aio_many *it)
 {
@@ -3467,7 +3462,7 @@ AIO_COLD bool aio__flow_passing(aio_result res)     // of the connection, not of
 }
 AIO_COLD void aio__flow_failed(aio_many *it, aio_result res)
 {
-    bool ours = res == -ECANCELED && (it->full || it->closing);
+    bool ours = it->closing || (res == -ECANCELED && it->full);
     bool accept = it->what == AIO__FLOW_ACCEPT;
     if (ours || (res == -ENOBUFS && it->buffers) || (accept && aio__flow_passing(res))) return;
     if (it->mode == AIO__FLOW_MULTI && !it->proven && (res == -EINVAL || res == -EBADFD)) {
@@ -3865,10 +3860,14 @@ AIO_FN bool aio__linked_failed(const struct aio__step *s)
 AIO_FN void aio__chain_empty(aio_chain *c)          // of what nobody took
 {
     for (uint32_t i = 0; i < c->count; i++) {
-        aio_waiter *w = &c->steps[i].u.waiter;
-        if (!c->steps[i].started || !(w->future.flags & AIO__DONE)) continue;
-        if (w->node.cls->dispose) w->node.cls->dispose(w);
-        w->node.cls = aio__settled();
+        struct aio__step *s = &c->steps[i];
+        if (!s->started) {
+            aio__awaitable_drop(c->owner, &s->u.awaitable);
+            s->u.awaitable.cls = aio__invalid_await();
+        } else if (s->u.waiter.future.flags & AIO__DONE) {
+            aio__waiter_taken(&s->u.waiter, false);
+            s->u.waiter.node.cls = aio__settled();
+        }
     }
 }
 AIO_FN void aio__chain_end(aio_chain *c)
@@ -3908,6 +3907,7 @@ AIO_FN bool aio__linked_start(aio_chain *c, struct aio__step *s, bool run)
     s->told.cls = aio__linked_class();
     aio__list_add(&w->future, &s->told);
     if (!run) {
+        aio__awaitable_drop(c->owner, &a);
         w->future.result = -ECANCELED;
         return true;
     }
@@ -3953,7 +3953,8 @@ AIO_FN void aio__chain_link(aio_uring *u, aio_chain *c)
         }
         before = &u->sqes[tail & u->sq_mask];
         s->u.waiter.node.u.w[1] |= AIO__IO_LINKED;
-        s->skips = s->skips && u->has_cancel_all && c->at + 1 < c->count;   // later than 5.17
+        // later than 5.17; behind one that does post, it would post too when that one fails
+        s->skips = s->skips && u->has_cancel_all && c->at + 1 < c->count && (!c->at || s[-1].skips);
         if (c->at + 1 == c->count) break;
         before->flags |= (uint8_t)(s->hard ? IOSQE_IO_HARDLINK : IOSQE_IO_LINK);
         if (s->skips) before->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -3969,7 +3970,9 @@ AIO_FN bool aio__chain_linkable(aio_uring *u, aio_chain *c)
 {
     for (uint32_t i = 0; i < c->count; i++) {
         const aio_awaitable *a = &c->steps[i].u.awaitable;
-        if (a->cls->kind != AIO__AWAIT_IO || !aio__has(u, AIO__HEAD_OPCODE(a->u.w[0]))) return false;
+        unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
+        if (a->cls->kind != AIO__AWAIT_IO || !aio__has(u, op)) return false;
+        if (op == AIO__OP_SENDMSG_ZC) return false;     // where it cannot, it is sent once more
     }
     if (u->backlog || u->disabled || c->count > u->sq_entries) return false;
     if (u->sq_tail - u->sq_head + c->count > u->sq_entries) aio__uring_enter(u, 0);
@@ -4123,6 +4126,34 @@ AIO_FN aio_result aio_chain_init(aio_chain *c)
     c->cancel_owed = c->cut = false;
     return 0;
 }
+// Where less than the length breaks the kernel's links: always; with MSG_WAITALL.
+#define AIO__OPS_SHORT (AIO__BIT(IORING_OP_READ) | AIO__BIT(IORING_OP_WRITE) | \
+    AIO__BIT(IORING_OP_READ_FIXED) | AIO__BIT(IORING_OP_WRITE_FIXED) | \
+    AIO__BIT(IORING_OP_SPLICE) | AIO__BIT(IORING_OP_TEE) | AIO__OPS_VECTOR)
+#define AIO__OPS_VECTOR (AIO__BIT(IORING_OP_READV) | AIO__BIT(IORING_OP_WRITEV) | \
+    AIO__BIT(AIO__OP_READV_FIXED) | AIO__BIT(AIO__OP_WRITEV_FIXED))
+#define AIO__OPS_SHORT_ALL (AIO__BIT(IORING_OP_SEND) | AIO__BIT(IORING_OP_RECV) | \
+    AIO__BIT(IORING_OP_SENDMSG) | AIO__BIT(IORING_OP_RECVMSG))
+AIO_FN uint32_t aio__linked_length(const aio_awaitable *a)
+{
+    unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
+    bool message = op == IORING_OP_SENDMSG || op == IORING_OP_RECVMSG;
+    const struct iovec *pieces = (const struct iovec *)a->u.cp[2];
+    size_t n = AIO__FIRST_HALF(a->u.w[3]), length = 0;
+    if (message && a->u.w[5] == AIO__MESSAGE_PLAIN) return aio__length((size_t)a->u.w[6]);
+    if (message && pieces) {
+        const struct msghdr *m = (const struct msghdr *)a->u.cp[2];
+        pieces = m->msg_iov;
+        n = (size_t)m->msg_iovlen;
+    } else if (!(AIO__BIT(op & 63) & AIO__OPS_VECTOR)) {
+        return (uint32_t)n;
+    }
+    for (size_t i = 0; pieces && i < n && length < AIO__LENGTH_MAX; i++) {
+        size_t more = pieces[i].iov_len;
+        length = more < AIO__LENGTH_MAX ? length + more : AIO__LENGTH_MAX;
+    }
+    return aio__length(length);
+}
 // What makes a step short, and what a plain entry can do of what is more than one.
 AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
 {
@@ -4137,11 +4168,12 @@ AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
         a->u.w[4] = a->u.w[5] = a->u.w[6] = 0;
     }
     if (a->cls->kind != AIO__AWAIT_IO) return;
-    bool file = op == IORING_OP_READ || op == IORING_OP_WRITE;
-    bool all = (op == IORING_OP_SEND || op == IORING_OP_RECV) && (flags & MSG_WAITALL);
-    if (file || all) s->expect = AIO__FIRST_HALF(a->u.w[3]);
+    bool file = AIO__BIT(op & 63) & AIO__OPS_SHORT;
+    bool all = (AIO__BIT(op & 63) & AIO__OPS_SHORT_ALL) && (flags & MSG_WAITALL);
+    if (file || all) s->expect = aio__linked_length(a);
     s->skips = op == IORING_OP_SEND && all && !hard;
-    s->plain = file || op == IORING_OP_SEND || op == IORING_OP_RECV;
+    s->plain = op == IORING_OP_READ || op == IORING_OP_WRITE || op == IORING_OP_SEND ||
+               op == IORING_OP_RECV;
 }
 AIO_FN aio_result aio__chain_add(aio_chain *c, aio_awaitable a, bool hard)
 {
@@ -4172,6 +4204,7 @@ AIO_FN aio_result aio_chain_result(aio_chain *c, unsigned i)
     if (i >= c->count || !c->steps[i].started) return -EINVAL;
     aio_waiter *w = &c->steps[i].u.waiter;
     if (!(w->future.flags & AIO__DONE)) return -EINPROGRESS;
+    aio__waiter_taken(w, true);
     w->node.cls = aio__settled();
     return w->future.result;
 }

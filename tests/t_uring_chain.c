@@ -119,6 +119,74 @@ aio_async(broken_send) {
     aio_await(aio_close(self->fds[0]));
     return 0;
 } aio_end
+// A silent send behind a step that fails: all behind that one tell that they were cancelled.
+struct broken_before { aio_frame aio; int fds[2]; char in[32]; aio_chain c; aio_result r; };
+aio_async(broken_before) {
+    pair_of(self->fds);
+    aio_chain_init(&self->c);
+    aio_chain_add(&self->c, aio_openat(AT_FDCWD, "/does/not/exist", O_RDONLY, 0));
+    aio_chain_add(&self->c, aio_send_all(self->fds[0], "x", 1, 0));
+    aio_chain_add(&self->c, aio_recv(self->fds[0], self->in, 32, 0));
+    aio_chain_add(&self->c, aio_nop());
+    aio_await(self->r, aio_chain_run(&self->c));
+    assert_result(self->r, -ENOENT);
+    assert_int_equal(aio_running_loop()->in_flight, 0);
+    aio_await(aio_sleep(AIO_MSEC));
+    assert_int_equal(aio_running_loop()->in_flight, 0);
+    aio_await(aio_close(self->fds[0]));
+    aio_await(aio_close(self->fds[1]));
+    return 0;
+} aio_end
+// Short ones of every form break it, linked or not.
+struct shorts { aio_frame aio; int what, fds[2]; char in[32]; struct iovec piece; struct msghdr m;
+                aio_chain c; aio_result r; };
+aio_async(shorts) {
+    self->piece.iov_base = self->in;
+    self->piece.iov_len = sizeof self->in;
+    self->m.msg_iov = &self->piece;
+    self->m.msg_iovlen = 1;
+    pair_of(self->fds);
+    aio_chain_init(&self->c);
+    if (self->what == 0) {
+        close(self->fds[0]);
+        self->fds[0] = temp_file("hello");
+        aio_chain_add(&self->c, aio_preadv(self->fds[0], &self->piece, 1, 0, 0));
+    } else {
+        assert_int_equal(write(self->fds[1], "hello", 5), 5);
+        shutdown(self->fds[1], SHUT_WR);
+    }
+    if (self->what == 1)
+        aio_chain_add(&self->c, aio_recvmsg(self->fds[0], &self->m, MSG_WAITALL));
+    if (self->what == 2)
+        aio_chain_add(&self->c, aio_recvfrom(self->fds[0], self->in, 32, MSG_WAITALL, NULL, NULL));
+    aio_chain_add(&self->c, aio_nop());
+    aio_await(self->r, aio_chain_run(&self->c));
+    assert_result(self->r, -EIO);
+    assert_result(aio_chain_result(&self->c, 0), 5);
+    assert_result(aio_chain_result(&self->c, 1), -ECANCELED);
+    close(self->fds[0]);
+    close(self->fds[1]);
+    return 0;
+} aio_end
+// A UNIX socket does not send without a copy: it is sent once more, and the chain goes on.
+struct copied { aio_frame aio; int fds[2]; char in[8]; struct iovec piece; struct msghdr m; aio_chain c;
+                aio_result r; };
+aio_async(copied) {
+    pair_of(self->fds);
+    self->piece.iov_base = (void *)(uintptr_t)"abcd";
+    self->piece.iov_len = 4;
+    self->m.msg_iov = &self->piece;
+    self->m.msg_iovlen = 1;
+    aio_chain_init(&self->c);
+    aio_chain_add(&self->c, aio_sendmsg_zc(self->fds[0], &self->m, 0));
+    aio_chain_add(&self->c, aio_recv(self->fds[1], self->in, 4, 0));
+    aio_await(self->r, aio_chain_run(&self->c));
+    assert_result(self->r, 0);
+    assert_result(aio_chain_result(&self->c, 1), 4);
+    close(self->fds[0]);
+    close(self->fds[1]);
+    return 0;
+} aio_end
 static void an_error_ends_a_chain(void **state)
 {
     (void)state;
@@ -129,6 +197,9 @@ static void an_error_ends_a_chain(void **state)
         assert_result(run(broken, .hard = true), 0);
         assert_result(run(short_read), 0);
         assert_result(run(broken_send), 0);
+        assert_result(run(broken_before), 0);
+        for (int what = 0; what < 3; what++) assert_result(run(shorts, .what = what), 0);
+        assert_result(run(copied), 0);
     }
     unsetenv("AIO_URING_ENTRIES");
 }
@@ -218,6 +289,41 @@ static void hazard_6_a_descriptor_that_nobody_takes(void **state)
     (void)state;
     for (int how = 0; how < 4; how++) assert_result(run(gives, .how = how), 0);
 }
+// So are handles and arguments in steps that never begin.
+struct five { aio_frame aio; };
+aio_async(five) { return 5; } aio_end
+static int freed;
+static void count_free(void *arg) { (void)arg; freed++; }
+static aio_result no_job(void *arg) { (void)arg; return 0; }
+enum { TAKEN, LEFT, NOT_BEGUN, NOT_RUN };
+struct holder { aio_frame aio; int how; aio_task *t; aio_chain c; aio_result r; };
+aio_async(holder) {
+    aio_chain_init(&self->c);
+    if (self->how == NOT_BEGUN) aio_chain_add(&self->c, aio_recv(-1, &self->c, 1, 0));
+    aio_chain_add(&self->c, aio_join(self->t));
+    aio_chain_add(&self->c, aio_to_thread_owned(no_job, &freed, count_free));
+    if (self->how == NOT_RUN) return 0;
+    aio_await(self->r, aio_chain_run(&self->c));
+    if (self->how == TAKEN) assert_result(aio_chain_result(&self->c, 0), 5);
+    return 0;
+} aio_end
+struct holders { aio_frame aio; int how; aio_slot(five) slot; aio_task *t; };
+aio_async(holders) {
+    for (self->how = TAKEN; self->how <= NOT_RUN; self->how++) {
+        self->t = aio_spawn_in(&self->slot, five);
+        assert_false(aio_task_done(self->t));            // nobody holds the one before
+        freed = 0;
+        aio_try(aio_join(aio_spawn(holder, .how = self->how, .t = self->t)));
+        assert_int_equal(freed, 1);
+        aio_await(aio_sleep(0));
+    }
+    return 0;
+} aio_end
+static void hazard_6_steps_that_never_begin(void **state)
+{
+    (void)state;
+    assert_result(run(holders), 0);
+}
 // Many at once, in a ring that holds few entries: none is split, none waits for ever.
 struct crowd { aio_frame aio; int fds[2]; aio_task *t[64]; aio_result results[64]; int i; };
 struct member { aio_frame aio; int fd; aio_chain c; char in[8]; int i; };
@@ -305,6 +411,7 @@ int main(void)
         cmocka_unit_test(an_error_ends_a_chain),
         cmocka_unit_test(a_chain_is_cancelled_whole),
         cmocka_unit_test(hazard_6_a_descriptor_that_nobody_takes),
+        cmocka_unit_test(hazard_6_steps_that_never_begin),
         cmocka_unit_test(chains_in_a_crowd),
         cmocka_unit_test(without_memory),
     };
