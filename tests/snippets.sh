@@ -44,7 +44,7 @@ extract() {
     }
     !/^ *$/ { needs = frame = "" }' "$1"
 }
-flags="-O1 -iquote $root -Wall -Wextra -Werror -Wno-unused -pthread -c -o /dev/null"
+flags="-O0 -iquote $root -Wall -Wextra -Werror -Wno-unused -pthread -c -o /dev/null"
 compiles() {    # file, compiler
     local file=$1 cc=$2 language="-x c"
     case $file in *.c++*) language="-std=c++17 -x c++" cc=${cc/gcc/g++} cc=${cc/clang/clang++} ;; esac
