@@ -323,6 +323,139 @@ static void a_transfer_without_progress_is_eio(void **state)
     close(fds[0]), close(fds[1]);
 }
 
+// --- operations of several results, of several steps
+enum flow { ACCEPTS, RECVS, RECVS_UNIX, MESSAGES, READS, POLLS, FLOWS };
+static const int errors[] = { EPERM, EIO, EAGAIN, ENOMEM, EINVAL, ECONNRESET, ETIMEDOUT, ENOBUFS, EPIPE, EINTR, EMFILE,
+                              ENFILE, ENOSPC, EOPNOTSUPP, ECONNABORTED, ECANCELED, 512, 513, 514, 516 };
+struct flows {
+    aio_frame aio;
+    enum flow kind;
+    int fds[2], result, skip;
+    aio_result r;
+    aio_buffer_ring ring;
+    aio_many it;
+};
+static aio_result flow_begin(struct flows *f)
+{
+    switch (f->kind) {
+    case ACCEPTS: return aio_accept_many(&f->it, f->fds[0]);
+    case RECVS:
+    case RECVS_UNIX: return aio_recv_many(&f->it, f->fds[0], &f->ring);
+    case MESSAGES: return aio_recvmsg_many(&f->it, f->fds[0], &f->ring, 0);
+    case READS: return aio_read_many(&f->it, f->fds[0], &f->ring);
+    default: return aio_poll_many(&f->it, f->fds[0], POLLIN);
+    }
+}
+aio_async(flows) {
+    assert_result(aio_buffer_ring_init(&self->ring, 4, 256), 0);
+    aio_try(aio_nop());
+    uring_fake.opcode = -1;
+    uring_fake.result = self->result;
+    uring_fake.skip = self->skip;
+    uring_fake.done = 0;
+    uring_hook.enter = uring_fake_enter;
+    assert_result(flow_begin(self), 0);
+    aio_await(self->r, aio_next(&self->it));
+    uring_hook.enter = 0;
+    if (self->r > 0 && self->kind == ACCEPTS) close((int)aio_gen_value(&self->it));
+    aio_await(aio_gen_close(&self->it));
+    assert_result(aio_buffer_ring_close(&self->ring), 0);      // all are back
+    return self->r;
+} aio_end
+static void flow_descriptors(enum flow kind, int fds[2])
+{
+    struct sockaddr_in a = loopback(0);
+    socklen_t n = sizeof a;
+    if (kind == ACCEPTS) {
+        fds[0] = tcp_listener(4);
+        fds[1] = tcp_client(port_of(fds[0]));
+    } else if (kind == RECVS) {
+        int listener = tcp_listener(1);
+        fds[0] = tcp_client(port_of(listener));
+        fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        close(listener);
+    } else if (kind == MESSAGES) {
+        for (int i = 0; i < 2; i++) {
+            fds[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+            assert_int_equal(bind(fds[i], (struct sockaddr *)&a, sizeof a), 0);
+        }
+        getsockname(fds[0], (struct sockaddr *)&a, &n);
+        assert_int_equal(connect(fds[1], (struct sockaddr *)&a, n), 0);
+    } else if (kind == READS) {
+        assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    } else {
+        pair_of(fds);
+    }
+    if (kind != ACCEPTS) assert_int_equal(write(fds[1], "hello", 5), 5);
+}
+// It begins again, or says what it was; a buffer is never missing.
+static void hazard_11_each_error_of_an_iterator(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < FLOWS; kind++) {
+        for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+            int fds[2], e = errors[i];
+            flow_descriptors((enum flow)kind, fds);
+            expect_reports();           // no descriptor for a connection
+            aio_result r = run(flows, .kind = (enum flow)kind, .fds[0] = fds[0], .result = -e);
+            assert_int_equal(uring_fake.done, 1);
+            bool again = e == EINTR || e == EAGAIN || (e == ECANCELED && kind != READS) || e >= 512 ||
+                         (e == ENOBUFS && kind != POLLS) ||
+                         (kind == ACCEPTS && (e == EMFILE || e == ENFILE || e == ENOMEM || e == ECONNABORTED));
+            if (r != 1 && r != uring_seen(-e))
+                fail_msg("iterator %d, errno %d: %lld", kind, e, (long long)r);
+            if (again && r != 1) fail_msg("iterator %d, errno %d: it gave up", kind, e);
+            close(fds[0]), close(fds[1]);
+        }
+    }
+}
+struct steps { aio_frame aio; int fds[2], file, result, at; bool hard; aio_chain chain; char buf[3][8]; aio_result r; };
+static void add_steps(struct steps *f)
+{
+    aio_result (*add)(aio_chain *, aio_awaitable) = f->hard ? aio_chain_add_hard : aio_chain_add;
+    add(&f->chain, aio_send_all(f->fds[0], "hello", 5, 0));
+    add(&f->chain, aio_recv(f->fds[1], f->buf[1], 5, 0));
+    add(&f->chain, aio_pread(f->file, f->buf[2], 5, 0));
+}
+aio_async(steps) {
+    aio_try(aio_nop());
+    assert_result(aio_chain_init(&self->chain), 0);
+    add_steps(self);
+    uring_fake.opcode = self->at == 0 ? IORING_OP_SEND : self->at == 1 ? IORING_OP_RECV : IORING_OP_READ;
+    uring_fake.result = self->result;
+    uring_fake.done = uring_fake.skip = 0;
+    uring_hook.enter = uring_fake_enter;
+    aio_await(self->r, aio_chain_run(&self->chain));
+    uring_hook.enter = 0;
+    assert_int_equal(uring_fake.done, 1);
+    for (int i = 0; i < 3; i++) {
+        aio_result want = i == self->at ? uring_seen(self->result) : i > self->at && !self->hard ? -ECANCELED : 5;
+        if (aio_chain_result(&self->chain, (unsigned)i) != want) return -EBADE;
+    }
+    return self->r;
+} aio_end
+static void each_error_of_each_step_of_a_chain(void **state)
+{
+    (void)state;
+    int file = temp_file("0123456789");
+    for (int at = 0; at < 3; at++) {
+        for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+            for (int hard = 0; hard < 2; hard++) {
+                int fds[2];
+                if (hard && at == 0) continue;          // then there is nothing to receive
+                if (errors[i] == ECANCELED || errors[i] >= 512) continue;       // those of one that was ended
+                pair_of(fds);
+                aio_result r = run(steps, .fds[0] = fds[0], .fds[1] = fds[1], .file = file, .at = at,
+                                   .result = -errors[i], .hard = hard);
+                if (r != uring_seen(-errors[i]))
+                    fail_msg("step %d, errno %d: %lld", at, errors[i], (long long)r);
+                close(fds[0]), close(fds[1]);
+            }
+        }
+    }
+    close(file);
+}
+
 // --- memory runs out at the n-th allocation, for every n
 static void contract_7_no_memory_at_the_nth_allocation(void **state)
 {
@@ -448,6 +581,8 @@ int main(void)
         cmocka_unit_test(hazard_17_contract_3_errors_after_a_cancel),
         cmocka_unit_test(contract_5_a_cancelled_close_closes),
         cmocka_unit_test(a_transfer_without_progress_is_eio),
+        cmocka_unit_test(hazard_11_each_error_of_an_iterator),
+        cmocka_unit_test(each_error_of_each_step_of_a_chain),
         cmocka_unit_test(contract_7_no_memory_at_the_nth_allocation),
         cmocka_unit_test(contract_7_one_allocation_fails),
         cmocka_unit_test(contract_7_no_allocation_once_warm),

@@ -185,9 +185,14 @@ TEST_FN int uring_fake_enter(unsigned fd, unsigned submit, unsigned wait, unsign
         if (target || uring_fake.done || !match || !(sqe->user_data & AIO__UD_POINTER)) continue;
         if (uring_fake.skip-- > 0) continue;
         target = sqe->user_data;
+        const uint8_t links = sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS);
         memset((void *)sqe, 0, sizeof *sqe);
         sqe->opcode = IORING_OP_NOP;
         sqe->user_data = target;
+        sqe->flags = links;
+        if (!links) continue;
+        sqe->rw_flags = 1;                          // IORING_NOP_INJECT_RESULT: the kernel fails it, and
+        sqe->len = (uint32_t)uring_fake.result;     // with it what is linked to it
     }
     uint32_t tail = u ? *u->cq_ktail : 0;
     int r = io_uring_enter2(fd, submit, wait, flags, extra, size);
