@@ -36,9 +36,9 @@ static struct {
 TEST_FN int uring_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
                         size_t size)
 {
-    uring_hook.enters++;
-    uring_hook.waits += wait != 0;
-    uring_hook.flags = flags;
+    __atomic_fetch_add(&uring_hook.enters, 1, __ATOMIC_RELAXED);       // by several loops at a time
+    __atomic_fetch_add(&uring_hook.waits, wait != 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&uring_hook.flags, flags, __ATOMIC_RELAXED);
     if (uring_hook.enter) return uring_hook.enter(fd, submit, wait, flags, extra, size);
     return io_uring_enter2(fd, submit, wait, flags, extra, size);
 }
