@@ -106,8 +106,6 @@ aio_async(answer) {
     }
 } aio_end
 
-aio_drop(session) { close(self->fd); } aio_end      // of one that never began
-
 aio_async(session) {
     static const struct aio_stream_options options = { .read_limit = 8192 };
     aio_result n;

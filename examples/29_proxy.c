@@ -76,8 +76,6 @@ struct session {
     aio_result r;
 };
 
-aio_drop(session) { close(self->fd); } aio_end          // of one that never began
-
 aio_async(session) {
     aio_await(self->r, aio_call(&self->relay, relay, .options = self->options, .client = self->fd,
                                 .server = -1));
