@@ -3248,6 +3248,11 @@ AIO_FN void aio__flow_pop(aio_many *it)
         it->value = (aio_result)length;
     }
 }
+// Descriptors without a byte are a message, not the end.
+AIO_FN bool aio__flow_carries(const aio_many *it)
+{
+    return it->what == AIO__FLOW_RECVMSG && it->mode != AIO__FLOW_MULTI && it->ask.msg_controllen;
+}
 // Nobody will ask for what is in the queue.
 AIO_FN void aio__flow_discard(aio_many *it)
 {
@@ -3261,6 +3266,7 @@ AIO_FN void aio__flow_discard(aio_many *it)
             aio__flow_close_rights(it, aio__flow_memory(it, id), it->buffers->info[id].length);
         aio__buffer_give(it->buffers, id);
     }
+    if (it->empty && aio__flow_carries(it)) aio__flow_close_rights(it, 0, 0);
     it->queued = 0;
     it->empty = false;
 }
@@ -3487,8 +3493,9 @@ AIO_COLD bool aio__flow_stream(const aio_many *it)  // nothing is its end, not a
 }
 AIO_COLD void aio__flow_nothing(aio_many *it)
 {
-    if (aio__flow_stream(it)) aio__flow_end(it, 0);
+    if (!aio__flow_carries(it) && aio__flow_stream(it)) aio__flow_end(it, 0);
     else it->empty = true;
+    if (it->closing) aio__flow_discard(it);
 }
 AIO_FN void aio__flow_ended(aio_many *it);
 AIO_FN void aio__flow_took(aio_many *it, aio_result res, uint32_t id)
@@ -3504,7 +3511,7 @@ AIO_FN void aio__flow_took(aio_many *it, aio_result res, uint32_t id)
         it->queued = 1;
     } else if (id != AIO__NO_BUFFER && (size_t)res > overhead) {
         aio__flow_push(it, (uint16_t)id, (size_t)res);
-    } else if (message && id != AIO__NO_BUFFER && !aio__flow_stream(it)) {
+    } else if (message && id != AIO__NO_BUFFER && (aio__flow_carries(it) || !aio__flow_stream(it))) {
         aio__flow_push(it, (uint16_t)id, (size_t)res);      // nothing but its sender
     } else {
         if (id != AIO__NO_BUFFER) aio__buffer_give(it->buffers, id);

@@ -196,12 +196,12 @@ static void datagrams_with_their_sender(void **state)
     assert_result(run(datagrams), 0);
 }
 // Descriptors in messages: the caller's, or closed if nobody took the message.
-struct rights { aio_frame aio; int fds[2], i, fd; bool take; aio_buffer_ring ring; aio_many rx; aio_result r; };
-static void send_rights(int fd, int what)
+struct rights { aio_frame aio; int type, fds[2], i, fd; bool take, pidfd, empty; aio_buffer_ring ring; aio_many rx; aio_result r; };
+static void send_rights(int fd, int what, size_t bytes)
 {
     union { char room[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control;
     struct msghdr m;
-    struct iovec v = { (char *)"x", 1 };
+    struct iovec v = { (char *)"x", bytes };
     memset(&m, 0, sizeof m);
     memset(&control, 0, sizeof control);
     m.msg_iov = &v;
@@ -213,15 +213,18 @@ static void send_rights(int fd, int what)
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &what, sizeof what);
-    assert_int_equal(sendmsg(fd, &m, 0), 1);
+    assert_int_equal(sendmsg(fd, &m, 0), bytes);
 }
 aio_async(rights) {
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, self->fds), 0);
+    enum { PASSPIDFD = 76 };
+    assert_int_equal(socketpair(AF_UNIX, self->type | SOCK_CLOEXEC, 0, self->fds), 0);
+    self->i = 1;
+    if (self->pidfd) setsockopt(self->fds[0], SOL_SOCKET, PASSPIDFD, &self->i, sizeof self->i);
     assert_result(aio_buffer_ring_init(&self->ring, 8, 512), 0);
     assert_result(aio_recvmsg_many(&self->rx, self->fds[0], &self->ring, 64), 0);
     aio_await(self->r, aio_wait_for(AIO_MSEC, aio_next(&self->rx)));
     assert_result(self->r, -ETIMEDOUT);
-    for (self->i = 0; self->i < 4; self->i++) send_rights(self->fds[1], self->fds[1]);
+    for (self->i = 0; self->i < 4; self->i++) send_rights(self->fds[1], self->fds[1], !self->empty);
     aio_await(aio_sleep(2 * AIO_MSEC));
     for (self->i = 0; self->take && self->i < 4; self->i++) {
         aio_await(self->r, aio_next(&self->rx));
@@ -238,8 +241,12 @@ aio_async(rights) {
 static void hazard_6_descriptors_in_messages(void **state)
 {
     (void)state;
-    assert_result(run(rights), 0);
-    assert_result(run(rights, .take = true), 0);
+    assert_result(run(rights, .type = SOCK_SEQPACKET), 0);
+    assert_result(run(rights, .type = SOCK_SEQPACKET, .take = true), 0);
+    assert_result(run(rights, .type = SOCK_SEQPACKET, .pidfd = true), 0);
+    assert_result(run(rights, .type = SOCK_SEQPACKET, .empty = true), 0);
+    assert_result(run(rights, .type = SOCK_DGRAM, .empty = true), 0);
+    assert_result(run(rights, .type = SOCK_DGRAM, .empty = true, .take = true), 0);
 }
 
 // --- the end of a stream, whenever it comes

@@ -285,6 +285,40 @@ aio_async(full) {
     assert_result(self->r, -EBADF);
     return 0;
 } aio_end
+// Its last word is that there is none, and nobody listens any more.
+struct full_end { aio_frame aio; int listener, client, spare[64], n; aio_many conns; aio_result r;
+                  struct rlimit before, few; };
+aio_async(full_end) {
+    aio_try(self->listener, aio_listen_tcp("127.0.0.1", 0));
+    assert_non_null(ring_here());
+    getrlimit(RLIMIT_NOFILE, &self->before);
+    self->few = self->before;
+    self->few.rlim_cur = 40;
+    setrlimit(RLIMIT_NOFILE, &self->few);
+    // the kernel takes the limit of when the operation began
+    assert_result(aio_accept_many(&self->conns, self->listener), 0);
+    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_next(&self->conns)));
+    self->client = tcp_client(port_of(self->listener));
+    aio_await(self->r, aio_next(&self->conns));
+    assert_result(self->r, 1);
+    close((int)aio_gen_value(&self->conns));
+    close(self->client);
+    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_next(&self->conns)));     // in flight
+    while (self->n < 64 && (self->spare[self->n] = dup(0)) >= 0) self->n++;
+    close(self->spare[--self->n]);
+    self->client = tcp_client(port_of(self->listener));
+    uring_post_now();
+    aio_await(self->r, aio_gen_close(&self->conns));
+    assert_result(self->r, 0);
+    assert_null(ring_here()->paused);
+    memset((void *)&self->conns, 0xa5, sizeof self->conns);
+    while (self->n) close(self->spare[--self->n]);
+    setrlimit(RLIMIT_NOFILE, &self->before);
+    aio_await(aio_sleep(15 * AIO_MSEC));
+    close(self->client);
+    aio_await(aio_close(self->listener));
+    return 0;
+} aio_end
 static void hazard_28_no_descriptor_for_a_connection(void **state)
 {
     (void)state;
@@ -293,6 +327,7 @@ static void hazard_28_no_descriptor_for_a_connection(void **state)
         expect_reports();
         assert_result(run(full, .by_close = by_close), 0);
     }
+    assert_result(run(full_end), 0);
 }
 
 // --- aio_close ends it, wherever it stands
