@@ -28,6 +28,7 @@ static struct {
     int (*enter)(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size);
     int (*init)(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
     int (*socket)(int domain, int type, int protocol);
+    void (*exit)(void);     // the ring goes now
     void (*clock)(void);    // the clock was read
     int (*getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **result);
@@ -52,6 +53,11 @@ TEST_FN int uring_socket(int domain, int type, int protocol)
     if (uring_hook.socket) return uring_hook.socket(domain, type, protocol);
     return socket(domain, type, protocol);
 }
+TEST_FN void uring_exit(struct io_uring *ring)
+{
+    if (uring_hook.exit) uring_hook.exit();
+    io_uring_queue_exit(ring);
+}
 TEST_FN int uring_clock(clockid_t id, struct timespec *ts)
 {
     int r = clock_gettime(id, ts);
@@ -66,12 +72,14 @@ TEST_FN int uring_getaddrinfo(const char *host, const char *service, const struc
 }
 #define io_uring_enter2 uring_enter
 #define io_uring_queue_init_params uring_init
+#define io_uring_queue_exit uring_exit
 #define socket uring_socket
 #define clock_gettime uring_clock
 #define getaddrinfo uring_getaddrinfo
 #include "aio_io_uring.h"
 #undef io_uring_enter2
 #undef io_uring_queue_init_params
+#undef io_uring_queue_exit
 #undef socket
 #undef clock_gettime
 #undef getaddrinfo
