@@ -1,14 +1,15 @@
 // 26_http_server - HTTP/1.1 with keep-alive and pipelining; the parser is Debian's libhttp-parser.
 //
 // Shows:  a parser that calls back, in a coroutine that reads from top to bottom; limits of number,
-//         size and time (60 s of silence, 10 s for a request); Ctrl-C lets requests finish, for 5 s.
+//         size and time (60 s of silence, 10 s for a request); a stop that lets requests finish,
+//         for 5 s at most, by Ctrl-C or SIGTERM.
 // Run:    cc -O2 -iquote . examples/26_http_server.c -o http -lhttp_parser -luring && ./http 8080
 //         curl 127.0.0.1:8080/     curl -d data 127.0.0.1:8080/echo     curl 127.0.0.1:8080/sleep
 // LIBS: -lhttp_parser
 #include "aio_io_uring.h"
 #include <http_parser.h>
 
-enum { CLIENTS = 256, MAX_TEXT = 4096, MAX_ANSWER = MAX_TEXT + 256 };
+enum { CLIENTS = 1000, MAX_TEXT = 4096, MAX_ANSWER = MAX_TEXT + 256 };
 
 struct text { size_t len; char data[MAX_TEXT + 1]; };
 struct talk {                       // with one client
@@ -108,43 +109,42 @@ aio_async(talk) {
     do aio_try(n, aio_recv(self->fd, self->in, sizeof self->in, 0)); while (n > 0);
 } aio_end
 
-// --- workers: one client after another. All memory is there from the beginning.
-struct worker { aio_frame aio; int listener; aio_result r; struct talk talk; };
-aio_scratch(worker, talk);
+// --- connections
+struct session { aio_frame aio; int fd; struct talk talk; };
+aio_scratch(session, talk);
 
-aio_async(worker) {
-    do {
-        aio_await(self->r, aio_accept(self->listener));
-        if (self->r >= 0) {
-            aio_task_set_user(aio_current_task(), &self->talk);
-            aio_await(self->r, aio_call(&self->talk, talk, .fd = (int)self->r));
-            aio_task_set_user(aio_current_task(), NULL);
-            aio_await(aio_close(self->talk.fd));
-        } else if (self->r != -ECANCELED && self->r != -EBADF) {
-            aio_await(self->r, aio_sleep(AIO_SECOND / 10));     // no descriptor is left, perhaps
-        }
-    } while (self->r != -ECANCELED && self->r != -EBADF);       // -EBADF: the listener was closed
+aio_async(session) {
+    aio_task_set_user(aio_current_task(), self);
+    aio_await(aio_call(&self->talk, talk, .fd = self->fd));
+    aio_task_set_user(aio_current_task(), NULL);
+    aio_await(aio_close(self->fd));
 } aio_end
 
-struct server { aio_frame aio; int port, listener; aio_group workers; };
+struct stop { aio_frame aio; aio_server *server; };
+
+aio_async(stop) {       // no more connections; those that wait for a request read the end
+    aio_try(aio_signal_wait(SIGINT, SIGTERM));
+    aio_server_stop(self->server, 5 * AIO_SECOND);
+    for (aio_task *t = aio_task_first(aio_running_loop()); t; t = aio_task_next(t))
+        if (aio_task_user(t)) shutdown(((struct session *)aio_task_user(t))->fd, SHUT_RD);
+} aio_end
+
+struct server { aio_frame aio; int port, listener; aio_server serve; aio_group stop; aio_result r; };
 
 aio_async(server) {
-    aio_result r;
     aio_try(self->listener, aio_listen_tcp("", self->port));
-    aio_group_enter(&self->workers);
-    for (int i = 0; i < CLIENTS; i++)
-        (void)aio_group_spawn(&self->workers, worker, .listener = self->listener);
-    aio_await(aio_sleep(AIO_FOREVER));
+    self->serve.limit = CLIENTS;
+    aio_group_enter(&self->stop);
+    (void)aio_group_spawn(&self->stop, stop, .server = &self->serve);
+    aio_await(self->r, aio_serve(&self->serve, self->listener, session));
+    aio_await(self->r, aio_group_exit(&self->stop, self->r));
     aio_await(aio_close(self->listener));
-    for (aio_task *t = aio_task_first(aio_running_loop()); t; t = aio_task_next(t))
-        if (aio_task_user(t)) shutdown(((struct talk *)aio_task_user(t))->fd, SHUT_RD);
-    aio_await(r, aio_wait_for(5 * AIO_SECOND, aio_group_exit(&self->workers, 0)));
-    return r < 0 && r != -ETIMEDOUT ? r : -ECANCELED;
+    return self->r;
 } aio_end
 
 int main(int argc, char **argv)
 {
     aio_result r = aio_run(server, .port = argc > 1 ? atoi(argv[1]) : 8080);
-    if (r == -EINTR) return 0;
-    return fprintf(stderr, "http: %s\n", strerror((int)-r)), 1;
+    if (r < 0) fprintf(stderr, "http: %s\n", strerror((int)-r));
+    return r < 0;
 }
