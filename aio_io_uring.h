@@ -2078,8 +2078,11 @@ AIO_COLD void aio__cancel_owed(aio_uring *u, aio_node *n)
 AIO_COLD void aio__cancel_again(aio_uring *u)
 {
     u->cancel_owed = false;
-    for (aio_chain *c = u->chains; c; c = c->next)
+    for (aio_chain *c = u->chains; c; c = c->next) {
         if (c->cancel_owed) aio__chain_cancel_again(c);
+        for (uint32_t i = 0; c->left && i < c->count; i++)
+            if (c->steps[i].started) aio__cancel_owed(u, &c->steps[i].u.waiter.node);
+    }
     for (struct aio__sink *s = u->sinks; s; s = s->next) {
         if (!(s->info & AIO__IO_CANCEL_OWED)) continue;
         if (aio__cancel_by_data(u, s->user_data)) s->info &= ~AIO__IO_CANCEL_OWED;
@@ -4038,9 +4041,11 @@ AIO_FN void aio__chain_stop(aio_chain *c)
 AIO_COLD void aio__chain_cut(aio_chain *c, int fd)
 {
     bool on = false;
-    for (uint32_t i = 0; c->linked && c->left && i < c->count; i++) {
+    for (uint32_t i = 0; c->left && i < c->count; i++) {
         const struct aio__step *s = &c->steps[i];
-        on |= aio__linked_pending(s) && aio__is_on(s->u.waiter.node.u.w[1], fd);
+        if (!aio__linked_pending(s)) continue;
+        if (c->linked) on |= aio__waits_on(&s->u.waiter, fd);
+        else aio__cancel_waiter(c->ring, &s->u.waiter, fd);
     }
     if (!on) return;
     c->cancelled = c->cut = true;

@@ -269,6 +269,55 @@ static void a_chain_is_cancelled_whole(void **state)
     }
     unsetenv("AIO_URING_ENTRIES");
 }
+// One that runs step by step ends with its descriptor and with its loop, on old kernels too.
+struct stepwise { aio_frame aio; int *fds; char in[8]; aio_chain c; aio_result r; };
+aio_async(stepwise) {
+    aio_chain_init(&self->c);
+    aio_chain_add(&self->c, aio_sleep(0));
+    aio_chain_add(&self->c, aio_recv(self->fds[0], self->in, 4, 0));
+    aio_await(self->r, aio_chain_run(&self->c));
+    assert_result(self->r, -EBADF);
+    return 0;
+} aio_end
+struct closer { aio_frame aio; int *fds; aio_task *t; aio_result r; };
+aio_async(closer) {
+    self->t = aio_spawn(stepwise, .fds = self->fds);
+    aio_await(aio_sleep(2 * AIO_MSEC));
+    aio_await(self->r, aio_close(self->fds[0]));
+    assert_result(self->r, 0);
+    pair_of(self->fds);
+    aio_try(aio_join(self->t));
+    self->t = aio_spawn(stepwise, .fds = self->fds);
+    aio_await(aio_sleep(2 * AIO_MSEC));
+    aio_detach(self->t);
+    return 0;
+} aio_end
+static void contract_5_a_chain_step_by_step(void **state)
+{
+    static const char *const levels[] = { "1", "2", "3", "4" };
+    const char *before = getenv("AIO_URING_LEVEL");
+    char was[8];
+    (void)state;
+    snprintf(was, sizeof was, "%s", before ? before : "");
+    for (int i = 0; i < 4; i++) {
+        int fds[2], peer;
+        aio_loop l;
+        setenv("AIO_URING_LEVEL", levels[i], 1);
+        struct aio_loop_options o = uring_options();
+        uring_begin();
+        pair_of(fds);
+        peer = fds[1];
+        assert_result(aio_loop_init(&l, &o), 0);
+        assert_result(aio_loop_run_until_complete(&l, aio_spawn_on(&l, closer, .fds = fds)), 0);
+        assert_result(aio_loop_close(&l), 0);       // the second one runs
+        close(peer);
+        close(fds[0]);
+        close(fds[1]);
+        uring_check(__FILE__, __LINE__);
+    }
+    if (before) setenv("AIO_URING_LEVEL", was, 1);
+    else unsetenv("AIO_URING_LEVEL");
+}
 // Descriptors in results that nobody takes are closed, whatever becomes of the chain.
 struct gives { aio_frame aio; int how, fds[2]; char in[4]; aio_chain c; aio_result r; };
 aio_async(gives) {
@@ -410,6 +459,7 @@ int main(void)
         cmocka_unit_test(a_send_and_the_next_receive),
         cmocka_unit_test(an_error_ends_a_chain),
         cmocka_unit_test(a_chain_is_cancelled_whole),
+        cmocka_unit_test(contract_5_a_chain_step_by_step),
         cmocka_unit_test(hazard_6_a_descriptor_that_nobody_takes),
         cmocka_unit_test(hazard_6_steps_that_never_begin),
         cmocka_unit_test(chains_in_a_crowd),

@@ -436,7 +436,16 @@ static void a_backlog_can_be_cancelled_and_closed(void **state)
     }
 }
 // A cancel for which there is neither room nor memory is not forgotten.
-struct cancel_poor { aio_frame aio; int fds[2]; bool shut; aio_task *t, *fill[8], *close; int i; };
+struct chained { aio_frame aio; int fd; bool step_by_step; char buf[8]; aio_chain c; };
+aio_async(chained) {
+    aio_chain_init(&self->c);
+    if (self->step_by_step) aio_chain_add(&self->c, aio_sleep(0));
+    aio_chain_add(&self->c, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
+    aio_chain_add(&self->c, aio_nop());
+    aio_try(aio_chain_run(&self->c));
+    return 0;
+} aio_end
+struct cancel_poor { aio_frame aio; int fds[2], what; bool shut; aio_task *t, *fill[8], *close; int i; };
 static void no_memory_from_here(aio_executor *x)
 {
     for (int i = 0; i < AIO__CLASSES; i++) x->free[i] = 0;
@@ -445,8 +454,9 @@ static void no_memory_from_here(aio_executor *x)
 }
 aio_async(cancel_poor) {
     aio_result r;
-    self->t = aio_spawn(receiver, .fd = self->fds[0]);
-    aio_await(aio_sleep(AIO_MSEC));
+    if (self->what) self->t = aio_spawn(chained, .fd = self->fds[0], .step_by_step = self->what > 1);
+    else self->t = aio_spawn(receiver, .fd = self->fds[0]);
+    aio_await(aio_sleep(2 * AIO_MSEC));
     for (int i = 0; i < 8; i++) self->fill[i] = aio_spawn(nops, .n = 1);
     if (self->shut) self->close = aio_spawn(closer, .fd = self->fds[0]);
     aio_await(aio_sleep(0));            // the ring is full from here on, before the closer runs
@@ -478,8 +488,8 @@ static int starve_when_full(unsigned fd, unsigned submit, unsigned wait, unsigne
 static void hazard_4_a_cancel_without_room_or_memory_is_not_lost(void **state)
 {
     (void)state;
-    for (int shut = 0; shut < 2; shut++) {
-        int fds[2];
+    for (int i = 0; i < 6; i++) {           // an operation, a chain, one step by step
+        int fds[2], shut = i & 1;
         pair_of(fds);
         aio_loop l;
         ring_options.sq_entries = 8;
@@ -487,7 +497,8 @@ static void hazard_4_a_cancel_without_room_or_memory_is_not_lost(void **state)
         uring_fds_before -= shut;
         starve = 1;
         uring_hook.enter = starve_when_full;
-        assert_result(run_on(&l, cancel_poor, .fds[0] = fds[0], .fds[1] = fds[1], .shut = shut), 0);
+        assert_result(run_on(&l, cancel_poor, .fds[0] = fds[0], .fds[1] = fds[1], .shut = shut,
+                             .what = i / 2), 0);
         uring_hook.enter = 0;
         detach(&l);
         if (!shut) close(fds[0]);
