@@ -129,14 +129,14 @@ aio_async(stop) {       // no more connections; those that wait for a request re
         if (aio_task_user(t)) shutdown(((struct session *)aio_task_user(t))->fd, SHUT_RD);
 } aio_end
 
-struct server { aio_frame aio; int port, listener; aio_server serve; aio_group stop; aio_result r; };
+struct server { aio_frame aio; int port, listener; aio_server web; aio_group stop; aio_result r; };
 
 aio_async(server) {
     aio_try(self->listener, aio_listen_tcp("", self->port));
-    self->serve.limit = CLIENTS;
+    self->web.limit = CLIENTS;
     aio_group_enter(&self->stop);
-    (void)aio_group_spawn(&self->stop, stop, .server = &self->serve);
-    aio_await(self->r, aio_serve(&self->serve, self->listener, session));
+    (void)aio_group_spawn(&self->stop, stop, .server = &self->web);
+    aio_await(self->r, aio_serve(&self->web, self->listener, session));
     aio_await(self->r, aio_group_exit(&self->stop, self->r));
     aio_await(aio_close(self->listener));
     return self->r;

@@ -58,7 +58,7 @@ start_server
 { echo bob; sleep 1; } | timeout 5 nc 127.0.0.1 "$port" >"$dir/bob" 2>/dev/null &
 bob=$!
 wait_until 5 grep -q 'bob is here' "$dir/bob"
-{ echo ann; sleep 0.2; echo "hello, bob"; sleep 0.2; } | timeout 2 nc -q 0 127.0.0.1 "$port" >/dev/null 2>&1
+{ echo ann; sleep 0.2; echo "hello, bob"; sleep 0.2; } | timeout 2 nc -N 127.0.0.1 "$port" >/dev/null 2>&1
 wait_until 5 grep -q 'ann is gone' "$dir/bob"
 kill $bob 2>/dev/null
 sed 's/Your name? //' "$dir/bob" | show
