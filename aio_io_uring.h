@@ -4586,9 +4586,16 @@ AIO_FN bool aio__attempts_look(struct aio__connect_name *f)
 aio__drop_of(aio__connect_name) {           // its loop was closed
     for (uint32_t i = 0; i < self->begun; i++)
         if (self->attempts[i].fd >= 0) close(self->attempts[i].fd);
+    if (self->won >= 0) close(self->won);
     if (self->list) freeaddrinfo(self->list);
     return 0;
 } aio_end
+AIO_FN aio_awaitable aio__attempt_close(struct aio__attempt *t)
+{
+    aio_awaitable a = aio_close(t->fd);
+    t->fd = -1;                     // closed once, also if the loop closes now
+    return a;
+}
 aio__async_drop(aio__connect_name) {
     {
         struct addrinfo hints;
@@ -4600,7 +4607,6 @@ aio__async_drop(aio__connect_name) {
         aio_try(aio_getaddrinfo(self->host, service, &hints, &self->list));
     }
     self->count = aio__interleave(self->list, self->order);
-    self->won = -1;
     for (self->next = true;;) {
         if (self->next) aio__attempt_next(self);
         self->next = aio__attempts_look(self);
@@ -4612,7 +4618,8 @@ aio__async_drop(aio__connect_name) {
         self->next = !self->r;                  // the next one's time has come
     }
     for (self->i = 0; self->i < self->begun; self->i++)
-        if (self->attempts[self->i].fd >= 0) aio_await(aio_close(self->attempts[self->i].fd));
+        if (self->attempts[self->i].fd >= 0)
+            aio_await(aio__attempt_close(&self->attempts[self->i]));
     freeaddrinfo(self->list);
     return self->won >= 0 ? self->won : self->r < 0 ? self->r : self->error;
 } aio_end
@@ -4672,6 +4679,7 @@ AIO_FN bool aio__connect_name_start(aio_waiter *w, const aio_awaitable *a)
     f->host = (const char *)a->u.cp[1];
     f->delay = a->u.i[2];
     f->family = (int)a->u.i[3];
+    f->won = -1;
     return aio__enter_block(AIO__TASK_OF(w), &f->aio, AIO__OWN_CO(aio__connect_name), true);
 }
 
@@ -5307,6 +5315,7 @@ AIO_FN aio_result aio__stream_exit(aio_scope *scope, aio_task *t, aio_result r)
     }
     if (s->phase == AIO__STREAM_CLOSE_IN) {
         s->phase = AIO__STREAM_CLOSE_OUT;
+        if (s->in == s->out) s->in = -1;        // it is closed once, also if the loop closes now
         if (!aio__stream_close_fd(w, &s->out)) return AIO_PENDING;
     }
     aio__stream_over(s);

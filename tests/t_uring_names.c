@@ -478,6 +478,33 @@ static void closing_over_a_connect(void **state)
     close_all(silent, 4);
     close(good);
 }
+// It has won, and closes the others: all is released, and nothing twice.
+static void closing_while_the_losers_are_closed(void **state)
+{
+    (void)state;
+    int silent[4], good = listener_at("127.0.0.5", 0, 16);
+    port = port_of(good);
+    silent_at("127.0.0.4", silent);
+    planted[0] = "127.0.0.4";
+    planted[1] = "127.0.0.5";
+    for (int later = 0; later < 2; later++) {
+        aio_loop loop;
+        struct aio_loop_options o = uring_options();
+        uring_begin();
+        assert_result(aio_loop_init(&loop, &o), 0);
+        aio_task *t = aio_spawn_on(&loop, dials, .o.attempt_delay_ns = AIO_MSEC);
+        uring_turns_until(&loop, t, "close");
+        for (int i = 0; later && i < 50 && t->waiter.node.cls->kind != AIO__WAIT_READY; i++) {
+            aio__uring_wait(&loop, 0);
+            usleep(1000);
+        }
+        aio_detach(t);
+        assert_result(aio_loop_close(&loop), 0);
+        uring_check(__FILE__, __LINE__);
+    }
+    close_all(silent, 4);
+    close(good);
+}
 static void no_memory(void **state)
 {
     (void)state;
@@ -519,6 +546,7 @@ int main(void)
         name_test(which_error_is_told),
         name_test(a_cancel_at_each_moment),
         name_test(closing_over_a_connect),
+        name_test(closing_while_the_losers_are_closed),
         name_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

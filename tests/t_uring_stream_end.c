@@ -494,6 +494,30 @@ static void closing_the_loop_closes_its_streams(void **state)
     }
 }
 
+// The loop is closed while a stream closes its descriptors: each is closed once.
+struct shuts { aio_frame aio; int fds[2]; bool two; aio_stream s; };
+aio_async(shuts) {
+    assert_int_equal(pair_of(self->fds), 0);
+    aio_stream_open(&self->s, self->fds[0], self->two ? self->fds[1] : self->fds[0], NULL);
+    if (!self->two) close(self->fds[1]);
+    return 0;
+} aio_end
+static void closing_the_loop_while_a_stream_closes(void **state)
+{
+    (void)state;
+    for (int two = 0; two < 2; two++) {
+        struct aio_loop_options o = uring_options();
+        aio_loop loop;
+        uring_begin();
+        assert_result(aio_loop_init(&loop, &o), 0);
+        aio_task *t = aio_spawn_on(&loop, shuts, .two = two);
+        uring_turns_until(&loop, t, "close");
+        aio_detach(t);
+        assert_result(aio_loop_close(&loop), 0);
+        uring_check(__FILE__, __LINE__);
+    }
+}
+
 // --- memory: at each allocation that fails, nothing is lost or left
 struct poor { aio_frame aio; int fds[2]; aio_stream s; aio_bytes line; char buf[9000]; long after; aio_result r; int i; };
 aio_async(poor) {
@@ -620,6 +644,7 @@ int main(void)
         cmocka_unit_test(a_stream_over_a_file),
         cmocka_unit_test(who_waits_is_told_when_a_stream_ends),
         cmocka_unit_test(closing_the_loop_closes_its_streams),
+        cmocka_unit_test(closing_the_loop_while_a_stream_closes),
         cmocka_unit_test(without_memory_nothing_is_lost),
         cmocka_unit_test(a_conversation_with_asyncio),
     };

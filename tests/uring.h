@@ -29,6 +29,7 @@ static struct {
     int (*init)(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
     int (*socket)(int domain, int type, int protocol);
     void (*exit)(void);     // the ring goes now
+    long bad_closes;    // by the header, of what is no descriptor: perhaps somebody else's by then
     void (*clock)(void);    // the clock was read
     int (*getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **result);
@@ -70,10 +71,17 @@ TEST_FN int uring_getaddrinfo(const char *host, const char *service, const struc
     if (uring_hook.getaddrinfo) return uring_hook.getaddrinfo(host, service, hints, result);
     return getaddrinfo(host, service, hints, result);
 }
+TEST_FN int uring_close(int fd)
+{
+    int r = close(fd);
+    uring_hook.bad_closes += r < 0 && errno == EBADF;
+    return r;
+}
 #define io_uring_enter2 uring_enter
 #define io_uring_queue_init_params uring_init
 #define io_uring_queue_exit uring_exit
 #define socket uring_socket
+#define close uring_close
 #define clock_gettime uring_clock
 #define getaddrinfo uring_getaddrinfo
 #include "aio_io_uring.h"
@@ -81,6 +89,7 @@ TEST_FN int uring_getaddrinfo(const char *host, const char *service, const struc
 #undef io_uring_queue_init_params
 #undef io_uring_queue_exit
 #undef socket
+#undef close
 #undef clock_gettime
 #undef getaddrinfo
 
@@ -125,6 +134,7 @@ TEST_FN void uring_begin(void)
     memset(&uring_memory, 0, sizeof uring_memory);
     uring_told[0] = 0;
     uring_reports = 0;
+    uring_hook.bad_closes = 0;
     uring_fds_before = uring_count_fds();
 }
 TEST_FN void uring_check(const char *file, int line)
@@ -134,7 +144,8 @@ TEST_FN void uring_check(const char *file, int line)
     if (fds != uring_fds_before)
         print_error("%d descriptors before, %d after\n", uring_fds_before, fds);
     if (uring_memory.blocks) print_error("%ld blocks are left\n", uring_memory.blocks);
-    bool bad = fds != uring_fds_before || uring_memory.blocks || (uring_reports && !uring_expect.reports);
+    if (uring_hook.bad_closes) print_error("%ld descriptors were closed twice\n", uring_hook.bad_closes);
+    bool bad = uring_hook.bad_closes || fds != uring_fds_before || uring_memory.blocks || (uring_reports && !uring_expect.reports);
     uring_expect.reports = false;
     if (bad) _fail(file, line);
 }
@@ -168,6 +179,18 @@ TEST_FN void uring_reap_until_ready(const aio_task *t)
         if (t->waiter.node.cls->kind != AIO__WAIT_READY) usleep(1000);
     }
     assert_int_equal(t->waiter.node.cls->kind, AIO__WAIT_READY);
+}
+// From outside: turns until that task waits for this.
+TEST_FN void uring_turns_until(aio_loop *l, const aio_task *t, const char *name)
+{
+    aio_handle again;
+    for (int i = 0; i < 20000 && strcmp(t->waiter.node.cls->name, name); i++) {
+        aio_loop_stop(l);
+        aio_call_soon(l, &again, aio__nothing, NULL);
+        assert_int_equal(aio_loop_run_forever(l), 0);
+        if (i % 8 == 0) usleep(100);
+    }
+    assert_string_equal(t->waiter.node.cls->name, name);
 }
 // Inside a coroutine: the kernel posts what it has, nobody takes it.
 TEST_FN void uring_post_now(void)
