@@ -5496,7 +5496,18 @@ AIO_FN void aio__serve_pauses(struct aio__serving *f, aio_loop *l, aio_result wh
 }
 enum { AIO__SERVE_ACCEPTS, AIO__SERVE_DRAINS, AIO__SERVE_CANCELS };
 #define AIO__SERVE_LOOP_OF(task) AIO__LOOP_OF((task)->waiter.future.loop)
-aio__async(aio__serving) {
+aio__drop_of(aio__serving) {                // its loop was closed, and so are its handlers' tasks
+    if (self->server->serving != self) return 0;
+    for (struct aio__served *c = self->server->first; c; c = c->next) {
+        const aio_frame *handler = (const aio_frame *)(c->task + 1);
+        if (handler->site->kind == AIO__SITE_START) aio__connection_close(handler, self->fd_at);
+    }
+    self->server->serving = 0;
+    self->server->first = 0;
+    self->server->live = 0;
+    return 0;
+} aio_end
+aio__async_drop(aio__serving) {
     if (self->server->serving) return -EBUSY;
     self->server->serving = self;
     self->server->first = 0;

@@ -401,6 +401,48 @@ static void the_end_of_a_run_ends_servers(void **state)
     uring_check(__FILE__, __LINE__);
 }
 
+// The loop is closed under a server: also what was accepted for a handler that never began is closed,
+// and the books are those of no server any more.
+struct cut { aio_frame aio; aio_server *server; int listener; bool with_hook; };
+aio_async(cut) {
+    aio_result r;
+    if (self->with_hook) aio_await(r, aio_serve(self->server, self->listener, tidy, .extra = 42));
+    else aio_await(r, aio_serve(self->server, self->listener, mute));
+    return r;
+} aio_end
+static void closing_the_loop_under_a_server(void **state)
+{
+    (void)state;
+    aio_server server;
+    memset(&server, 0, sizeof server);
+    for (int with_hook = 0; with_hook < 2; with_hook++) {
+        struct aio_loop_options o = uring_options();
+        aio_loop loop;
+        aio_handle again;
+        int client = -1, listener = tcp_listener(16);
+        memset(&seen, 0, sizeof seen);
+        uring_begin();
+        assert_result(aio_loop_init(&loop, &o), 0);
+        aio_detach(aio_spawn_on(&loop, cut, .server = &server, .listener = listener,
+                                .with_hook = with_hook));
+        for (int i = 0; i < 1000 && !server.live; i++) {
+            aio_loop_stop(&loop);
+            aio_call_soon(&loop, &again, aio__nothing, NULL);
+            assert_result(aio_loop_run_forever(&loop), 0);
+            if (i == 3) client = tcp_client(port_of(listener));
+        }
+        assert_int_equal(server.live, 1);
+        assert_int_equal(seen.begun, 0);
+        assert_result(aio_loop_close(&loop), 0);
+        assert_int_equal(seen.dropped, with_hook);
+        assert_null(server.serving);
+        assert_result(aio_server_stop(&server, 0), -EINVAL);
+        close(client);
+        uring_check(__FILE__, __LINE__);
+        close(listener);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +456,7 @@ int main(void)
         cmocka_unit_test(memory_is_constant),
         cmocka_unit_test(without_memory_connections_are_refused),
         cmocka_unit_test(the_end_of_a_run_ends_servers),
+        cmocka_unit_test(closing_the_loop_under_a_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
