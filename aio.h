@@ -515,6 +515,8 @@ struct aio_executor {
 
 // aio_try([lvalue,] awaitable);
 // The same, but a negative result is returned at once (lvalue untouched). The right form in a loop.
+// In place of an awaitable both take an aio_result too, which is there already:
+// aio_try(aio_timeout_enter(&self->limit, AIO_SECOND));
 #define aio_try(...) AIO__OVERLOAD(AIO__TRY_, __VA_ARGS__)(#__VA_ARGS__, __VA_ARGS__)
 
 // --- calls
@@ -1180,7 +1182,7 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
 #define AIO__AWAIT_2(text, lhs, ...) AIO__AWAIT(__COUNTER__, text, (__VA_ARGS__), AIO__ASSIGN(lhs))
 #define AIO__AWAIT(n, text, aw, then) AIO__AWAIT_(n, text, aw, then)
 #define AIO__AWAIT_(n, text, aw, then) \
-    AIO__SUSPEND(n, AIO__SITE_AWAIT, text, aio__start_in_task(AIO__TASK, aw), then)
+    AIO__SUSPEND(n, AIO__SITE_AWAIT, text, aio__start(AIO__TASK, aw), then)
 #define AIO__TRY_1(text, aw) AIO__AWAIT(__COUNTER__, text, aw, AIO__OR_RETURN)
 #define AIO__TRY_2(text, lhs, ...) \
     AIO__AWAIT(__COUNTER__, text, (__VA_ARGS__), AIO__OR_RETURN AIO__ASSIGN(lhs))
@@ -1673,6 +1675,20 @@ AIO_INLINE bool aio__start_in_task(aio_task *t, aio_awaitable a)
     if (!(t->waiter.future.flags & AIO__IS_TASK)) __builtin_unreachable();
     return a.cls->start(&t->waiter, &a);
 }
+AIO_INLINE bool aio__have_result(aio_task *t, aio_result r)
+{
+    t->waiter.future.result = r;
+    return true;
+}
+#ifdef __cplusplus
+AIO_INLINE bool aio__start(aio_task *t, aio_awaitable a) { return aio__start_in_task(t, a); }
+AIO_INLINE bool aio__start(aio_task *t, aio_result r) { return aio__have_result(t, r); }
+template <class T> bool aio__start(aio_task *, T) = delete;     // neither
+#else
+bool aio__await_needs_an_awaitable_or_an_aio_result(void);     // for the error's sake
+#  define aio__start(t, x) _Generic((x), aio_awaitable: aio__start_in_task, \
+       aio_result: aio__have_result, default: aio__await_needs_an_awaitable_or_an_aio_result)(t, x)
+#endif
 
 AIO_FN size_t aio__append(char *text, size_t size, size_t at, const char *more)
 {

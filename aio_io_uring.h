@@ -711,7 +711,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_sendmsg_zc(int fd, const struct msghdr *m
 
 // --- iterators: one operation, many results. `it` is in the running coroutine's frame:
 //
-//     if ((r = aio_recv_many(&self->rx, self->fd, &ring)) < 0) return r;
+//     aio_try(aio_recv_many(&self->rx, self->fd, &ring));
 //     for (;;) {
 //         aio_try(r, aio_next(&self->rx));            // 1: a value; 0: the end; an error
 //         if (!r) break;

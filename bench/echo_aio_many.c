@@ -51,7 +51,7 @@ struct server {
 aio_async(server)
 {
     aio_result r;
-    if ((r = aio_buffer_ring_init(&buffers, BUFFERS, ECHO_BUFFER)) < 0) return r;
+    aio_try(aio_buffer_ring_init(&buffers, BUFFERS, ECHO_BUFFER));
     aio_detach(aio_spawn(until_end));
     r = aio_accept_many(&self->accepted, self->listener);
     while (r >= 0) {

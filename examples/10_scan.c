@@ -40,7 +40,7 @@ struct scan {
 
 aio_async(scan) {
     aio_result r;
-    if ((r = aio_group_enter(&self->group)) < 0) return r;
+    aio_try(aio_group_enter(&self->group));
     for (int i = 0; i < WORKERS && i <= self->scan->last - self->scan->first; i++)
         (void)aio_group_spawn(&self->group, worker, .scan = self->scan);
     aio_await(r, aio_group_exit(&self->group, 0));

@@ -37,7 +37,7 @@ aio_async(limits) {
     printf("  %s\n", aio_strerror(r));
 
     puts("a limit for a block:");
-    if ((r = aio_timeout_enter(&self->timeout, 10 * AIO_SECOND)) < 0) return r;
+    aio_try(aio_timeout_enter(&self->timeout, 10 * AIO_SECOND));
     for (self->i = 0, r = 0; r >= 0; self->i++) aio_await(r, aio_sleep(3 * AIO_SECOND));
     r = aio_timeout_exit(&self->timeout, r);
     printf("  %s in sleep number %d\n", aio_strerror(r), self->i);
@@ -58,7 +58,7 @@ struct failing {
 aio_async(failing) {
     aio_result r;
     puts("a group, of which one fails:");
-    if ((r = aio_group_enter(&self->group)) < 0) return r;
+    aio_try(aio_group_enter(&self->group));
     (void)aio_group_spawn(&self->group, job, .name = "a (which fails)", .takes = AIO_SECOND,
                           .result = -EIO);
     (void)aio_group_spawn(&self->group, job, .name = "b", .takes = 3600 * AIO_SECOND);
@@ -96,7 +96,7 @@ aio_async(pipeline) {
     aio_result r;
     puts("a queue with two workers:");
     aio_queue_init(&self->queue, self->storage, sizeof self->storage[0], 2, 0, NULL, NULL);
-    if ((r = aio_group_enter(&self->group)) < 0) return r;
+    aio_try(aio_group_enter(&self->group));
     (void)aio_group_spawn(&self->group, consumer, .queue = &self->queue, .name = "x");
     (void)aio_group_spawn(&self->group, consumer, .queue = &self->queue, .name = "y");
     for (self->i = 1; self->i <= 5; self->i++) aio_try(aio_queue_put(&self->queue, &self->i));

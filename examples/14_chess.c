@@ -47,7 +47,7 @@ struct interleaved {
 
 aio_async(interleaved) {
     aio_result r;
-    if ((r = aio_group_enter(&self->group)) < 0) return r;
+    aio_try(aio_group_enter(&self->group));
     for (int i = 0; i < BOARDS; i++) (void)aio_group_spawn(&self->group, game, .master = &self->master);
     aio_await(r, aio_group_exit(&self->group, 0));
     return r;

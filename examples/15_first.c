@@ -67,8 +67,8 @@ struct first_of_waits {
 aio_async(first_of_waits) {
     int first;
     aio_result r;
-    if ((r = aio_start(&self->ops[0], aio_future_wait(&self->button))) < 0) return r;
-    if ((r = aio_start(&self->ops[1], aio_sleep(2 * AIO_SECOND))) < 0) return r;
+    aio_try(aio_start(&self->ops[0], aio_future_wait(&self->button)));
+    aio_try(aio_start(&self->ops[1], aio_sleep(2 * AIO_SECOND)));
     aio_try(first, aio_race(self->ops, 2));
     r = aio_op_result(&self->ops[!first]);
     printf("  the other one: %s\n", aio_strerror(r));

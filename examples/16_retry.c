@@ -30,7 +30,7 @@ aio_async(cut) {
     if (r == -ECANCELED) return r;                          // it was this task that was cancelled
     printf("%5.1f s  aio_wait_for: %s\n", seconds_now(), aio_strerror(r));
 
-    if ((r = aio_timeout_enter(&self->limit, AIO_SECOND)) < 0) return r;
+    aio_try(aio_timeout_enter(&self->limit, AIO_SECOND));
     aio_await(r, aio_call(&self->slow, slow));
     r = aio_timeout_exit(&self->limit, r);
     printf("%5.1f s  aio_timeout: %s%s\n", seconds_now(), aio_strerror(r),

@@ -91,7 +91,7 @@ struct get_all {
 
 aio_async(get_all) {
     aio_result r;
-    if ((r = aio_group_enter(&self->group)) < 0) return r;
+    aio_try(aio_group_enter(&self->group));
     for (int i = 0; i < self->n; i++)
         (void)aio_group_spawn(&self->group, get, .to = &self->resources[i], .port = self->port);
     aio_await(r, aio_group_exit(&self->group, 0));

@@ -40,7 +40,7 @@ struct service {
 aio_async(service) {
     aio_result r;
     aio_detach(aio_spawn(journal));
-    if ((r = aio_group_enter(&self->group)) < 0) return r;
+    aio_try(aio_group_enter(&self->group));
     (void)aio_group_spawn(&self->group, session, .name = "first session", .flush = AIO_SECOND / 2);
     (void)aio_group_spawn(&self->group, session, .name = "second session", .flush = AIO_SECOND / 4);
     puts("running; press Ctrl-C");

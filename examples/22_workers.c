@@ -63,9 +63,8 @@ struct factory {
 };
 
 aio_async(factory) {
-    aio_result r;
-    r = aio_queue_init(&self->stage.queue, self->stage.storage, sizeof(struct item), CAPACITY, 0, NULL, NULL);
-    if (r < 0 || (r = aio_group_enter(&self->workers)) < 0) return r;
+    aio_try(aio_queue_init(&self->stage.queue, self->stage.storage, sizeof(struct item), CAPACITY, 0, NULL, NULL));
+    aio_try(aio_group_enter(&self->workers));
     for (int i = 0; i < CREW; i++)
         (void)aio_group_spawn(&self->workers, work_off, .stage = &self->stage, .name = 'a' + i);
     // An error, or a cancel, returns from here: the group is ended first, for it cannot outlive us.

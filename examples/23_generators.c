@@ -41,7 +41,7 @@ struct means {
 
 aio_async(means) {
     aio_result r;
-    if ((r = aio_gen_init(&self->from, readings, .seed = 7)) < 0) return r;
+    aio_try(aio_gen_init(&self->from, readings, .seed = 7));
     for (;;) {
         self->sum = 0;
         for (self->i = 0; self->i < self->n; self->i++) {
@@ -64,7 +64,7 @@ struct warm {
 
 aio_async(warm) {
     aio_result r;
-    if ((r = aio_gen_init(&self->from, means, .n = 10)) < 0) return r;
+    aio_try(aio_gen_init(&self->from, means, .n = 10));
     for (;;) {
         aio_try(r, aio_next(&self->from));
         if (r == 0) return 0;
@@ -80,7 +80,7 @@ struct watch {
 
 aio_async(watch) {
     aio_result r;
-    if ((r = aio_gen_init(&self->warm, warm, .above = 24.0)) < 0) return r;
+    aio_try(aio_gen_init(&self->warm, warm, .above = 24.0));
     while (self->seen < 4) {
         aio_try(r, aio_next(&self->warm));
         if (r == 0) break;

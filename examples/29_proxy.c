@@ -52,8 +52,8 @@ aio_async(relay) {
     aio_result r;
     aio_try(self->server, aio_wait_for(5 * AIO_SECOND, aio_connect_tcp(self->options->host,
                                                                        self->options->port)));
-    if ((r = aio_timeout_enter(&self->idle, self->options->idle_ns)) < 0) return r;
-    if ((r = aio_group_enter(&self->directions)) < 0) return r;
+    aio_try(aio_timeout_enter(&self->idle, self->options->idle_ns));
+    aio_try(aio_group_enter(&self->directions));
     (void)aio_group_spawn(&self->directions, direction, .relay = self, .from = self->client,
                           .to = self->server, .bytes = &self->there);
     (void)aio_group_spawn(&self->directions, direction, .relay = self, .from = self->server,

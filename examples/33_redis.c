@@ -108,7 +108,7 @@ aio_async(tour) {
     aio_result r;
     aio_try(redis_ask("SET %s %s", .a = "aio:n", .b = "0"));
     printf("SET: %s\n", self->command.text);
-    if ((r = aio_group_enter(&self->crowd)) < 0) return r;
+    aio_try(aio_group_enter(&self->crowd));
     for (int i = 0; i < 1000; i++)
         (void)aio_group_spawn(&self->crowd, redis_command, .redis = self->redis,
                               .format = "INCR aio:n");
@@ -132,7 +132,7 @@ struct client {
 
 aio_async(client) {
     aio_result r;
-    if ((r = aio_group_enter(&self->pumps)) < 0) return r;
+    aio_try(aio_group_enter(&self->pumps));
     r = redis_open(&self->redis, &self->pumps, self->host, self->port);
     if (r >= 0) aio_await(r, aio_call(&self->tour, tour, .redis = &self->redis));
     if (self->redis.context) redisAsyncFree(self->redis.context);   // who waits gets -ENOTCONN

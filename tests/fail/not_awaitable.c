@@ -1,5 +1,5 @@
 // COMPILERS: gcc clang g++ clang++
-// EXPECT: incompatible type|cannot convert|could not convert|no viable conversion|no matching
+// EXPECT: aio__await_needs_an_awaitable_or_an_aio_result|deleted function
 // An await of something that is no awaitable.
 #include "aio.h"
 
