@@ -63,6 +63,7 @@ struct factory {
 };
 
 aio_async(factory) {
+    aio_result r;
     aio_try(aio_queue_init(&self->stage.queue, self->stage.storage, sizeof(struct item), CAPACITY, 0, NULL, NULL));
     aio_try(aio_group_enter(&self->workers));
     for (int i = 0; i < CREW; i++)
