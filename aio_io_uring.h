@@ -701,8 +701,8 @@ AIO_FN void aio_stream_abort(aio_stream *s);
 
 // Awaitables: as aio_send, aio_send_all and aio_sendmsg, but the kernel sends from the buffer
 // itself. The await returns when the buffer is free again, which can mean: when the peer has
-// acknowledged; a cancel waits for that too. Pays from some 3 KB on, not on loopback. UNIX
-// sockets, and kernels before 6.0 (sendmsg: 6.1), copy.
+// acknowledged; a cancel waits for that too, an aio_close of fd does not. Pays from some 3 KB on,
+// not on loopback. UNIX sockets, and kernels before 6.0 (sendmsg: 6.1), copy.
 AIO_FN AIO_NODISCARD aio_awaitable aio_send_zc(int fd, const void *buf, size_t len, int flags);
 // aio_send_zc_all(fd, buf, len, flags [, &done])
 #define aio_send_zc_all(fd, buf, len, ...) \
@@ -2347,23 +2347,31 @@ AIO_COLD aio_result aio__io_error(const aio_uring *u, const aio_waiter *w, aio_r
     if (res == -ECANCELED) return close((int)(uint32_t)info) < 0 ? -errno : 0;
     return res <= -512 && res >= -516 ? -EINTR : res;       // it is gone
 }
-// A zero-copy send has its result before its buffer is free: true for the first of the two.
-AIO_COLD bool aio__io_early(aio_waiter *w, aio_result res, uint32_t cqe_flags)
+// A zero-copy send has its result before its buffer is free: true for the first of the two. Unless
+// it goes on, it is done with its descriptor: an aio_close does not wait for a peer that does not
+// read.
+AIO_COLD bool aio__zc_goes_on(const aio_uring *u, const aio_waiter *w, aio_result res);
+AIO_COLD bool aio__io_early(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cqe_flags)
 {
+    uint64_t info = w->node.u.w[1];
     if (!(cqe_flags & IORING_CQE_F_MORE)) return false;
+    bool goes_on = aio__zc_goes_on(u, w, res);
     w->node.u.w[1] |= AIO__IO_EARLY;
-    w->future.result = res;
+    w->future.result = res < 0 ? aio__io_error(u, w, res) : res;
+    if (goes_on) return true;
+    w->node.u.w[1] &= ~AIO__IO_TRACKED;
+    aio__fd_release(u, info);
     return true;
 }
 AIO_FN aio_result aio__whole_end(aio_uring *u, aio_waiter *w, aio_result res);
 AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cqe_flags)
 {
     if (AIO__UNLIKELY(cqe_flags & (IORING_CQE_F_MORE | AIO__CQE_NOTIF)) &&
-        aio__io_early(w, res, cqe_flags))
+        aio__io_early(u, w, res, cqe_flags))
         return;
     uint64_t info = w->node.u.w[1];
     if (AIO__UNLIKELY(info & AIO__IO_EARLY)) res = w->future.result;
-    if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, w, res);
+    else if (AIO__UNLIKELY(res < 0)) res = aio__io_error(u, w, res);
     u->loop->in_flight--;
     uint64_t kind = w->node.u.w[0] & 7;
     uint32_t second = (uint32_t)w->node.u.w[2];
@@ -2572,6 +2580,7 @@ AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__co
     if (t->done) *t->done += (size_t)r;
     if (!t->left && !copies) return (aio_result)t->total;
     if ((w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining) return -ECANCELED;
+    if (!(w->node.u.w[1] & AIO__IO_TRACKED)) return -EBADF;     // closed since (aio__io_early)
     uint64_t *entry = t->entry.u.w;
     entry[2] += (uint64_t)r;
     entry[3] = AIO__WORD(aio__length(t->left), t->flags);
@@ -2580,6 +2589,15 @@ AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__co
     r = aio__io_submit(u, w, &t->entry, AIO__UD_COMPOUND, aio__io_wait());
     w->node.u.p[2] = c;
     return r < 0 ? r : AIO_PENDING;
+}
+AIO_COLD bool aio__zc_goes_on(const aio_uring *u, const aio_waiter *w, aio_result res)
+{
+    uint64_t info = w->node.u.w[1];
+    if (res < 0) return res == -EOPNOTSUPP;     // it is sent once more
+    if (AIO__IO_OPCODE(info) != IORING_OP_SEND_ZC) return false;
+    const struct aio__transfer *t = (const struct aio__transfer *)w->node.u.p[2];
+    if (t->once || (size_t)res == t->left) return false;
+    return !(info & AIO__IO_CANCELLED) && !u->draining && !aio__fd_closing(u, info);
 }
 AIO_FN void *aio__compound_new(aio_uring *u, size_t size,
                                aio_result (*next)(aio_uring *, aio_waiter *, struct aio__compound *,

@@ -124,12 +124,64 @@ static void a_cancel_waits_for_the_buffer(void **state)
     (void)state;
     assert_result(run(cut), 0);
 }
+// A close does not wait for a peer that does not read; what is left does not go to the next owner of
+// the number.
+struct stalled { aio_frame aio; bool large; int fds[2], other[2], n; aio_task *t; size_t done; aio_result r; };
+struct one_send { aio_frame aio; int fd; size_t bytes, *done; };
+aio_async(one_send) {
+    aio_result r;
+    aio_await(r, aio_send_zc_all(self->fd, block, self->bytes, 0, self->done));
+    return r;
+} aio_end
+aio_async(stalled) {
+    tcp_pair(self->fds);
+    aio_await(aio_nop());
+    if (!aio__has(uring_of_loop(), IORING_OP_SEND_ZC)) {
+        close(self->fds[0]);
+        close(self->fds[1]);
+        return 0;
+    }
+    self->n = 4096;
+    setsockopt(self->fds[1], SOL_SOCKET, SO_RCVBUF, &self->n, sizeof self->n);
+    self->n = 1 << 16;
+    setsockopt(self->fds[0], SOL_SOCKET, SO_SNDBUF, &self->n, sizeof self->n);
+    while (self->n > 0) {                       // more than the peer's kernel takes
+        struct pollfd idle = { self->fds[0], POLLOUT, 0 };
+        self->n = (int)send(self->fds[0], block, BYTES, MSG_DONTWAIT);
+        if (self->n < 0 && poll(&idle, 1, 50) > 0) self->n = 1;
+    }
+    self->n = 1 << 20;                          // and now there is room on our side again
+    setsockopt(self->fds[0], SOL_SOCKET, SO_SNDBUF, &self->n, sizeof self->n);
+    self->t = aio_spawn(one_send, .fd = self->fds[0], .bytes = self->large ? BYTES : 4096, .done = &self->done);
+    aio_await(aio_sleep(5 * AIO_MSEC));
+    assert_false(aio_task_done(self->t));
+    aio_await(self->r, aio_close(self->fds[0]));
+    assert_result(self->r, 0);
+    assert_false(aio_task_done(self->t));       // the buffer is not free
+    pair_of(self->other);
+    aio_await(aio_close(self->fds[1]));
+    aio_await(self->r, aio_join(self->t));
+    if (self->r >= 0) assert_result(self->r, (aio_result)self->done);
+    else assert_result(self->r, -EBADF);
+    aio_await(aio_sleep(AIO_MSEC));
+    assert_int_equal(recv(self->other[1], &self->n, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(recv(self->other[0], &self->n, 1, MSG_DONTWAIT), -1);
+    close(self->other[0]);
+    close(self->other[1]);
+    return 0;
+} aio_end
+static void contract_5_a_close_beside_a_peer_that_does_not_read(void **state)
+{
+    (void)state;
+    for (int large = 0; large < 2; large++) assert_result(run(stalled, .large = large), 0);
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_13_the_buffer_is_free_when_it_returns),
         cmocka_unit_test(hazard_13_errors_with_a_notification),
         cmocka_unit_test(a_cancel_waits_for_the_buffer),
+        cmocka_unit_test(contract_5_a_close_beside_a_peer_that_does_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
