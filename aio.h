@@ -716,6 +716,8 @@ AIO_FN aio_result aio_op_result(aio_op *op);
 AIO_FN aio_result aio_group_enter(aio_group *g);
 // The same with options (or null). forget_ended: for a group without end (a server's): its memory
 // does not grow with the tasks that it has had; a handle is then borrowed only until its task ends.
+// One that waits for it with aio_future_wait or aio_shield gets the result; for aio_wait and the
+// like retain it.
 AIO_FN aio_result aio_group_enter_with(aio_group *g, const struct aio_group_options *options);
 // aio_group_spawn(&self->g, name, …): a task of the group; the handle is borrowed until its exit.
 // When one fails, the others and the frame that opened the group are cancelled. Refused with
@@ -2289,8 +2291,6 @@ AIO_FN aio_result aio__joined_resume(aio_waiter *w, bool must_cancel)
     aio__join_dispose(w);
     return r;
 }
-AIO_TABLE(aio_wait_class, aio__value_wait,
-    { "ready", AIO__WAIT_READY, 0, aio__value_resume, 0, 0, 0, 0 })
 AIO_TABLE(aio_wait_class, aio__joined_wait,
     { "ready", AIO__WAIT_READY, 0, aio__joined_resume, 0, 0, 0, aio__join_dispose })
 // An op that has joined a task keeps the handle until somebody takes the value.
@@ -2307,9 +2307,11 @@ AIO_INLINE bool aio__value_notify(aio_node *n, aio_future *f, const aio_wait_cla
     else return false;
     return true;
 }
+// Who holds the task may give it up before its awaiter goes on (a group that forgets does).
 AIO_FN void aio__task_notify(aio_node *n, aio_future *f)
 {
-    if (!aio__value_notify(n, f, aio__value_wait())) aio__future_notify(n, f);
+    if (aio__value_notify(n, f, aio__joined_wait())) f->refs++;
+    else aio__future_notify(n, f);
 }
 AIO_FN void aio__join_notify(aio_node *n, aio_future *f)
 {
@@ -2907,12 +2909,18 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__wait(struct aio__futures f, size_t n, in
 // --- shield: the task's end takes a turn of its own, then the awaiter goes on
 AIO_FN void aio__shield_notify(aio_node *n, aio_future *f)
 {
+    if (f->flags & AIO__IS_TASK) f->refs++;         // its holder may give it up before that turn
     n->u.w[0] = aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);      // beside list.target
+}
+AIO_FN void aio__shield_release(aio_future *f)
+{
+    if (f->flags & AIO__IS_TASK) aio__task_release(aio__future_task(f));
 }
 AIO_FN bool aio__shield_cancel(aio_waiter *w)
 {
     if (w->node.u.list.target->flags & AIO__DONE) {
         aio__unqueue(w->future.loop, (uint32_t)w->node.u.w[0]);
+        aio__shield_release(w->node.u.list.target);
     } else {
         aio__list_remove(&w->node);
         aio__unreserve(w->future.loop);
@@ -2925,10 +2933,12 @@ AIO_FN void aio__shield_run(aio_node *n)
     aio_future *f = n->u.list.target;
     aio__saw(f);
     aio_complete(AIO__CONTAINER(n, aio_waiter, node), f->result);
+    aio__shield_release(f);
 }
 AIO_FN void aio__shield_dispose(aio_waiter *w)
 {
-    if (!(w->node.u.list.target->flags & AIO__DONE)) aio__list_remove(&w->node);
+    if (w->node.u.list.target->flags & AIO__DONE) aio__shield_release(w->node.u.list.target);
+    else aio__list_remove(&w->node);
 }
 AIO_TABLE(aio_wait_class, aio__shield_wait,
     { "shielded task", AIO__WAIT_SHIELD, aio__shield_cancel, 0, aio__shield_notify, aio__shield_run,

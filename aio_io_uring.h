@@ -2511,7 +2511,7 @@ AIO_HOT void aio__reap(aio_uring *u)
     u->loop->in_flight -= plain;
     __atomic_store_n(u->cq_khead, head, __ATOMIC_RELEASE);
 }
-AIO_FN bool aio__feed(aio_uring *u);
+AIO_SLOW bool aio__feed(aio_uring *u);
 AIO_COLD void aio__arm_wake(aio_uring *u)
 {
     struct io_uring_sqe *sqe = aio__sqe_get(u);
@@ -2547,7 +2547,7 @@ AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
     if (timeout_ns || aio__sq_pending(u) || aio__kernel_has_work(u))
         r = aio__uring_enter(u, timeout_ns);
     // The kernel has no memory for what is queued, and did not wait either.
-    if (AIO__UNLIKELY(r == -EAGAIN || r == -EBUSY) && idle && !aio__cq_ready(u))
+    if (AIO__UNLIKELY(r < 0) && (r == -EAGAIN || r == -EBUSY) && idle && !aio__cq_ready(u))
         aio__enter_pause();
     aio__reap(u);
 }
@@ -3433,7 +3433,7 @@ AIO_COLD void aio__feed_one(struct aio__buffers *b)     // who does not want it 
 }
 // Who begins again may find that its peer has nothing to say, and take no buffer: then it is the
 // next one's turn, no more at a time than there are buffers. True: there is more to do.
-AIO_FN bool aio__feed(aio_uring *u)
+AIO_SLOW bool aio__feed(aio_uring *u)
 {
     bool more = false;
     for (struct aio__buffers *b = u->buffer_rings; b; b = b->next) {

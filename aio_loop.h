@@ -59,7 +59,6 @@
 #include <limits.h>     // INT_MIN
 #include <pthread.h>    // the inbox's lock, the owner
 #include <sched.h>      // sched_yield
-#include <sched.h>      // sched_yield
 #include <signal.h>     // SIGPIPE, SIGINT, aio_signal_wait
 #include <stdarg.h>
 #include <stdio.h>      // dumps
@@ -1465,8 +1464,23 @@ AIO_FN aio_future *aio__awaited_future(const aio_awaitable *a)
     if (a->cls->kind == AIO__AWAIT_JOIN) return &((aio_task *)a->u.p[0])->waiter.future;
     return 0;
 }
-// Cancels a future and waits for its end: 0; cancellable itself.
-AIO_FN void aio__ended_run(aio_node *n) { aio_complete(AIO__CONTAINER(n, aio_waiter, node), 0); }
+// Cancels a future and waits for its end: -ETIMEDOUT if that ended it, else its result; cancellable
+// itself.
+AIO_FN aio_result aio__ended_resume(aio_waiter *w, bool must_cancel)
+{
+    aio_future *f = w->node.u.list.target;
+    aio_result r = must_cancel ? -ECANCELED : aio_future_result(f);
+    if (!must_cancel && aio_future_cancelled(f)) r = -ETIMEDOUT;
+    aio__shield_release(f);
+    return r;
+}
+AIO_FN void aio__ended_dispose(aio_waiter *w) { aio__shield_release(w->node.u.list.target); }
+AIO_TABLE(aio_wait_class, aio__ended_ready,
+    { "ready", AIO__WAIT_READY, 0, aio__ended_resume, 0, 0, 0, aio__ended_dispose })
+AIO_FN void aio__ended_run(aio_node *n)
+{
+    aio_wake(AIO__CONTAINER(n, aio_waiter, node), aio__ended_ready());
+}
 AIO_TABLE(aio_wait_class, aio__ended_wait,
     { "end of a cancelled task", AIO__WAIT_SHIELD, aio__shield_cancel, 0, aio__shield_notify,
       aio__ended_run, 0, aio__shield_dispose })
@@ -1530,10 +1544,6 @@ aio__async(aio__wait_for) {
     }
     if (!aio_future_done(self->future)) {
         aio_await(self->r, aio__sync_await(aio__end_await(), self->future));
-        if (self->r >= 0) {
-            self->r = aio_future_result(self->future);
-            if (aio_future_cancelled(self->future)) self->r = -ETIMEDOUT;
-        }
         aio__awaitable_drop(AIO__TASK, &self->inner);
         return self->r;
     }

@@ -301,6 +301,43 @@ static void TG_1_forgetting_keeps_what_was_retained(void **state)
     assert_int_equal(given_back, 1);
     aio_detach(t);
 }
+// Who waits for a task of such a group goes on after the group has given it up.
+enum { BY_WAIT, BY_SHIELD, BY_LIMIT, BY_LIMIT_OF_0 };
+struct onlooker { aio_frame aio; aio_task *of; int how; aio_result r; };
+aio_async(onlooker) {
+    if (self->how == BY_WAIT) aio_await(self->r, aio_future_wait(aio_task_future(self->of)));
+    if (self->how == BY_SHIELD) aio_await(self->r, aio_shield(self->of));
+    if (self->how == BY_LIMIT) aio_await(self->r, aio_wait_for(AIO_SECOND, aio_future_wait(aio_task_future(self->of))));
+    if (self->how == BY_LIMIT_OF_0) aio_await(self->r, aio_wait_for(0, aio_future_wait(aio_task_future(self->of))));
+    return self->r;
+} aio_end
+struct hookless { aio_frame aio; int turns; };
+aio_async(hookless) {
+    for (; self->turns; self->turns--) aio_try(aio_next_turn());
+    return 5;
+} aio_end
+struct watched { aio_frame aio; aio_group group; aio_task *item, *other; aio_result r; int how; bool hook; };
+aio_async(watched) {
+    aio_group_enter_with(&self->group, &forget);
+    if (self->hook) self->item = aio_group_spawn(&self->group, item, .r = 5, .turns = 3);
+    else self->item = aio_group_spawn(&self->group, hookless, .turns = 3);
+    self->other = aio_spawn(onlooker, .of = self->item, .how = self->how);
+    aio_try(aio_next_turn()); // it waits
+    aio_await(self->r, aio_group_exit(&self->group, 0));
+    aio_await(self->r, aio_join(self->other));
+    return self->r;
+} aio_end
+static void TG_1_who_waits_for_a_forgotten_task_gets_its_result(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        given_back = 0;
+        aio_task *t = core_spawn(watched, .how = i / 2, .hook = i % 2);
+        assert_result(core_run(t), i / 2 == BY_LIMIT_OF_0 ? -ETIMEDOUT : 5);
+        assert_int_equal(given_back, 0);
+        aio_detach(t);
+    }
+}
 static void TG_2_a_forgotten_task_s_error_ends_the_group(void **state)
 {
     (void)state;
@@ -330,6 +367,7 @@ int main(void)
         core_test(TG_1_a_group_that_forgets_does_not_grow),
         core_test(TG_1_control_a_group_that_remembers_grows),
         core_test(TG_1_forgetting_keeps_what_was_retained),
+        core_test(TG_1_who_waits_for_a_forgotten_task_gets_its_result),
         core_test(TG_2_a_forgotten_task_s_error_ends_the_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
