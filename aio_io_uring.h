@@ -4775,7 +4775,6 @@ AIO_FN bool aio__inbuf_room(aio_uring *u, struct aio__inbuf *b, size_t more)
         return true;
     }
     size_t size = held + more < held ? SIZE_MAX : held + more;
-    if (size < b->room * 2 && b->room < AIO__STREAM_LIMIT) size = b->room * 2;
     uint32_t k = aio__class_of(size);
     char *data = (char *)aio__alloc(&u->loop->executor, k, size);
     if (!data) return false;
@@ -5144,6 +5143,14 @@ AIO_FN size_t aio__stream_at_once(aio_stream *s, const struct iovec *v, size_t c
         aio__stream_failed(s, -errno, false);
     return 0;
 }
+// The same for what is written, which gathers without a limit: doubled, so that many small pieces are
+// not copied again for each.
+AIO_FN bool aio__outbuf_room(aio_uring *u, struct aio__inbuf *b, size_t n)
+{
+    size_t more = b->room ? aio__held(b) : AIO__STREAM_FIRST;
+    if (b->room - b->to >= n) return true;
+    return (n < more && aio__inbuf_room(u, b, more)) || aio__inbuf_room(u, b, n);
+}
 AIO_FN aio_result aio__stream_put(aio_stream *s, const struct iovec *v, size_t count)
 {
     size_t n = 0, sent = 0;
@@ -5156,8 +5163,7 @@ AIO_FN aio_result aio__stream_put(aio_stream *s, const struct iovec *v, size_t c
     bool busy = aio__sink_busy(&s->sending);
     if (busy && aio__stream_extends(s, v, count, n)) return (aio_result)n;
     struct aio__inbuf *b = busy ? &s->queued : &s->flight;
-    if (!aio__inbuf_room(s->ring, b, n < AIO__STREAM_FIRST && !b->room ? AIO__STREAM_FIRST : n))
-        return -ENOMEM;
+    if (!aio__outbuf_room(s->ring, b, n)) return -ENOMEM;
     if (!busy) sent = aio__stream_at_once(s, v, count, n);
     if (!s->out_error && sent < n) {
         aio__inbuf_put(b, v, count, sent);

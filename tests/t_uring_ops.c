@@ -495,10 +495,12 @@ static void close_result(void **state)
     assert_result(aio_run_with(&o, one, .make = m_close, .arg = &w), 0);
     uring_check(__FILE__, __LINE__);
     w.fd = GONE;
+    expect_bad_closes(1);
     assert_result(run_one(m_close, &w), -EBADF);
     w.fd = -1;
     assert_result(run_one(m_close, &w), -EBADF);
     w.fd = INT_MAX;
+    expect_bad_closes(1);
     assert_result(run_one(m_close, &w), -EBADF);
 }
 static void contract_10_absurd_descriptors(void **state)

@@ -255,6 +255,26 @@ static void ST_4_writes_wait_between_the_marks(void **state)
     assert_result(run(marks), 0);
 }
 
+// Many small pieces that nobody takes: gathering them costs no more than their size.
+struct gathers { aio_frame aio; int fds[2]; aio_stream s; long calls; };
+aio_async(gathers) {
+    assert_int_equal(pair_of(self->fds), 0);
+    assert_result(aio_stream_open(&self->s, self->fds[0], self->fds[0], NULL), 0);
+    fill(self->fds[0]);
+    self->calls = uring_memory.calls;
+    while (aio_stream_unsent(&self->s) < 8 << 20)
+        assert_result(aio_stream_write_nowait(&self->s, zeros, 1000), 1000);
+    assert_in_range(uring_memory.calls - self->calls, 0, 30);
+    aio_stream_abort(&self->s);
+    close(self->fds[1]);
+    return 0;
+} aio_end
+static void many_small_writes_are_gathered(void **state)
+{
+    (void)state;
+    assert_result(run(gathers), 0);
+}
+
 // --- closing with much unsent, in every way
 enum { CLOSE, CLOSE_LIMIT, CLOSE_CANCEL, RETURN, RETURN_ERROR, RETURN_CANCELLED, RETURN_CUT, ABORT, ABORT_WAITED,
        PEER_GONE, LOOP_CLOSES, HOW };
@@ -639,6 +659,7 @@ int main(void)
         cmocka_unit_test(ST_4_peers_that_half_close_and_reset),
         cmocka_unit_test(ST_3_the_directions_of_two_pipes_are_independent),
         cmocka_unit_test(ST_4_writes_wait_between_the_marks),
+        cmocka_unit_test(many_small_writes_are_gathered),
         cmocka_unit_test(ST_5_closing_sends_what_is_left_and_a_cancel_drops_it),
         cmocka_unit_test(a_stream_belongs_to_the_task_that_opened_it),
         cmocka_unit_test(a_stream_over_a_file),
