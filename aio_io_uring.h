@@ -586,7 +586,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned
 
 // Begins a process; it belongs to the running frame, whose return kills (SIGKILL) and reaps it and
 // closes our ends of its pipes; so does the close of its loop. In the child: no descriptor but 0, 1
-// and 2; no signal blocked; SIGPIPE and what the toolkit handles as it was before.
+// and 2; no signal blocked; SIGPIPE at its default, what the toolkit handles as it was before.
 // Result: 0; why it could not begin, also the exec's reason: -ENOENT (or cwd), -EACCES, -ENOEXEC,
 // -E2BIG …; -EBADF: a descriptor for it is none; -EBUSY: `p` runs, or an operation is in flight on one of its pipes; -EINVAL: no task
 // runs, no argv, stdio that is none; -EMFILE, -ENOMEM, -EAGAIN; a refused ring.
@@ -838,7 +838,8 @@ AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b);
 
 // user_data: a pointer to a waiter (or a sink), aligned to 8 bytes and below 2^48; above it the place in the
 // ring, which makes each activation unique, so that a late cancel cannot hit the next one; below it
-// one of these. CLOSING: a cancel for aio_close; above it how many operations it should find.
+// one of these. CLOSING: a cancel for aio_close: the descriptor, and above it how many operations it
+// should find.
 enum {
     AIO__UD_NOBODY,
     AIO__UD_WAITER,
@@ -849,6 +850,8 @@ enum {
     AIO__UD_SINK
 };
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
+#define AIO__UD_CANCEL(fd, n) (AIO__UD_CLOSING | (uint64_t)(uint32_t)(fd) << 3 | (uint64_t)(n) << 48)
+#define AIO__UD_FD(user_data) ((int)((user_data) >> 3 & INT32_MAX))
 AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 
 // A waiter on the ring: node.u.w[0] is its user_data, w[1] this, p[2] its compound.
@@ -1865,7 +1868,7 @@ AIO_FN bool aio__waits_on(const aio_waiter *w, int fd)
 AIO_FN bool aio__entry_on(uint64_t user_data, int fd)
 {
     uint64_t who = user_data & AIO__UD_POINTER;
-    if (!who) return false;
+    if (!who || (user_data & 7) == AIO__UD_CLOSING) return false;
     if ((user_data & 7) == AIO__UD_SINK)
         return aio__is_on(((const struct aio__sink *)(uintptr_t)who)->info, fd);
     return aio__waits_on((const aio_waiter *)(uintptr_t)who, fd);
@@ -2057,16 +2060,16 @@ AIO_COLD void aio__cancel_all(aio_uring *u, int fd)
     sqe->cancel_flags |= fd < 0 ? IORING_ASYNC_CANCEL_ANY : IORING_ASYNC_CANCEL_FD;
     if (fd < 0) return;
     uint32_t n = u->fd_ops[fd] & ~AIO__FD_CLOSING;
-    sqe->user_data = AIO__UD_CLOSING | (uint64_t)(n < 0xffff ? n : 0xffff) << 48;
+    sqe->user_data = AIO__UD_CANCEL(fd, n < 0xffff ? n : 0xffff);
     sqe->flags = 0;
 }
 // The kernel looks for operations on the file that fd is now. It found fewer than there are: some
 // have ended since, or fd was closed behind our back and these are on the file that it was.
 AIO_COLD void aio__cancel_answer(aio_uring *u, uint64_t user_data, aio_result found)
 {
-    if (found >= (aio_result)(user_data >> 48)) return;
-    for (aio_waiter *w = u->closing; w; w = (aio_waiter *)w->node.u.p[2])
-        aio__cancel_one_by_one(u, (int)(uint32_t)w->node.u.w[1]);
+    int fd = AIO__UD_FD(user_data);
+    if (found < (aio_result)(user_data >> 48) && (u->fd_ops[fd] & AIO__FD_CLOSING))
+        aio__cancel_one_by_one(u, fd);
 }
 // Cancels for which there was neither room nor memory.
 AIO_COLD void aio__cancel_owed(aio_uring *u, aio_node *n)
@@ -2294,7 +2297,9 @@ AIO_FN aio_result aio__copy_in(aio_uring *u, aio_awaitable *a, unsigned what)
     }
     if (what & AIO__COPY_VECTOR) {
         size_t n = AIO__FIRST_HALF(a->u.w[3]);
-        r = a->u.w[2] || !n ? aio__copy_bytes(u, &a->u.w[2], n * sizeof(struct iovec)) : -EFAULT;
+        bool sound = a->u.w[2] || !n;
+        if (n && sound) r = aio__copy_bytes(u, &a->u.w[2], n * sizeof(struct iovec));
+        if (!sound) r = -EFAULT;
     }
     if (r < 0) u->arena_held = false;
     return r;
@@ -2485,8 +2490,8 @@ AIO_INLINE bool aio__io_plain(const aio_waiter *w, const struct io_uring_cqe *cq
 AIO_SLOW void aio__reap_other(aio_uring *u, const struct io_uring_cqe *cqe)
 {
     uint64_t data = cqe->user_data;
-    if (AIO__LIKELY(data & AIO__UD_POINTER)) aio__entry_end(u, data, cqe->res, cqe->flags);
-    else if ((data & 7) == AIO__UD_CLOSING) aio__cancel_answer(u, data, cqe->res);
+    if (AIO__UNLIKELY((data & 7) == AIO__UD_CLOSING)) aio__cancel_answer(u, data, cqe->res);
+    else if (AIO__LIKELY(data & AIO__UD_POINTER)) aio__entry_end(u, data, cqe->res, cqe->flags);
     else if (data == AIO__UD_WAKE && !(cqe->flags & IORING_CQE_F_MORE))
         aio__wake_over(u, cqe->res);
 }
@@ -5648,7 +5653,9 @@ AIO_FN void aio__child_signals(const struct aio__spawn *c)
 AIO_FN bool aio__child_descriptors(struct aio__spawn *c)
 {
     for (int i = 0; i < 3; i++)     // none of them may be overwritten before it is used
-        if (c->from[i] < 3 && c->from[i] != i) c->from[i] = fcntl(c->from[i], F_DUPFD_CLOEXEC, 3);
+        if (c->from[i] < 3 && c->from[i] != i &&
+            (c->from[i] = fcntl(c->from[i], F_DUPFD_CLOEXEC, 3)) < 0)
+            return false;
     for (int i = 0; i < 3; i++) {
         if (c->from[i] == i) fcntl(i, F_SETFD, 0);          // ours may be closed
         else if (dup2(c->from[i], i) < 0) return false;

@@ -1787,6 +1787,7 @@ AIO_FN void *aio__worker(void *arg)
         j->started = true;
         pthread_mutex_unlock(&p->lock);
         j->result = j->fn ? j->fn(j->arg) : j->small(j->arg);
+        if (j->loop->pid != getpid()) _exit(0);         // it forked, and this is the child
         aio_call_soon_threadsafe(j->loop, &j->ended, aio__job_ended, j);
         pthread_mutex_lock(&p->lock);
     }

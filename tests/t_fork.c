@@ -244,6 +244,27 @@ static void RN_5_an_interrupt_in_the_child(void **state)
     assert_result(aio_run(interrupted, .runs = true), 7);
 }
 
+// A job that forks: what returns from it in the child has nowhere to go, and ends there.
+static aio_result forks(void *arg)
+{
+    (void)arg;
+    pid_t child = fork();
+    if (!child) alarm(20);
+    return child;
+}
+struct fork_on_thread { aio_frame aio; int status; aio_result child; };
+aio_async(fork_on_thread) {
+    aio_try(self->child, aio_to_thread(forks, NULL));
+    aio_try(aio_sleep(AIO_MSEC));
+    if (waitpid((pid_t)self->child, &self->status, 0) != self->child) return -ECHILD;
+    return self->status;
+} aio_end
+static void contract_8_a_job_that_forks(void **state)
+{
+    (void)state;
+    assert_result(aio_run(fork_on_thread), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +273,7 @@ int main(void)
         fork_test(L_13_RN_2_aio_run_in_the_child),
         fork_test(L_13_L_14_a_lock_held_at_the_fork),
         fork_test(RN_5_an_interrupt_in_the_child),
+        fork_test(contract_8_a_job_that_forks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

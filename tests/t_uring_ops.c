@@ -282,6 +282,7 @@ MAKE(m_pread, struct w, aio_pread(a->fd, a->buf, a->n ? a->n : sizeof a->buf, a-
 MAKE(m_pwrite, struct w, aio_pwrite(a->fd, a->text, strlen(a->text), a->at))
 MAKE(m_read, struct w, aio_read_some(a->fd, a->buf, a->n ? a->n : sizeof a->buf))
 MAKE(m_write, struct w, aio_write_some(a->fd, a->text, strlen(a->text)))
+MAKE(m_no_pieces, struct w, aio_preadv(a->fd, 0, 0, 0, 0))
 static void files_at_an_offset(void **state)
 {
     (void)state;
@@ -307,6 +308,7 @@ static void files_at_an_offset(void **state)
         assert_result(run_one(m_pwrite, &w), -EINVAL);
         assert_result(run_one(m_pwrite_all, &w), -EINVAL);
     }
+    assert_result(run_one(m_no_pieces, &w), 0);
     close(w.fd);
     w.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     w.at = 0;
