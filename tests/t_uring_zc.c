@@ -127,10 +127,11 @@ static void a_cancel_waits_for_the_buffer(void **state)
 // A close does not wait for a peer that does not read; what is left does not go to the next owner of
 // the number.
 struct stalled { aio_frame aio; bool large; int fds[2], other[2], n; aio_task *t; size_t done; aio_result r; };
+static char huge[8 << 20];
 struct one_send { aio_frame aio; int fd; size_t bytes, *done; };
 aio_async(one_send) {
     aio_result r;
-    aio_await(r, aio_send_zc_all(self->fd, block, self->bytes, 0, self->done));
+    aio_await(r, aio_send_zc_all(self->fd, huge, self->bytes, 0, self->done));
     return r;
 } aio_end
 aio_async(stalled) {
@@ -152,7 +153,7 @@ aio_async(stalled) {
     }
     self->n = 1 << 20;                          // and now there is room on our side again
     setsockopt(self->fds[0], SOL_SOCKET, SO_SNDBUF, &self->n, sizeof self->n);
-    self->t = aio_spawn(one_send, .fd = self->fds[0], .bytes = self->large ? BYTES : 4096, .done = &self->done);
+    self->t = aio_spawn(one_send, .fd = self->fds[0], .bytes = self->large ? sizeof huge : 4096, .done = &self->done);
     aio_await(aio_sleep(5 * AIO_MSEC));
     assert_false(aio_task_done(self->t));
     aio_await(self->r, aio_close(self->fds[0]));
