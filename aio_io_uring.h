@@ -486,6 +486,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_madvise(void *address, size_t len, int ad
 
 // Awaitables: splice(2), tee(2). Offset -1: a pipe, or the current position. Result: bytes, 0 at
 // the end. Hold a kernel thread until they end; aio_close of either descriptor ends them.
+// While one waits to get rid of what is in a pipe, the kernel keeps that pipe locked: any other
+// operation on it, of this loop too, stands still in the kernel until there is room at fd_out.
 AIO_FN AIO_NODISCARD aio_awaitable aio_splice(int fd_in, int64_t offset_in, int fd_out,
                                               int64_t offset_out, size_t len, unsigned flags);
 AIO_FN AIO_NODISCARD aio_awaitable aio_tee(int fd_in, int fd_out, size_t len, unsigned flags);
