@@ -119,7 +119,10 @@ tsan: ## the test programs under the thread sanitizer
 VALGRIND := $(filter-out %/t_fork %/t_uring_fork %/t_uring_fault %/t_uring_refused %/t_uring_names %/t_uring_process \
     %/t_uring_inventory %/t_uring_registered %/t_uring_ring,$(TESTS))
 .PHONY: valgrind
-valgrind: $(VALGRIND) ## the test programs under valgrind
+valgrind: ## the test programs under valgrind
+	@$(MAKE) --no-print-directory valgrind-programs BUILD=$(BUILD)/valgrind CPPFLAGS="$(CPPFLAGS) -DAIO_VALGRIND"
+.PHONY: valgrind-programs
+valgrind-programs: $(VALGRIND)
 	@WRAP="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" \
 	    BUILD="$(BUILD)" tests/run.sh T="$(T)" $(VALGRIND)
 
