@@ -4961,10 +4961,30 @@ AIO_FN bool aio__passing(aio_result r)
     return r == -ECANCELED || r == -EINTR || r == -EAGAIN || r == -ENOMEM || r == -ENOBUFS ||
            r == -EPERM;
 }
+// An older kernel does not wait on a non-blocking descriptor: a poll does, and then it is asked again.
+AIO_FN bool aio__stream_polled(uint64_t info, aio_result r)
+{
+    return r >= 0 && AIO__IO_OPCODE(info) == IORING_OP_POLL_ADD;
+}
+AIO_COLD aio_result aio__stream_receive_later(aio_stream *s, aio_waiter *w)
+{
+    if ((w->node.u.w[1] & AIO__IO_CANCELLED) || s->ring->draining) return -ECANCELED;
+    aio_awaitable io = aio_poll(s->in, POLLIN);
+    aio_result r = aio__io_submit(s->ring, w, &io, AIO__UD_COMPOUND, aio__io_wait());
+    w->node.u.p[2] = &s->reading;
+    return r < 0 ? r : AIO_PENDING;
+}
 AIO_FN aio_result aio__stream_received(aio_uring *u, aio_waiter *w, struct aio__compound *c,
                                        aio_result r)
 {
     aio_stream *s = AIO__CONTAINER(c, aio_stream, reading);
+    if (AIO__UNLIKELY(aio__stream_polled(w->node.u.w[1], r))) {
+        bool ends = (w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining;
+        r = ends ? -ECANCELED : aio__stream_receive(s, w);
+    } else if (AIO__UNLIKELY(r == -EAGAIN)) {
+        r = aio__stream_receive_later(s, w);
+    }
+    if (r == AIO_PENDING) return r;
     size_t got = r > 0 ? (size_t)r : 0;
     if (s->straight) {
         aio__stream_wants(s, got, s->ask.n - s->ask.got);
@@ -5084,6 +5104,11 @@ AIO_FN aio_result aio__stream_send(aio_stream *s)
                                      : aio_write_some(s->out, from, n);
     return aio__sink_submit(s->ring, &s->sending, &io);
 }
+AIO_COLD aio_result aio__stream_send_later(aio_stream *s)
+{
+    aio_awaitable io = aio_poll(s->out, POLLOUT);
+    return aio__sink_submit(s->ring, &s->sending, &io);
+}
 AIO_FN void aio__stream_writers_go(aio_stream *s, aio_result error)
 {
     aio_waiter *w;
@@ -5119,8 +5144,9 @@ AIO_FN void aio__stream_flushed(aio_stream *s)
 AIO_FN void aio__stream_sent(aio_uring *u, struct aio__sink *k, aio_result r, uint32_t cqe_flags)
 {
     aio_stream *s = AIO__CONTAINER(k, aio_stream, sending);
+    bool polled = aio__stream_polled(k->info, r);
     (void)cqe_flags;
-    if (r > 0) s->flight.from += (size_t)r;
+    if (r > 0 && !polled) s->flight.from += (size_t)r;
     if (!aio__held(&s->flight)) {
         struct aio__inbuf empty = s->flight;
         s->flight = s->queued;
@@ -5132,7 +5158,8 @@ AIO_FN void aio__stream_sent(aio_uring *u, struct aio__sink *k, aio_result r, ui
         return;
     }
     if (r == 0) r = -EIO;           // no progress, and no reason
-    if (r > 0 || r == -EINTR) r = aio__held(&s->flight) ? aio__stream_send(s) : 0;
+    if (r == -EAGAIN) r = aio__stream_send_later(s);
+    else if (r > 0 || r == -EINTR) r = aio__held(&s->flight) ? aio__stream_send(s) : 0;
     if (r < 0 && !(r == -ECANCELED && u->draining)) aio__stream_failed(s, r, false);
     if (r < 0 || !aio__held(&s->flight)) aio__stream_flushed(s);
     if (s->paused && aio_stream_unsent(s) <= s->low) aio__stream_writers_go(s, s->out_error);
@@ -5144,7 +5171,9 @@ AIO_FN bool aio__stream_extends(aio_stream *s, const struct iovec *v, size_t cou
     uint32_t back = (uint16_t)(u->sq_tail - (uint32_t)(s->sending.user_data >> 48));
     struct io_uring_sqe *sqe = &u->sqes[(u->sq_tail - back - 1) & u->sq_mask];
     if (aio__held(&s->queued) || s->flight.room - s->flight.to < n) return false;
-    if (back >= aio__sq_pending(u) || sqe->user_data != s->sending.user_data) return false;
+    if (back >= aio__sq_pending(u) || sqe->user_data != s->sending.user_data ||
+        AIO__IO_OPCODE(s->sending.info) == IORING_OP_POLL_ADD)
+        return false;
     aio__inbuf_put(&s->flight, v, count, 0);
     sqe->len = aio__length(aio__held(&s->flight));
     return true;

@@ -49,6 +49,46 @@ static void ST_1_a_read_gives_what_is_there(void **state)
     assert_result(run(reads), 0);
 }
 
+// An older kernel answers -EAGAIN for a non-blocking descriptor, instead of waiting.
+struct unwilling { aio_frame aio; int in[2], out[2]; aio_stream s; bool cancel; char buf[8]; aio_result r; };
+aio_async(unwilling) {
+    assert_int_equal(pipe2(self->in, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(pipe2(self->out, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_result(aio_stream_open(&self->s, self->in[0], self->out[1], NULL), 0);
+    memset(&uring_fake, 0, sizeof uring_fake);
+    uring_fake.opcode = IORING_OP_READ;
+    uring_fake.result = -EAGAIN;
+    uring_hook.enter = uring_fake_enter;
+    if (self->cancel) {
+        aio_await(self->r, aio_wait_for(5 * AIO_MSEC, aio_stream_read(&self->s, self->buf, 8)));
+        assert_result(self->r, -ETIMEDOUT);
+    }
+    say(self->in[1], "in");
+    aio_await(self->r, aio_stream_read(&self->s, self->buf, 8));
+    assert_result(self->r, 2);
+    assert_int_equal(uring_fake.done, 1);
+    uring_fake.done = 0;
+    uring_fake.opcode = IORING_OP_WRITE;
+    assert_result(aio_stream_write_nowait(&self->s, "one", 3), 3);
+    while (!uring_fake.done) aio_await(aio_sleep(0));
+    assert_result(aio_stream_write_nowait(&self->s, " two", 4), 4);     // while it is polled
+    while (aio_stream_unsent(&self->s)) aio_await(aio_sleep(0));
+    assert_int_equal(read(self->out[0], self->buf, 8), 7);
+    assert_memory_equal(self->buf, "one two", 7);
+    aio_await(self->r, aio_stream_close(&self->s));
+    assert_result(self->r, 0);
+    close(self->in[1]);
+    close(self->out[0]);
+    return 0;
+} aio_end
+static void a_kernel_that_does_not_wait(void **state)
+{
+    (void)state;
+    assert_result(run(unwilling), 0);
+    assert_result(run(unwilling, .cancel = true), 0);
+    uring_hook.enter = 0;
+}
+
 // Received is what somebody reads, and not more than twice the limit; the rest stays with the peer.
 struct ahead { aio_frame aio; int fds[2]; aio_stream s; size_t full, read; aio_bytes line; char buf[3000];
                aio_result r; };
@@ -433,6 +473,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ST_1_a_read_gives_what_is_there),
+        cmocka_unit_test(a_kernel_that_does_not_wait),
         cmocka_unit_test(ST_1_nothing_is_received_that_nobody_reads),
         cmocka_unit_test(ST_1_a_second_reader_is_refused),
         cmocka_unit_test(ST_2_read_exactly_is_all_or_nothing_but_for_the_end),

@@ -218,6 +218,7 @@ TEST_FN int uring_fake_enter(unsigned fd, unsigned submit, unsigned wait, unsign
         struct io_uring_sqe *sqe = &u->sqes[(u->sq_tail - submit + i) & u->sq_mask];
         bool match = uring_fake.opcode < 0 || sqe->opcode == uring_fake.opcode;
         if (target || uring_fake.done || !match || !(sqe->user_data & AIO__UD_POINTER)) continue;
+        if ((sqe->user_data & 7) == AIO__UD_CLOSING) continue;
         if (uring_fake.skip-- > 0) continue;
         target = sqe->user_data;
         const uint8_t links = sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS);
