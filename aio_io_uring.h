@@ -3174,6 +3174,7 @@ AIO_FN aio_result aio_buffer_ring_init_over(aio_buffer_ring *b, void *storage, u
 {
     aio_loop *l = aio_running_loop();
     aio_result r = 0;
+    if (!l && aio__running()) return -EPERM;            // a forked child
     if (!l || !count || count > 32768 || !size || size > AIO__LENGTH_MAX) return -EINVAL;
     if (b->buffers) return -EBUSY;
     aio_uring *u = aio__uring_of_loop(l, &r);
@@ -4113,8 +4114,10 @@ AIO_TABLE(aio_wait_class, aio__chain_wait,
 AIO_FN bool aio__chain_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_chain *c = (aio_chain *)a->u.p[0];
-    aio_result r = c->left ? -EBUSY : c->ran || !c->scope.frame ? -EINVAL : c->fault;
+    aio_result r = 0;
     aio_uring *u = aio__uring_of(w, &r);
+    if (u && u->disabled) r = -EPERM;
+    else if (u) r = c->left ? -EBUSY : c->ran || !c->scope.frame ? -EINVAL : c->fault;
     if (aio__failed(w, r) || !c->count) return aio__done_with(w, r < 0 ? r : 0);
     if (!c->ring) {
         c->ring = u;

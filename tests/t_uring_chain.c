@@ -414,6 +414,14 @@ aio_async(wrong) {
     assert_result(self->r, -EBADF);
     return 0;
 } aio_end
+// The loop's first operation.
+struct first { aio_frame aio; aio_chain c; aio_result r; };
+aio_async(first) {
+    assert_result(aio_chain_init(&self->c), 0);
+    assert_result(aio_chain_add(&self->c, aio_call_new(member)), -EINVAL);
+    aio_await(self->r, aio_chain_run(&self->c));
+    return self->r;
+} aio_end
 static void chains_in_a_crowd(void **state)
 {
     (void)state;
@@ -422,6 +430,7 @@ static void chains_in_a_crowd(void **state)
     assert_result(run(crowd), 0);
     unsetenv("AIO_URING_ENTRIES");
     assert_result(run(wrong), 0);
+    assert_result(run(first), -EINVAL);
     aio_chain c;
     memset((void *)&c, 0, sizeof c);
     assert_result(aio_chain_init(&c), -EINVAL);
