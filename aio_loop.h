@@ -904,7 +904,7 @@ AIO_FN void aio__timers_due(aio_loop *l, int64_t now)
         aio__timer_remove(l, 0);
         if (AIO__UNLIKELY(direct)) n->cls->run(n);
         else aio__node_queue(&l->executor, n);
-        if (AIO__UNLIKELY(l->timer_seed != 0)) aio__timer_shuffle(l, first);
+        if (AIO__UNLIKELY(l->timer_seed != 0) && !direct) aio__timer_shuffle(l, first);
     }
 }
 
@@ -2505,7 +2505,8 @@ AIO_FN void aio__before_step(aio_executor *x, uintptr_t entry)
     aio_loop *l = AIO__LOOP_OF(x);
     struct aio_step s;
     if ((entry & 7) == AIO__RUN_NOTHING) return;
-    if (l->is_virtual) l->now += l->options.step_ns;            // J-8
+    if (l->is_virtual && __builtin_add_overflow(l->now, l->options.step_ns, &l->now))   // J-8
+        l->now = AIO_FOREVER;
     s.turn = x->turns;
     s.time = l->is_virtual ? l->now : 0;
     s.task = (entry & 7) == AIO__RUN_TASK ? (aio_task *)entry : 0;
@@ -2685,7 +2686,7 @@ AIO_FN void aio__catch_sigint(aio_loop *l)
     memset(&action, 0, sizeof action);
     action.sa_handler = aio__on_sigint;
     aio__interrupt.count = 0;
-    aio__interrupt.loop = l;
+    __atomic_store_n(&aio__interrupt.loop, l, __ATOMIC_RELAXED);
     sigaction(SIGINT, &action, 0);
 }
 AIO_FN void aio__release_sigint(aio_loop *l)
@@ -2693,12 +2694,13 @@ AIO_FN void aio__release_sigint(aio_loop *l)
     if (aio__interrupt.loop != l) return;
     if (aio__signals.users[SIGINT]) aio__signals.before[SIGINT] = aio__interrupt.before;
     else sigaction(SIGINT, &aio__interrupt.before, 0);
-    aio__interrupt.loop = 0;
+    __atomic_store_n(&aio__interrupt.loop, (aio_loop *)0, __ATOMIC_RELAXED);
 }
 // A SIGINT that the main task has not been told of.
 AIO_FN bool aio__interrupt_left(const aio_loop *l)
 {
-    return l->main && !l->interrupted && aio__interrupt.loop == l && aio__interrupt.count;
+    return l->main && !l->interrupted &&
+           __atomic_load_n(&aio__interrupt.loop, __ATOMIC_RELAXED) == l && aio__interrupt.count;
 }
 // Called when the inbox says that something came.
 AIO_FN void aio__take_interrupt(aio_loop *l)
@@ -2819,6 +2821,8 @@ AIO_FN void aio__signal_dispose(aio_waiter *w)
 }
 AIO_FN bool aio__signal_cancel(aio_waiter *w)
 {
+    aio__signals_take(AIO__LOOP_OF(w->future.loop)->signals);
+    if (w->node.cls->kind == AIO__WAIT_READY) return false;     // it came since this turn began
     aio__signal_dispose(w);
     aio_complete(w, -ECANCELED);
     return true;
@@ -2991,9 +2995,10 @@ AIO_SLOW void aio__virtual_wait(aio_loop *l)
     int64_t patience = o->real_wait_ns ? o->real_wait_ns - l->real_waited : AIO_FOREVER;
     int64_t until = l->timer_count ? l->timers[0].when : AIO_FOREVER;
     if (o->end_ns && o->end_ns < until) until = o->end_ns + 1;
+    if (until < l->now) until = l->now;             // a step took it past the end
     if (o->flow_in_flight && until - l->now < patience) patience = until - l->now;
     int64_t took = aio__clock();
-    aio__real_wait(l, patience);
+    aio__real_wait(l, patience > 0 ? patience : 0);
     took = aio__clock() - took;
     if (o->flow_in_flight) l->now = took < until - l->now ? l->now + took : until;
     bool happened = l->executor.head != l->executor.tail || aio__inbox_full(l) ||

@@ -150,10 +150,7 @@ aio_async(cancelled) {
     aio_result r;
     self->t = aio_spawn(waits, .a = SIGTERM, .b = SIGHUP);
     aio_try(aio_next_turn());
-    if (self->when == 1) {              // it came first: it is not lost
-        raise(SIGHUP);
-        aio__signals_take(aio_running_loop()->signals);
-    }
+    if (self->when == 1) raise(SIGHUP); // in this very turn: it is not lost
     aio_task_cancel(self->t);
     aio_await(r, aio_join(self->t));
     assert_true(is_default(SIGTERM) && is_default(SIGHUP));

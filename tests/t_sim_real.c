@@ -268,7 +268,64 @@ static void H_2_a_seed_shuffles_timers_of_one_moment(void **state)
     core.trace[core.trace_at = 0] = 0;
 }
 
+// A sleeper that is an op goes on directly when its timer gets no slot: nothing to shuffle.
+struct idles { aio_frame aio; };
+aio_async(idles) { aio_try(aio_sleep(AIO_FOREVER)); } aio_end
+struct starves { aio_frame aio; aio_op op; int n; aio_result r; };
+aio_async(starves) {
+    for (; self->n; self->n--) aio_detach(aio_spawn(idles));
+    aio_try(aio_next_turn());
+    aio_try(aio_start(&self->op, aio_sleep(1000)));
+    core.memory.fail_from = core.memory.calls + 1;
+    aio_await(self->r, aio_sleep(2000));
+    core.memory.fail_from = 0;
+    return self->r < 0 ? self->r : aio_op_result(&self->op);
+} aio_end
+static void H_2_a_seed_without_memory(void **state)
+{
+    (void)state;
+    options.seed = 5;
+    for (int n = 1; n < 300; n++) {     // among them: the last slot is taken
+        aio_result r = aio_run_with(&options, starves, .n = n);
+        assert_true(r == 0 || r == -ENOMEM);
+        core.memory.fail_from = 0;
+    }
+}
+
 // --- time that passes with each step
+static int64_t latest;
+static void goes_forward(aio_loop *loop, const struct aio_step *step, void *context)
+{
+    (void)loop;
+    (void)context;
+    assert_true(step->time >= latest);
+    latest = step->time;
+}
+static void J_8_a_step_beyond_the_end(void **state)
+{
+    (void)state;
+    latest = 0;
+    options.flow_in_flight = true;
+    options.step_ns = 2000;
+    options.end_ns = 1000;
+    options.on_step = goes_forward;
+    __atomic_store_n(&go_on, 1, __ATOMIC_RELEASE);
+    assert_result(aio_run_with(&options, asks, .at = 3600 * AIO_SECOND), -ETIMEDOUT);
+    core_forget_reports();
+    latest = 0;
+    aio_loop loop;                      // and at the end of all time it stands still
+    options.flow_in_flight = false;
+    options.end_ns = 0;
+    assert_result(aio_loop_init(&loop, &options), 0);
+    aio_task *t = aio_spawn_on(&loop, idles);
+    assert_result(aio_sim_advance(&loop, AIO_FOREVER), 0);
+    aio_task_cancel(t);
+    assert_result(aio_sim_run_until_idle(&loop), 0);
+    assert_true(aio_loop_time(&loop) == AIO_FOREVER);
+    assert_result(aio_task_result(t), -ECANCELED);
+    aio_detach(t);
+    assert_result(aio_loop_close(&loop), 0);
+}
 struct spins { aio_frame aio; bool *stop; };
 aio_async(spins) {
     while (!*self->stop) aio_try(aio_next_turn());
@@ -321,6 +378,8 @@ int main(void)
         fresh(J_6_an_announced_thread_is_waited_for),
         fresh(K_1_when_the_last_has_left_a_deadlock_is_told),
         fresh(H_2_a_seed_shuffles_timers_of_one_moment),
+        fresh(H_2_a_seed_without_memory),
+        fresh(J_8_a_step_beyond_the_end),
         fresh(J_8_steps_take_time),
         fresh(J_8_advance_ends_in_time),
     };
