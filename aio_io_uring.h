@@ -36,7 +36,7 @@
 //                aio_direct_unregister aio_direct_put aio_direct_close aio_direct_install
 //   resolver     aio_getaddrinfo aio_gai_strerror
 //   others       aio_poll aio_epoll_wait aio_epoll_ctl aio_waitid aio_futex_wait aio_futex_waitv
-//                aio_futex_wake
+//                aio_futex_wake aio_msg_ring
 //   processes    aio_process_spawn aio_process_wait aio_process_communicate aio_process_kill
 //                aio_process_close_stdin aio_process_signal
 //   servers      aio_serve aio_server_stop
@@ -585,6 +585,11 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wait(const uint32_t *word, uint32_t
 AIO_FN AIO_NODISCARD aio_awaitable aio_futex_waitv(const struct futex_waitv *words, unsigned n);
 AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned n, uint64_t mask,
                                                   unsigned flags);
+
+// Awaitable: a completion with this `user_data` and `res` for a ring of another library's, by its
+// descriptor. Result: 0; -EBADFD: it is no ring, or not enabled. Between loops: aio_loop_post.
+// Kernel: 5.18; else -EOPNOTSUPP.
+AIO_FN AIO_NODISCARD aio_awaitable aio_msg_ring(int ring_fd, uint64_t user_data, unsigned res);
 
 // --- processes
 
@@ -1473,6 +1478,10 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_futex_wake(const uint32_t *word, unsigned
                                                   unsigned flags)
 {
     return aio__futex(aio__prompt_await(), AIO__OP_FUTEX_WAKE, word, n, mask, flags);
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_msg_ring(int ring_fd, uint64_t user_data, unsigned res)
+{
+    return aio__entry(aio__checked_await(), IORING_OP_MSG_RING, ring_fd, user_data, 0, res, 0);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_futex_waitv(const struct futex_waitv *words, unsigned n)
 {

@@ -284,8 +284,8 @@ OP(o_timeout, raw(w, IORING_OP_TIMEOUT, -1, second(w, 0), 1, 0))
 OP(e_timeout, raw(w, IORING_OP_TIMEOUT, -1, second(w, 0), 2, 0))
 OP(b_timeout, raw(w, IORING_OP_TIMEOUT, -1, second(w, 1000), 1, 0))
 OP(e_poll_remove, raw(w, IORING_OP_POLL_REMOVE, -1, w, 0, 0))
-OP(o_msg_ring, raw(w, IORING_OP_MSG_RING, w->ring.ring_fd, 0, 5, 77))
-OP(e_msg_ring, raw(w, IORING_OP_MSG_RING, w->fd, 0, 5, 77))
+OP(o_msg_ring, aio_msg_ring(w->ring.ring_fd, 77, 5))
+OP(e_msg_ring, aio_msg_ring(w->fd, 77, 5))
 OP(e_install, aio_direct_install(3))
 
 // --- what an operation has done
