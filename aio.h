@@ -45,7 +45,8 @@
 //                aio_future_add_done_callback aio_future_remove_done_callback
 //   together     aio_gather aio_gather_all aio_wait aio_shield
 //   ops          aio_start aio_op_wait aio_op_cancel aio_op_done aio_op_result aio_race
-//   groups       aio_group_enter aio_group_enter_with aio_group_spawn aio_group_cancel aio_group_exit aio_group_error
+//   groups       aio_group_enter aio_group_enter_with aio_group_spawn aio_group_cancel
+//                aio_group_exit aio_group_error
 //   locks        aio_lock_acquire _release _locked, aio_event_wait _set _clear _is_set,
 //                aio_condition_init _wait _notify _notify_all,
 //                aio_semaphore_init _acquire _release _locked, aio_barrier_init _wait _reset _abort
@@ -1121,8 +1122,8 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
 // aio__async(name) { … } aio_end: a coroutine of the headers' own; AIO__OWN_CO(name) points to its
 // descriptor. aio__async_drop(name) { … } aio_end: one with a hook, which aio__drop_of(name) { … }
 // aio_end before it defines. gcc -O0 keeps every table at file scope, used or not, and all that it
-// names. There the descriptor stands in the step function, which is inline and gives it away when it
-// gets no frame.
+// names. There the descriptor stands in the step function, which is inline and gives it away when
+// it gets no frame.
 #ifdef __OPTIMIZE__
 #  define AIO__OWN_CO(name) (&AIO__CO(name))
 #  define aio__async(name) aio_async(name)

@@ -420,14 +420,14 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_udp_connect(const char *host, int port);
 // --- names
 
 // Awaitable: getaddrinfo(3) on one of at most four threads of its own, so that it neither waits for
-// jobs of aio_to_thread nor keeps them waiting; numeric addresses with numeric services are answered
-// at once. *result: to be freed with freeaddrinfo; null after an error. Result: 0; -ENOENT: no such
-// name; -ENODATA: it has no address; -EAGAIN: the name server does not answer, or no thread;
-// -EREMOTEIO: it refuses for good; -EADDRNOTAVAIL -EAFNOSUPPORT -ESOCKTNOSUPPORT -ENOPROTOOPT
-// -EINVAL: family, socket type, service, flags do not fit; -ENOMEM.
-// A cancel returns at once: a look-up that has not begun is dropped, one that runs goes on alone and
-// its result is freed. Lifetime: host, service and hints (or null) may be locals; `result` must stay
-// until the await returns.
+// jobs of aio_to_thread nor keeps them waiting; numeric addresses with numeric services are
+// answered at once. *result: to be freed with freeaddrinfo; null after an error. Result: 0;
+// -ENOENT: no such name; -ENODATA: it has no address; -EAGAIN: the name server does not answer, or
+// no thread; -EREMOTEIO: it refuses for good; -EADDRNOTAVAIL -EAFNOSUPPORT -ESOCKTNOSUPPORT
+// -ENOPROTOOPT -EINVAL: family, socket type, service, flags do not fit; -ENOMEM. A cancel returns
+// at once: a look-up that has not begun is dropped, one that runs goes on alone and its result is
+// freed. Lifetime: host, service and hints (or null) may be locals; `result` must stay until the
+// await returns.
 AIO_FN AIO_NODISCARD aio_awaitable aio_getaddrinfo(const char *host, const char *service,
                                                    const struct addrinfo *hints,
                                                    struct addrinfo **result);
@@ -597,8 +597,9 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_msg_ring(int ring_fd, uint64_t user_data,
 // closes our ends of its pipes; so does the close of its loop. In the child: no descriptor but 0, 1
 // and 2; no signal blocked; SIGPIPE at its default, what the toolkit handles as it was before.
 // Result: 0; why it could not begin, also the exec's reason: -ENOENT (or cwd), -EACCES, -ENOEXEC,
-// -E2BIG …; -EBADF: a descriptor for it is none; -EBUSY: `p` runs, or an operation is in flight on one of its pipes; -EINVAL: no task
-// runs, no argv, stdio that is none; -EMFILE, -ENOMEM, -EAGAIN; a refused ring.
+// -E2BIG …; -EBADF: a descriptor for it is none; -EBUSY: `p` runs, or an operation is in flight on
+// one of its pipes; -EINVAL: no task runs, no argv, stdio that is none; -EMFILE, -ENOMEM, -EAGAIN;
+// a refused ring.
 // Cost: the thread stands still from the clone to the exec (vfork): some 70 us, whatever the size
 // of the caller's memory. It does not suspend, so no cancel can come between. Kernel: 5.12.
 AIO_FN aio_result aio_process_spawn(aio_process *p, const struct aio_process_options *options);
@@ -628,9 +629,9 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_process_close_stdin(aio_process *p);
 // aio_serve(&self->server, listener, name, .argument = value, …)   awaitable
 // Accepts connections until it is stopped, and spawns coroutine `name` for each, with these
 // arguments, .fd (an int of its frame) being the connection, which it owns. That of a handler which
-// never began is closed, or its aio_drop does that, if there is one. Errors of handlers go to on_error. At the limit it accepts no
-// more: they wait in the kernel's queue. Out of descriptors or memory (told to on_error once) it
-// waits until a connection ends, or 0.1 s, and goes on.
+// never began is closed, or its aio_drop does that, if there is one. Errors of handlers go to
+// on_error. At the limit it accepts no more: they wait in the kernel's queue. Out of descriptors or
+// memory (told to on_error once) it waits until a connection ends, or 0.1 s, and goes on.
 // Result: 0: stopped by aio_server_stop; -ECANCELED: all connections were cancelled too; -EBUSY; an
 // error of the listener (-EBADF: aio_close ended it) when its last connection has ended. No handler
 // is left when it returns. The listener stays open.
@@ -642,12 +643,12 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_process_close_stdin(aio_process *p);
 // does not serve; -ENOMEM.
 AIO_FN aio_result aio_server_stop(aio_server *server, int64_t drain_ns);
 
-// --- streams: buffered reading, and writing that goes on beside the coroutine. Any task of the loop
-// may read or write, one reader at a time; they end with the frame that opened them.
+// --- streams: buffered reading, and writing that goes on beside the coroutine. Any task of the
+// loop may read or write, one reader at a time; they end with the frame that opened them.
 
-// Opens a stream that reads from `in` and writes to `out`: a socket is both, -1 is none. options may
-// be null. From now on the stream closes them. Result: 0; -EBUSY: it is open; -EINVAL: no task runs,
-// or no descriptor; -EBADF; what aio_uring_attach gives. Refused, they stay the caller's.
+// Opens a stream that reads from `in` and writes to `out`: a socket is both, -1 is none. options
+// may be null. From now on the stream closes them. Result: 0; -EBUSY: it is open; -EINVAL: no task
+// runs, or no descriptor; -EBADF; what aio_uring_attach gives. Refused, they stay the caller's.
 // Lifetime: the stream until it is closed. When the frame that opened it returns, that closes it as
 // aio_stream_close does (if it returns -ECANCELED: without sending what is left).
 AIO_FN aio_result aio_stream_open(aio_stream *s, int in, int out,
@@ -655,8 +656,8 @@ AIO_FN aio_result aio_stream_open(aio_stream *s, int in, int out,
 
 // Awaitable: what is there, at most n bytes. Result: 1 … n; 0: the end (or n is 0).
 // Errors, of all reads: -EBUSY: another one waits; -EBADF: not open; -ECONNRESET and the like, also
-// while there is something in the buffer; -ECONNABORTED: aio_stream_abort; -ENOMEM. A cancelled read
-// has taken nothing: what came stays in the buffer.
+// while there is something in the buffer; -ECONNABORTED: aio_stream_abort; -ENOMEM. A cancelled
+// read has taken nothing: what came stays in the buffer.
 AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read(aio_stream *s, void *buf, size_t n);
 // aio_stream_read_exactly(&self->s, buf, n [, &done])   awaitable
 // n bytes, or nothing. Result: n; -ENODATA: the end came first. done (size_t *): how many are in
@@ -680,8 +681,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_until_any(aio_stream *s, aio_
 AIO_FN bool aio_stream_at_eof(const aio_stream *s);
 
 // Awaitables: copy n bytes, which go out beside the coroutine; wait only when more than the high
-// mark is unsent, until the low mark is reached. Result: n. Cancelled while they wait, the bytes are
-// on their way all the same. Errors: -ECONNRESET: the connection is lost (-EPIPE on a pipe);
+// mark is unsent, until the low mark is reached. Result: n. Cancelled while they wait, the bytes
+// are on their way all the same. Errors: -ECONNRESET: the connection is lost (-EPIPE on a pipe);
 // -ESHUTDOWN: after aio_stream_write_eof; -EBADF: not open; -ECONNABORTED; -ENOMEM: nothing was
 // taken. What is written in one turn leaves in one piece.
 AIO_FN AIO_NODISCARD aio_awaitable aio_stream_write(aio_stream *s, const void *buf, size_t n);
@@ -728,11 +729,11 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_sendmsg_zc(int fd, const struct msghdr *m
 //     }
 //
 // aio_gen_close(&it), or the frame's return, ends the operation, waits until the kernel has let go
-// of it, closes descriptors that nobody took and gives every buffer back. A cancelled aio_next loses
-// nothing: the value stays for the next call. What is early ended by the kernel is begun again.
-// Result of these: 0; -EINVAL: no task runs; -EBUSY: it is open; -EBADF; -ENOMEM; or why there is no
-// ring. Errors of aio_next: -EBUSY: another one waits; -EBADF: aio_close ended it; the operation's.
-// Kernel: 5.19, 6.0 (recv), 6.7 (read); before that the same by single operations.
+// of it, closes descriptors that nobody took and gives every buffer back. A cancelled aio_next
+// loses nothing: the value stays for the next call. What is early ended by the kernel is begun
+// again. Result of these: 0; -EINVAL: no task runs; -EBUSY: it is open; -EBADF; -ENOMEM; or why
+// there is no ring. Errors of aio_next: -EBUSY: another one waits; -EBADF: aio_close ended it; the
+// operation's. Kernel: 5.19, 6.0 (recv), 6.7 (read); before that the same by single operations.
 
 // Connections; the value is a descriptor, close-on-exec. When too many wait to be taken, it stops
 // accepting until they are. Out of descriptors it waits until there are some (on_error is told).
@@ -845,10 +846,10 @@ AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b);
 #define AIO__TIMEOUT_MULTISHOT (1u << 6)
 #define AIO__URING_CMD_MULTISHOT (1 << 1)
 
-// user_data: a pointer to a waiter (or a sink), aligned to 8 bytes and below 2^48; above it the place in the
-// ring, which makes each activation unique, so that a late cancel cannot hit the next one; below it
-// one of these. CLOSING: a cancel for aio_close: the descriptor, and above it how many operations it
-// should find.
+// user_data: a pointer to a waiter (or a sink), aligned to 8 bytes and below 2^48; above it the
+// place in the ring, which makes each activation unique, so that a late cancel cannot hit the next
+// one; below it one of these. CLOSING: a cancel for aio_close: the descriptor, and above it how
+// many operations it should find.
 enum {
     AIO__UD_NOBODY,
     AIO__UD_WAITER,
@@ -859,7 +860,8 @@ enum {
     AIO__UD_SINK
 };
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
-#define AIO__UD_CANCEL(fd, n) (AIO__UD_CLOSING | (uint64_t)(uint32_t)(fd) << 3 | (uint64_t)(n) << 48)
+#define AIO__UD_CANCEL(fd, n) \
+    (AIO__UD_CLOSING | (uint64_t)(uint32_t)(fd) << 3 | (uint64_t)(n) << 48)
 #define AIO__UD_FD(user_data) ((int)((user_data) >> 3 & INT32_MAX))
 AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 
@@ -1017,8 +1019,8 @@ struct aio_stream {
     aio_waiter *closer;         // waits until all is sent
 };
 
-// --- servers. Behind the frame of aio__serving, in one block, stands the frame of a handler as each
-// of them begins.
+// --- servers. Behind the frame of aio__serving, in one block, stands the frame of a handler as
+// each of them begins.
 struct aio__serving {
     aio_frame aio;
     aio_server *server;
@@ -1031,7 +1033,8 @@ struct aio__serving {
     uint32_t phase;
     bool told;                  // that it pauses
 };
-#define AIO__SERVING_BYTES ((sizeof(struct aio__serving) + AIO__GRAIN - 1) & ~(size_t)(AIO__GRAIN - 1))
+#define AIO__SERVING_BYTES \
+    ((sizeof(struct aio__serving) + AIO__GRAIN - 1) & ~(size_t)(AIO__GRAIN - 1))
 #define AIO__FD_OF(name) AIO__ASSERT(sizeof(((struct name *)0)->fd) == sizeof(int), \
     "aio_serve: struct " #name " needs a member `int fd`");
 #ifdef AIO_STRICT
@@ -1170,8 +1173,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_openat(int dirfd, const char *path, int f
 AIO_FN AIO_NODISCARD aio_awaitable aio_statx(int dirfd, const char *path, int flags, unsigned mask,
                                              struct statx *buf)
 {
-    return aio__io(aio__checked_await(), IORING_OP_STATX, dirfd, (uint64_t)(uintptr_t)buf, path, mask,
-                   (unsigned)flags);
+    return aio__io(aio__checked_await(), IORING_OP_STATX, dirfd, (uint64_t)(uintptr_t)buf, path,
+                   mask, (unsigned)flags);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_connect(int fd, const struct sockaddr *address,
                                                socklen_t length)
@@ -2131,7 +2134,8 @@ AIO_FN bool aio__io_cancel(aio_waiter *w)
     if (w->node.u.w[1] & AIO__IO_CANCELLED) return true;
     w->node.u.w[1] |= AIO__IO_CANCELLED;
     if (AIO__UNLIKELY(u->disabled)) return true;            // a forked child: nobody will go on
-    if (AIO__UNLIKELY(u->backlog) && aio__backlog_end(u, w->node.u.w[0], 0, -ECANCELED)) return true;
+    if (AIO__UNLIKELY(u->backlog) && aio__backlog_end(u, w->node.u.w[0], 0, -ECANCELED))
+        return true;
     if (aio__withdraw(u, w->node.u.w[0])) {
         aio__entry_end(u, w->node.u.w[0], -ECANCELED, 0);
     } else if (!aio__cancel_by_data(u, w->node.u.w[0])) {   // no room and no memory: a turn later
@@ -2405,7 +2409,7 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
     uint64_t kind = w->node.u.w[0] & 7;
     uint32_t second = (uint32_t)w->node.u.w[2];
     const aio_wait_class *done = info & AIO__IO_GIVES_FD ? aio__io_done_fd() : aio__settled();
-    if (AIO__UNLIKELY(info & AIO__IO_GIVES_SLOT)) {     // the kernel says 0 for a slot that we chose
+    if (AIO__UNLIKELY(info & AIO__IO_GIVES_SLOT)) { // the kernel says 0 for a slot that we chose
         if (res >= 0 && second != IORING_FILE_INDEX_ALLOC) res = (aio_result)second - 1;
         done = aio__io_done_slot();
     } else if (AIO__UNLIKELY(info & AIO__IO_GIVES_PIPE)) {
@@ -2424,7 +2428,8 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
         if (res != AIO_PENDING && c->block_class)
             aio__free(&u->loop->executor, c, c->block_class);
     }
-    aio__io_release(u, info, second);       // after the next one: an aio_close that waits for us lets none begin
+    // after the next one: an aio_close that waits for us lets none begin
+    aio__io_release(u, info, second);
     if (res != AIO_PENDING) aio__settle(w, res, done);
 }
 // A sink's completion: the last one takes it off the ring's books. It may begin again in `done`,
@@ -3113,10 +3118,11 @@ AIO_COLD void aio__buffers_refused(aio_loop *l, size_t bytes)
     char text[200];
     struct rlimit memlock = { 0, 0 };
     getrlimit(RLIMIT_MEMLOCK, &memlock);
-    snprintf(text, sizeof text,
-             "io_uring: no memory for a buffer ring of %zu bytes: RLIMIT_MEMLOCK is %llu KiB for all "
-             "rings of this user; raise it (ulimit -l)",
-             bytes, (unsigned long long)memlock.rlim_cur / 1024);
+    snprintf(
+        text, sizeof text,
+        "io_uring: no memory for a buffer ring of %zu bytes: RLIMIT_MEMLOCK is %llu KiB for all "
+        "rings of this user; raise it (ulimit -l)",
+        bytes, (unsigned long long)memlock.rlim_cur / 1024);
     aio__loop_say(l, text, -ENOMEM);
 }
 AIO_FN aio_result aio__buffers_register(struct aio__buffers *b, uint32_t entries)
@@ -3502,8 +3508,9 @@ AIO_COLD int aio__flow_retry(void *arg)
 AIO_COLD void aio__flow_pause(aio_many *it, aio_result why)
 {
     if (!it->told)
-        aio__loop_say(it->ring->loop, "accept waits for a descriptor: close some, or raise the limit "
-                      "(ulimit -n)", why);
+        aio__loop_say(it->ring->loop,
+                      "accept waits for a descriptor: close some, or raise the limit (ulimit -n)",
+                      why);
     it->told = true;
     if (aio_call_later(it->ring->loop, &it->retry, 10 * AIO_MSEC, aio__flow_retry, it) < 0) {
         it->fault = why;
@@ -3563,7 +3570,8 @@ AIO_FN void aio__flow_took(aio_many *it, aio_result res, uint32_t id)
         it->queued = 1;
     } else if (id != AIO__NO_BUFFER && (size_t)res > overhead) {
         aio__flow_push(it, (uint16_t)id, (size_t)res);
-    } else if (message && id != AIO__NO_BUFFER && (aio__flow_carries(it) || !aio__flow_stream(it))) {
+    } else if (message && id != AIO__NO_BUFFER &&
+               (aio__flow_carries(it) || !aio__flow_stream(it))) {
         aio__flow_push(it, (uint16_t)id, (size_t)res);      // nothing but its sender
     } else {
         if (id != AIO__NO_BUFFER) aio__buffer_give(it->buffers, id);
@@ -3986,7 +3994,8 @@ AIO_FN void aio__chain_next(aio_chain *c)
         if (c->at && !c->steps[c->at - 1].hard && aio__linked_failed(&c->steps[c->at - 1]))
             c->broken = true;
         c->at++;
-        if (!aio__linked_start(c, s, !c->broken && !aio__chain_over(c)) && aio__linked_pending(s)) break;
+        if (!aio__linked_start(c, s, !c->broken && !aio__chain_over(c)) && aio__linked_pending(s))
+            break;
         if (aio__linked_pending(s)) aio__linked_end(s, s->u.waiter.future.result);
     }
     c->busy = false;
@@ -4078,7 +4087,7 @@ AIO_FN void aio__chain_stop(aio_chain *c)
 {
     if (c->cancelled) return;
     c->cancelled = c->busy = true;
-    for (uint32_t i = c->count; i-- > 0;) {             // an entry that is taken back loses its link
+    for (uint32_t i = c->count; i-- > 0;) { // an entry that is taken back loses its link
         if (aio__linked_pending(&c->steps[i])) aio_future_cancel(&c->steps[i].u.waiter.future);
     }
     c->busy = false;
@@ -4367,7 +4376,8 @@ AIO_FN bool aio__unix_stale(const struct sockaddr_un *address, socklen_t length)
         return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return false;
-    bool refused = connect(fd, (const struct sockaddr *)address, length) < 0 && errno == ECONNREFUSED;
+    bool refused =
+        connect(fd, (const struct sockaddr *)address, length) < 0 && errno == ECONNREFUSED;
     close(fd);
     return refused && !unlink(address->sun_path);
 }
@@ -4389,7 +4399,8 @@ AIO_FN bool aio__listen_unix_start(aio_waiter *w, const aio_awaitable *a)
     if (fd < 0) return aio__failed(w, -errno);
     bool failed = aio__unix_bind(fd, &address, (socklen_t)n) < 0;
     // before the listen: nobody can connect until the mode is right
-    if (!failed && o && o->mode && address.sun_path[0]) failed = chmod(address.sun_path, o->mode) < 0;
+    if (!failed && o && o->mode && address.sun_path[0])
+        failed = chmod(address.sun_path, o->mode) < 0;
     return aio__socket_end(w, fd, failed || listen(fd, aio__listen_backlog(o)) < 0);
 }
 
@@ -4922,8 +4933,9 @@ AIO_FN aio_result aio__stream_found(aio_stream *s)
     }
 }
 
-// --- streams: receiving. Only while somebody reads (ST-1), so that what nobody wants stays with the
-// peer. A buffer that gets full is doubled for the next time, one that stays nearly empty halved.
+// --- streams: receiving. Only while somebody reads (ST-1), so that what nobody wants stays with
+// the peer. A buffer that gets full is doubled for the next time, one that stays nearly empty
+// halved.
 AIO_FN void aio__stream_wants(aio_stream *s, size_t got, size_t room)
 {
     if (got == room && s->wanted < s->limit) s->wanted *= 2;
@@ -4973,7 +4985,8 @@ AIO_FN bool aio__passing(aio_result r)
     return r == -ECANCELED || r == -EINTR || r == -EAGAIN || r == -ENOMEM || r == -ENOBUFS ||
            r == -EPERM;
 }
-// An older kernel does not wait on a non-blocking descriptor: a poll does, and then it is asked again.
+// An older kernel does not wait on a non-blocking descriptor: a poll does, and then it is asked
+// again.
 AIO_FN bool aio__stream_polled(uint64_t info, aio_result r)
 {
     return r >= 0 && AIO__IO_OPCODE(info) == IORING_OP_POLL_ADD;
@@ -5008,8 +5021,8 @@ AIO_FN aio_result aio__stream_received(aio_uring *u, aio_waiter *w, struct aio__
     }
     if (r == 0) s->eof = true;
     if (r < 0 && !aio__passing(r) && !(r == -EBADF && s->phase)) aio__stream_failed(s, r, true);
-    aio_result out = s->straight && s->ask.kind == AIO__STREAM_READ && r >= 0 ? r
-                                                                              : aio__stream_found(s);
+    aio_result out =
+        s->straight && s->ask.kind == AIO__STREAM_READ && r >= 0 ? r : aio__stream_found(s);
     if (out == AIO_PENDING) {
         if (r < 0) out = r;
         else if ((w->node.u.w[1] & AIO__IO_CANCELLED) || u->draining) out = -ECANCELED;
@@ -5125,7 +5138,8 @@ AIO_FN void aio__stream_writers_go(aio_stream *s, aio_result error)
 {
     aio_waiter *w;
     s->paused = false;
-    while ((w = aio__sync_first(&s->writers)) != 0) aio_complete(w, error ? error : w->future.result);
+    while ((w = aio__sync_first(&s->writers)) != 0)
+        aio_complete(w, error ? error : w->future.result);
 }
 // Half-close: for a pipe that is closing it.
 AIO_FN aio_result aio__stream_end_writing(aio_stream *s)
@@ -5204,8 +5218,8 @@ AIO_FN size_t aio__stream_at_once(aio_stream *s, const struct iovec *v, size_t c
         aio__stream_failed(s, -errno, false);
     return 0;
 }
-// The same for what is written, which gathers without a limit: doubled, so that many small pieces are
-// not copied again for each.
+// The same for what is written, which gathers without a limit: doubled, so that many small pieces
+// are not copied again for each.
 AIO_FN bool aio__outbuf_room(aio_uring *u, struct aio__inbuf *b, size_t n)
 {
     size_t more = b->room ? aio__held(b) : AIO__STREAM_FIRST;
@@ -5329,7 +5343,8 @@ AIO_FN aio_result aio_stream_write_eof(aio_stream *s)
 
 
 // --- streams: opening and closing. Closing is the exit of the stream's scope, whoever asks for it:
-// the frame that opened it by returning, or aio_stream_close by taking the scope over and returning.
+// the frame that opened it by returning, or aio_stream_close by taking the scope over and
+// returning.
 enum { AIO__STREAM_OPEN, AIO__STREAM_FLUSH, AIO__STREAM_CLOSE_IN, AIO__STREAM_CLOSE_OUT };
 // What is unsent will not be; `why`: what those get who wait to write.
 AIO_FN void aio__stream_drop(aio_stream *s, aio_result why)
@@ -5768,8 +5783,8 @@ AIO_FN aio_result aio__spawn_clone(struct aio__spawn *c, int *pidfd)
     c->env = c->options->env ? c->options->env : environ;
     sigfillset(&all);               // no handler may run in the child
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int pid = clone(aio__spawn_child, stack + size, CLONE_VM | CLONE_VFORK | AIO__CLONE_PIDFD | SIGCHLD,
-                    c, pidfd);
+    int pid = clone(aio__spawn_child, stack + size,
+                    CLONE_VM | CLONE_VFORK | AIO__CLONE_PIDFD | SIGCHLD, c, pidfd);
     int error = pid < 0 ? errno : c->error;
     pthread_sigmask(SIG_SETMASK, &before, 0);
     AIO__UNPOISON(stack, size);     // the child did not return from its functions
@@ -5843,7 +5858,10 @@ AIO_FN aio_result aio__process_begin(aio_process *p, const struct aio_process_op
 
 // --- processes: their end
 enum { AIO__KILLED = 256 };         // + the signal: a result
-AIO_FN int aio_process_signal(aio_result r) { return r >= AIO__KILLED ? (int)(r - AIO__KILLED) : 0; }
+AIO_FN int aio_process_signal(aio_result r)
+{
+    return r >= AIO__KILLED ? (int)(r - AIO__KILLED) : 0;
+}
 // Reaps it. Result: how it ended; AIO_PENDING: it runs.
 AIO_FN aio_result aio__process_reap(aio_loop *l, aio_process *p, int flags)
 {
@@ -5965,7 +5983,7 @@ AIO_FN aio_result aio_process_kill(aio_process *p, int signal_number)
     if (!p->pid || signal_number < 0 || signal_number >= AIO__SIGNALS) return -EINVAL;
     if (p->pidfd < 0) return 0;                                                     // SP-2
     long r = syscall(AIO__SYS_PIDFD_SEND_SIGNAL, p->pidfd, signal_number, 0, 0);
-    if (r < 0 && errno == ENOSYS) r = kill(p->pid, signal_number);      // filtered: it is not reaped
+    if (r < 0 && errno == ENOSYS) r = kill(p->pid, signal_number); // filtered: it is not reaped
     return r < 0 && errno != ESRCH ? -errno : 0;
 }
 // A cancelled wait leaves; the process goes on.
@@ -6140,7 +6158,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_process_communicate(aio_process *p,
 }
 
 // --- the backend's other calls
-// Somebody closed the ring's descriptor, or the kernel gave the ring up: nothing will ever come of it.
+// Somebody closed the ring's descriptor, or the kernel gave the ring up: nothing will ever come of
+// it.
 AIO_FN bool aio__ring_gone(int r) { return r == -EBADF || r == -ENXIO || r == -EOWNERDEAD; }
 AIO_COLD void aio__ring_abandon(aio_uring *u, int r)
 {

@@ -42,8 +42,8 @@
 //   Time     int64 nanoseconds. Durations are relative; <= 0 means now. Deadlines are loop time.
 //   Errors   Negative errno, as everywhere. What no caller can see goes to `on_error`.
 //   Threads  A loop belongs to the thread that first runs it; only *_threadsafe and aio_thread_*
-//            calls, and aio_loop_post, may come from another one. In a forked child every call gives
-//            -EPERM.
+//            calls, and aio_loop_post, may come from another one. In a forked child every call
+//            gives -EPERM.
 #ifndef AIO_LOOP_H
 #define AIO_LOOP_H
 
@@ -337,9 +337,9 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep(int64_t ns);
 // Awaitable: the same, until a moment of the loop's clock.
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_sleep_until(int64_t when);
 
-// Begins to tick every ns, from now; on the loop's clock, without drift. aio_next waits for the next
-// tick and gives 1; aio_gen_value says how many have come since the last one. aio_gen_close, or the
-// frame's return, ends it. A cancelled aio_next loses no tick.
+// Begins to tick every ns, from now; on the loop's clock, without drift. aio_next waits for the
+// next tick and gives 1; aio_gen_value says how many have come since the last one. aio_gen_close,
+// or the frame's return, ends it. A cancelled aio_next loses no tick.
 // Result: 0; -EINVAL: no task runs, or ns <= 0; -EBUSY: it ticks.
 // Cost: a timer while somebody waits; otherwise nothing.
 AIO_FN aio_result aio_ticker(aio_ticks *it, int64_t ns);
@@ -410,8 +410,9 @@ AIO_FN void aio_handle_cancel(aio_handle *handle);
 
 // Any thread. Announces a thread that may call into the loop: until it has left, its calls are
 // waited for. Nothing is a deadlock then, and the virtual clock stands still. Without this a loop
-// with the virtual clock knows only of its own jobs. Counted: best called before the thread is made.
-// Result: 0; -EBADFD: the loop is closed; -EINVAL: left more often than entered; -EPERM: forked.
+// with the virtual clock knows only of its own jobs. Counted: best called before the thread is
+// made. Result: 0; -EBADFD: the loop is closed; -EINVAL: left more often than entered; -EPERM:
+// forked.
 AIO_FN aio_result aio_thread_enter(aio_loop *loop);
 AIO_FN aio_result aio_thread_leave(aio_loop *loop);
 
@@ -502,9 +503,9 @@ AIO_FN uint64_t aio_loop_hash(const aio_loop *loop);
 AIO_FN void aio_loop_dump(aio_loop *loop, FILE *out);
 AIO_FN void aio_task_dump(const aio_task *task, FILE *out);
 // Prints who awaits whom as trees, from the tasks that nobody awaits: below each task those that it
-// awaits (aio_task_awaited_by), a line each. One that several await is followed down the first time.
-// Result: 0; -EDEADLK: tasks wait for each other in a circle: then only the circles are printed;
-// -ENOMEM. Cost: a block of the loop's for the time of the call.
+// awaits (aio_task_awaited_by), a line each. One that several await is followed down the first
+// time. Result: 0; -EDEADLK: tasks wait for each other in a circle: then only the circles are
+// printed; -ENOMEM. Cost: a block of the loop's for the time of the call.
 AIO_FN aio_result aio_loop_tree(aio_loop *loop, FILE *out);
 
 // Names a result: "ECONNREFUSED"; "OK" for values. Static text.
@@ -1110,7 +1111,8 @@ AIO_FN aio_result aio_call_later(aio_loop *l, aio_handle *h, int64_t ns, int (*f
 }
 
 // --- the inbox: callbacks from other threads
-// Called under the lock: the owner will look at what is in it. True: aio__inbox_unlock must wake it.
+// Called under the lock: the owner will look at what is in it. True: aio__inbox_unlock must wake
+// it.
 AIO_FN bool aio__inbox_wake(struct aio__inbox *in)
 {
     if (__atomic_load_n(&in->full, __ATOMIC_SEQ_CST)) return false;     // it was, for what is there
@@ -1150,7 +1152,7 @@ AIO_FN aio_result aio__guest(aio_loop *l, bool leaves)
     pthread_mutex_lock(&in->lock);
     aio_result r = in->closed ? -EBADFD : leaves && !in->guests ? -EINVAL : 0;
     bool wake = false;
-    if (!r && leaves) wake = aio__inbox_wake(in);   // first: who sees that it left sees what it sent
+    if (!r && leaves) wake = aio__inbox_wake(in); // first: who sees that it left sees what it sent
     if (!r) __atomic_store_n(&in->guests, in->guests + (leaves ? -1u : 1u), __ATOMIC_RELEASE);
     aio__inbox_unlock(in, wake);
     return r;
@@ -1851,7 +1853,7 @@ AIO_FN bool aio__job_cancel(aio_waiter *w)
 {
     struct aio__job *j = (struct aio__job *)w->node.u.p[0];
     bool queued = aio__job_unqueue(j->loop->pool, j);
-    if (!queued && (!j->free_arg || j->waited)) {       // it runs, with memory that is the awaiter's
+    if (!queued && (!j->free_arg || j->waited)) { // it runs, with memory that is the awaiter's
         w->future.flags |= AIO__CANCEL_ASKED;
         return true;
     }
@@ -3386,8 +3388,8 @@ AIO_FN aio_result aio__run_from(const struct aio_loop_options *options, const ai
 }
 #endif
 
-// --- one loop per core. The calling thread runs a small loop too: it notes which threads have ended,
-// and catches SIGINT.
+// --- one loop per core. The calling thread runs a small loop too: it notes which threads have
+// ended, and catches SIGINT.
 struct __attribute__((aligned(64))) aio__thread {
     aio_loop loop;
     struct aio__threads *all;
