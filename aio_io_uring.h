@@ -766,8 +766,8 @@ AIO_FN void aio_buffer_release(aio_many *it);
 // They go to the kernel as linked entries, which it runs without a turn of the loop between them.
 // Where that cannot be (a ring with fewer entries, no room in it, an operation that the kernel
 // lacks, something that is no single operation) they are begun one by one, with the same results.
-// A step has failed if its result is an error, or short: a read or write of less than its length, a
-// send or recv of less with MSG_WAITALL. Later steps then give -ECANCELED.
+// A step has failed if its result is an error, or short: a read, write, splice or tee of less than
+// its length, a send or recv of less with MSG_WAITALL. Later steps then give -ECANCELED.
 
 // Empties a chain, which closes descriptors in results that nobody took, and opens it in the
 // running coroutine's frame: its return does the same. Result: 0; -EINVAL: no task runs; -EBUSY: it

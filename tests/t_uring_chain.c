@@ -138,7 +138,7 @@ aio_async(broken_before) {
     return 0;
 } aio_end
 // Short ones of every form break it, linked or not.
-struct shorts { aio_frame aio; int what, fds[2]; char in[32]; struct iovec piece; struct msghdr m;
+struct shorts { aio_frame aio; int what, fds[2], pipe[2]; char in[32]; struct iovec piece; struct msghdr m;
                 aio_chain c; aio_result r; };
 aio_async(shorts) {
     self->piece.iov_base = self->in;
@@ -159,6 +159,9 @@ aio_async(shorts) {
         aio_chain_add(&self->c, aio_recvmsg(self->fds[0], &self->m, MSG_WAITALL));
     if (self->what == 2)
         aio_chain_add(&self->c, aio_recvfrom(self->fds[0], self->in, 32, MSG_WAITALL, NULL, NULL));
+    assert_int_equal(pipe(self->pipe), 0);
+    if (self->what == 3)
+        aio_chain_add(&self->c, aio_splice(self->fds[0], -1, self->pipe[1], -1, 32, 0));
     aio_chain_add(&self->c, aio_nop());
     aio_await(self->r, aio_chain_run(&self->c));
     assert_result(self->r, -EIO);
@@ -166,6 +169,8 @@ aio_async(shorts) {
     assert_result(aio_chain_result(&self->c, 1), -ECANCELED);
     close(self->fds[0]);
     close(self->fds[1]);
+    close(self->pipe[0]);
+    close(self->pipe[1]);
     return 0;
 } aio_end
 // A UNIX socket does not send without a copy: it is sent once more, and the chain goes on.
@@ -198,7 +203,7 @@ static void an_error_ends_a_chain(void **state)
         assert_result(run(short_read), 0);
         assert_result(run(broken_send), 0);
         assert_result(run(broken_before), 0);
-        for (int what = 0; what < 3; what++) assert_result(run(shorts, .what = what), 0);
+        for (int what = 0; what < 4; what++) assert_result(run(shorts, .what = what), 0);
         assert_result(run(copied), 0);
     }
     unsetenv("AIO_URING_ENTRIES");
