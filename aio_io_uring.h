@@ -257,7 +257,7 @@ typedef struct aio_process {
 
 // For stdin_, stdout_, stderr_ of the options; a number above 0 is a descriptor of the caller's.
 enum {
-    AIO_PROCESS_INHERIT = 0,    // the caller's; with `pty` the terminal
+    AIO_PROCESS_INHERIT = 0,    // the caller's, if not close-on-exec; with `pty` the terminal
     AIO_PROCESS_PIPE = -1,
     AIO_PROCESS_NULL = -2,      // /dev/null
     AIO_PROCESS_STDOUT = -3,    // stderr_: where stdout_ goes
@@ -5703,7 +5703,7 @@ AIO_FN aio_result aio_server_stop(aio_server *server, int64_t drain_ns)
 struct aio__spawn {
     const struct aio_process_options *options;
     char *const *env;
-    int from[3];                    // what becomes its 0, 1, 2
+    int from[3];                    // what becomes its 0, 1, 2; -1: the caller's, as it is
     int terminal;                   // -1: none
     uint64_t ignored;               // signals that were ignored before we handled them
     volatile int error;
@@ -5724,11 +5724,12 @@ AIO_FN void aio__child_signals(const struct aio__spawn *c)
 AIO_FN bool aio__child_descriptors(struct aio__spawn *c)
 {
     for (int i = 0; i < 3; i++)     // none of them may be overwritten before it is used
-        if (c->from[i] < 3 && c->from[i] != i &&
+        if (c->from[i] >= 0 && c->from[i] < 3 && c->from[i] != i &&
             (c->from[i] = fcntl(c->from[i], F_DUPFD_CLOEXEC, 3)) < 0)
             return false;
     for (int i = 0; i < 3; i++) {
-        if (c->from[i] == i) fcntl(i, F_SETFD, 0);          // ours may be closed
+        if (c->from[i] < 0) continue;       // if that was closed, it may be one of ours: not for exec
+        if (c->from[i] == i) fcntl(i, F_SETFD, 0);
         else if (dup2(c->from[i], i) < 0) return false;
     }
     if (!syscall(AIO__SYS_CLOSE_RANGE, 3, ~0u, AIO__CLOSE_RANGE_CLOEXEC)) return true;
@@ -5803,8 +5804,8 @@ AIO_FN aio_result aio__spawn_clone(struct aio__spawn *c, int *pidfd)
 AIO_FN aio_result aio__spawn_stdio(struct aio__spawn *c, int how, int i, int *ours)
 {
     int fds[2] = { -1, -1 };
-    c->from[i] = how > 0 ? how : i;
-    if (how == AIO_PROCESS_STDOUT && i == 2) c->from[i] = c->from[1];
+    if (how > 0) c->from[i] = how;
+    if (how == AIO_PROCESS_STDOUT && i == 2) c->from[i] = c->from[1] < 0 ? 1 : c->from[1];
     else if (how < AIO_PROCESS_NULL) return -EINVAL;
     if (how == AIO_PROCESS_INHERIT && c->terminal >= 0) c->from[i] = c->terminal;
     if (how == AIO_PROCESS_NULL && (fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
@@ -5842,7 +5843,7 @@ AIO_FN void aio__process_close_now(aio_process *p)
 AIO_FN aio_result aio__process_begin(aio_process *p, const struct aio_process_options *o)
 {
     const int how[3] = { o->stdin_, o->stdout_, o->stderr_ };
-    struct aio__spawn c = { 0, 0, { 0, 1, 2 }, -1, 0, 0 };
+    struct aio__spawn c = { 0, 0, { -1, -1, -1 }, -1, 0, 0 };
     c.options = o;
     aio_result r = o->pty ? aio__spawn_pty(p, &c) : 0;
     int done = 0;

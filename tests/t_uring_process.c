@@ -48,6 +48,15 @@ aio_async(shell) {
     last = *self;
     return self->r;
 } aio_end
+// The loop and its ring are there already.
+struct late_shell { aio_frame aio; struct shell shell; aio_result r; };
+aio_async(late_shell) {
+    aio_await(aio_nop());
+    close(0);
+    aio_await(self->r, aio_call(&self->shell, shell, .command = "test -e /proc/self/fd/0",
+                                .o.stdout_ = AIO_PROCESS_PIPE));
+    return self->r;
+} aio_end
 #define PIPES .o.stdin_ = AIO_PROCESS_PIPE, .o.stdout_ = AIO_PROCESS_PIPE, .o.stderr_ = AIO_PROCESS_PIPE
 #define sh(...) run(shell, .command = __VA_ARGS__)
 
@@ -175,6 +184,30 @@ static void no_memory(void **state)
         if (r != 9) assert_result(r, -ENOMEM);
     }
     assert_result(r, 9);
+}
+
+// A number that the caller has closed is closed in the child, though one of ours may have it.
+static void spawn_without_stdin(void *arg)
+{
+    struct aio_loop_options o = uring_options();
+    aio_result r;
+    for (int late = 0; late < 2; late++) {
+        if (!late) close(0);
+        r = late ? aio_run_with(&o, late_shell)
+                 : aio_run_with(&o, shell, .command = "test -e /proc/self/fd/0", .o.stdout_ = AIO_PROCESS_PIPE);
+        printf("%lld ", (long long)r);
+        assert_int_equal(open("/dev/null", O_RDONLY), 0);
+    }
+    (void)arg;
+    fflush(stdout);
+    _exit(0);
+}
+static void a_number_that_is_closed(void **state)
+{
+    char text[256];
+    (void)state;
+    assert_int_equal(test_in_child(spawn_without_stdin, NULL, text, sizeof text), 0);
+    assert_string_equal(text, "1 1 ");
 }
 
 // --- what it finds
@@ -496,6 +529,7 @@ int main(void)
         process_test(SP_1_communicate_cannot_deadlock),
         process_test(why_it_could_not_begin),
         process_test(no_descriptor_left),
+        process_test(a_number_that_is_closed),
         process_test(no_memory),
         process_test(where_its_stdio_goes),
         process_test(its_environment_and_directory),
