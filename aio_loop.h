@@ -1364,7 +1364,7 @@ AIO_FN void aio__inbox_remove(aio_loop *l, aio_handle *h)
 }
 AIO_FN void aio_handle_cancel(aio_handle *h)
 {
-    if (!h->loop || !h->loop->inbox) return;
+    if (!h->loop || !h->loop->inbox || h->loop->forked) return;
     if (h->node.u.timer.index) aio__timer_stop(h->loop, &h->node, true);
     else if (aio__inbox_full(h->loop)) aio__inbox_remove(h->loop, h);
 }
@@ -2143,12 +2143,25 @@ AIO_FN void aio__lane_close(aio_loop *l)
     aio__lane_unlock(n, 1);
 }
 
+// --- what all loops of the process share
+#ifdef __cplusplus
+extern "C" {
+#endif
+// forks: how many there were between the process that was started and this one.
+struct aio__loops { pthread_mutex_t lock; aio_loop *first; bool watched; uint32_t forks; };
+__attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
+    { PTHREAD_MUTEX_INITIALIZER, 0, false, 0 };
+#ifdef __cplusplus
+}
+#endif
+
 // --- tasks from other threads
 struct aio_thread_future {
     pthread_mutex_t lock;
     pthread_cond_t ended;
     int refs;                       // under the lock: the handle, the loop's, a cancel's on its way
     bool done, cancel_asked, refused;
+    uint32_t forks;                 // of the process that it belongs to
     // Under the lock too. kept: its value is somebody's to release, so the task is still there.
     bool kept, taken, given_up;
     aio_result result;
@@ -2165,6 +2178,11 @@ AIO_SLOW void aio__thread_future_free(aio_thread_future *f)
     pthread_mutex_destroy(&f->lock);
     pthread_cond_destroy(&f->ended);
     free(f);
+}
+// In a forked child: nobody completes it, and its lock may be held by a thread that is not here.
+AIO_FN bool aio__thread_future_forked(const aio_thread_future *f)
+{
+    return !f->refused && f->forks != aio__loops.forks;
 }
 AIO_FN int aio__thread_future_drop(void *arg);
 AIO_TABLE(aio_wait_class, aio__thread_start_class,
@@ -2185,7 +2203,7 @@ AIO_FN void aio__thread_future_unref(aio_thread_future *f, bool handle)
 }
 AIO_FN void aio_thread_future_release(aio_thread_future *f)
 {
-    if (!f->refused) aio__thread_future_unref(f, true);
+    if (!f->refused && !aio__thread_future_forked(f)) aio__thread_future_unref(f, true);
 }
 AIO_FN void aio__thread_future_tell(aio_thread_future *f, aio_result r)
 {
@@ -2292,6 +2310,7 @@ AIO_FN aio_thread_future *aio__thread_future_new(const aio_coroutine *co)
     pthread_cond_init(&f->ended, &attributes);
     pthread_condattr_destroy(&attributes);
     f->refs = 2;
+    f->forks = aio__loops.forks;
     f->coroutine = co;
     f->arguments = (aio_frame *)(void *)((char *)f + ((sizeof *f + 15) & ~(size_t)15));
     aio__frame_init(co, f->arguments, co->size);
@@ -2361,6 +2380,7 @@ AIO_FN bool aio__own_thread(aio_loop *l)
 AIO_FN aio_result aio_thread_future_wait(aio_thread_future *f, int64_t ns)
 {
     if (f->refused) return f->result;
+    if (aio__thread_future_forked(f)) return -EPERM;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     if (ns < 0) ns = 0;
@@ -2389,7 +2409,7 @@ AIO_FN int aio__thread_future_cancelled(void *arg)
 }
 AIO_FN bool aio_thread_future_cancel(aio_thread_future *f)
 {
-    if (f->refused) return false;
+    if (f->refused || aio__thread_future_forked(f)) return false;
     pthread_mutex_lock(&f->lock);
     bool live = !f->done;
     if (live && !f->cancel_asked) {             // while it is not done the loop is there
@@ -2405,6 +2425,7 @@ AIO_FN bool aio_thread_future_cancel(aio_thread_future *f)
 AIO_FN aio_result aio_thread_future_result(aio_thread_future *f)
 {
     if (f->refused) return f->result;
+    if (aio__thread_future_forked(f)) return -EPERM;
     pthread_mutex_lock(&f->lock);
     if (f->done) f->taken = true;
     aio_result r = f->done ? f->result : -EINPROGRESS;
@@ -2413,7 +2434,7 @@ AIO_FN aio_result aio_thread_future_result(aio_thread_future *f)
 }
 AIO_FN bool aio_thread_future_done(aio_thread_future *f)
 {
-    if (f->refused) return true;
+    if (f->refused || aio__thread_future_forked(f)) return true;
     pthread_mutex_lock(&f->lock);
     bool done = f->done;
     pthread_mutex_unlock(&f->lock);
@@ -2565,7 +2586,7 @@ AIO_COLD aio_result aio__limits(aio_loop *l)
     return aio__loop_stuck(l, "too many turns at one moment: something runs in circles", -ELOOP);
 }
 
-// --- signals: what all loops of the process share
+// --- signals: posts of loops, and who had them before
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -2588,9 +2609,6 @@ struct aio__signals {
     struct sigaction before[AIO__SIGNALS];
 };
 __attribute__((weak, visibility("hidden"))) struct aio__signals aio__signals;
-struct aio__loops { pthread_mutex_t lock; aio_loop *first; bool watched; };
-__attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
-    { PTHREAD_MUTEX_INITIALIZER, 0, false };
 #ifdef __cplusplus
 }
 #endif
@@ -3043,6 +3061,7 @@ AIO_FN void aio__in_forked_child(void)
         if (l->backend && l->backend->forked) l->backend->forked(l);
     }
     aio__loops.first = 0;
+    aio__loops.forks++;
     aio__signals_forked();
     if (aio__interrupt.loop) aio__release_sigint(aio__interrupt.loop);     // SIGINT ends the child
     pthread_mutex_unlock(&aio__loops.lock);
@@ -3120,13 +3139,14 @@ AIO_FN uint64_t aio_loop_turn(const aio_loop *l) { return l->executor.turns; }
 AIO_FN aio_result aio__loop_own(aio_loop *l)
 {
     if (l->closed) return -EBADFD;
+    if (l->pid != getpid()) return -EPERM;
     if (!l->owned) {
         pthread_mutex_lock(&l->mailbox.lock);       // others may ask whose it is
         l->owned = true;
         l->owner = pthread_self();
         pthread_mutex_unlock(&l->mailbox.lock);
     }
-    return pthread_equal(l->owner, pthread_self()) && l->pid == getpid() ? 0 : -EPERM;
+    return pthread_equal(l->owner, pthread_self()) ? 0 : -EPERM;
 }
 AIO_FN aio_result aio_loop_close(aio_loop *l)
 {

@@ -199,6 +199,10 @@ static void L_13_L_14_a_lock_held_at_the_fork(void **state)
     (void)state;
     pthread_barrier_t barrier;
     pthread_t thread;
+    aio_handle posted;
+    core.loop.options.on_error = quiet;
+    assert_result(aio_call_soon_threadsafe(&core.loop, &posted, nothing, NULL), 0);
+    aio_thread_future *f = aio_spawn_threadsafe(&core.loop, returns, .result = 5);
     pthread_barrier_init(&barrier, NULL, 2);
     assert_int_equal(pthread_create(&thread, NULL, holds_the_lock, &barrier), 0);
     pthread_barrier_wait(&barrier);
@@ -207,6 +211,16 @@ static void L_13_L_14_a_lock_held_at_the_fork(void **state)
         aio_handle h;
         alarm(5);
         child_expects(aio_call_soon_threadsafe(&core.loop, &h, nothing, NULL) == -EPERM);
+        child_expects(aio_loop_post(&core.loop, 1) == -EPERM);
+        child_expects(aio_thread_enter(&core.loop) == -EPERM);
+        aio_handle_cancel(&posted);
+        child_expects(aio_loop_run_forever(&core.loop) == -EPERM);
+        child_expects(aio_loop_close(&core.loop) == -EPERM);
+        child_expects(!aio_thread_future_cancel(f));
+        child_expects(aio_thread_future_done(f));
+        child_expects(aio_thread_future_wait(f, AIO_FOREVER) == -EPERM);
+        child_expects(aio_thread_future_result(f) == -EPERM);
+        aio_thread_future_release(f);
         child_expects(aio_run(returns, .result = 5) == 5);
         _exit(0);
     }
@@ -214,6 +228,9 @@ static void L_13_L_14_a_lock_held_at_the_fork(void **state)
     pthread_join(thread, NULL);
     pthread_barrier_destroy(&barrier);
     child_ended_well(child);
+    while (!aio_thread_future_done(f)) core_turn();     // the parent's are as they were
+    assert_result(aio_thread_future_wait(f, 0), 5);
+    aio_thread_future_release(f);
 }
 
 // SIGINT ends a child of a run, and is no business of its parent's.
