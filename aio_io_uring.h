@@ -912,6 +912,7 @@ struct aio_uring {
     int enter_fd, enter_error;
     bool wake_armed, disabled, draining;
     bool wake_once;             // no multishot poll: Linux before 5.13
+    bool lost;                  // somebody closed its descriptor: nothing comes of it any more
     bool cancel_owed;               // a cancel found neither room nor memory
     bool arena_held;                // the entry of the last copy is not in the ring yet
     bool has_cancel_all;            // 5.19: cancel by descriptor, all, and without an answer
@@ -1790,6 +1791,12 @@ AIO_COLD void aio__enter_failed(aio_uring *u, int error)
     if (error == -ETIME || error == -EINTR || error == -EAGAIN || error == -EBUSY) return;
     if (error != u->enter_error) aio__loop_say(u->loop, "io_uring_enter failed", error);
     u->enter_error = error;
+    if (error == -EBADF || error == -EOPNOTSUPP) {
+        u->lost = true;
+        u->wake_armed = false;
+        u->sq_room = 0;
+        u->ring.ring_fd = -1;       // that number may be somebody else's by now
+    }
     aio__enter_pause();             // it will fail again: do not spin
 }
 // Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not
@@ -1839,7 +1846,7 @@ AIO_INLINE struct io_uring_sqe *aio__sqe_next(aio_uring *u)
 // The ring seems full, there is a backlog, or this is a forked child. Null: no room now.
 AIO_COLD struct io_uring_sqe *aio__sqe_slow(aio_uring *u)
 {
-    if (u->disabled || u->backlog) return 0;
+    if (u->disabled || u->lost || u->backlog) return 0;
     u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
     if (u->sq_tail - u->sq_head >= u->sq_entries) aio__uring_enter(u, 0);
     return u->sq_tail - u->sq_head < u->sq_entries ? aio__sqe_next(u) : 0;
@@ -1851,7 +1858,7 @@ AIO_INLINE struct io_uring_sqe *aio__sqe_get(aio_uring *u)
 }
 AIO_COLD struct io_uring_sqe *aio__backlog_add(aio_uring *u)
 {
-    if (u->disabled) return 0;
+    if (u->disabled || u->lost) return 0;
     struct aio__backlog *b = (struct aio__backlog *)aio__alloc(&u->loop->executor,
                                                                aio__class_of(sizeof *b), sizeof *b);
     if (!b) return 0;
@@ -1865,7 +1872,11 @@ AIO_COLD struct io_uring_sqe *aio__backlog_add(aio_uring *u)
 AIO_FN void aio__backlog_free(aio_uring *u, struct aio__backlog *b)
 {
     aio__free(&u->loop->executor, b, aio__class_of(sizeof *b));
-    if (!u->backlog) u->sq_room = u->sq_entries;
+    if (!u->backlog && !u->lost) u->sq_room = u->sq_entries;
+}
+AIO_COLD aio_result aio__no_entry(const aio_uring *u)
+{
+    return u->disabled ? -EPERM : u->lost ? -EIO : -ENOMEM;
 }
 AIO_COLD void aio__backlog_flush(aio_uring *u)
 {
@@ -2223,7 +2234,7 @@ AIO_INLINE aio_result aio__io_submit_as(aio_uring *u, aio_waiter *w, const aio_a
     u->arena_held = false;
     if (!sqe && !(sqe = aio__backlog_add(u))) {
         aio__io_release(u, info, second);
-        return u->disabled ? -EPERM : -ENOMEM;
+        return aio__no_entry(u);
     }
     aio__io_submitted(u->loop, u, w, sqe, a, tag, info);
     if (info & AIO__IO_RARE) w->node.u.w[2] = info & AIO__IO_GIVES_PIPE ? a->u.w[2] : second;
@@ -2464,7 +2475,7 @@ AIO_FN aio_result aio__sink_submit(aio_uring *u, struct aio__sink *s, const aio_
     u->arena_held = false;
     if (!sqe && !(sqe = aio__backlog_add(u))) {
         aio__io_release(u, info, 0);
-        return u->disabled ? -EPERM : -ENOMEM;
+        return aio__no_entry(u);
     }
     s->user_data = (uint64_t)(uintptr_t)s | AIO__UD_SINK | (uint64_t)u->sq_tail << 48;
     s->info = info;
@@ -2566,12 +2577,44 @@ AIO_COLD void aio__disarm_wake(aio_uring *u)
     struct io_uring_sqe *sqe = u->wake_armed ? aio__cancel_entry(u) : 0;
     if (sqe) sqe->addr = AIO__UD_WAKE;
 }
+// A lost ring: what the kernel has not seen ends. What it has seen it may still write to, and its
+// end is never told. The rest of the loop goes on.
+AIO_COLD bool aio__lost_end(aio_uring *u)
+{
+    bool ended = false;
+    for (uint32_t n = aio__sq_pending(u); n || u->backlog;) {
+        struct aio__backlog *b = u->backlog;
+        struct io_uring_sqe *sqe = n ? &u->sqes[(u->sq_tail - n) & u->sq_mask] : &b->sqe;
+        uint64_t user_data = sqe->user_data;
+        sqe->user_data = AIO__UD_NOBODY;
+        if (n) {
+            n--;
+        } else {
+            u->backlog = b->next;
+            aio__backlog_free(u, b);
+        }
+        if (!(user_data & AIO__UD_POINTER) || (user_data & 7) == AIO__UD_CLOSING) continue;
+        aio__entry_end(u, user_data, -ECANCELED, 0);
+        ended = true;
+    }
+    u->sq_tail -= aio__sq_pending(u);
+    return ended;
+}
+AIO_COLD void aio__lost_wait(aio_uring *u, int64_t timeout_ns)
+{
+    aio__reap(u);
+    if (!aio__lost_end(u) && timeout_ns) aio__plain_wait(u->loop, timeout_ns);
+}
 AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
 {
     aio_uring *u = (aio_uring *)l->backend_state;
     bool idle = timeout_ns != 0;
     int r = 0;
     if (AIO__UNLIKELY(u->disabled)) return;
+    if (AIO__UNLIKELY(u->lost)) {
+        aio__lost_wait(u, timeout_ns);
+        return;
+    }
     if (AIO__UNLIKELY(u->backlog)) aio__backlog_flush(u);
     if (AIO__UNLIKELY(u->cancel_owed)) aio__cancel_again(u);
     if (AIO__UNLIKELY(u->starved != 0) && aio__feed(u)) timeout_ns = 0;
@@ -3066,7 +3109,7 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
     if (AIO__UNLIKELY(l->forked)) return aio__failed(w, -EPERM);
     if ((int32_t)fd < 0) return aio__failed(w, -EBADF);
     if (u && fd < u->many_capacity && u->many[fd]) aio__flow_fd_closed(u, fd);
-    if (!u || fd >= u->fd_capacity || !u->fd_ops[fd]) return aio__close_begin(u, w, fd);
+    if (!u || u->lost || fd >= u->fd_capacity || !u->fd_ops[fd]) return aio__close_begin(u, w, fd);
     w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
     aio__closing_add(u, w);
     u->loop->in_flight++;
@@ -4042,7 +4085,7 @@ AIO_FN bool aio__chain_linkable(aio_uring *u, aio_chain *c)
         if (a->cls->kind != AIO__AWAIT_IO || !aio__has(u, op)) return false;
         if (op == AIO__OP_SENDMSG_ZC) return false;     // where it cannot, it is sent once more
     }
-    if (u->backlog || u->disabled || c->count > u->sq_entries) return false;
+    if (u->backlog || u->disabled || u->lost || c->count > u->sq_entries) return false;
     if (u->sq_tail - u->sq_head + c->count > u->sq_entries) aio__uring_enter(u, 0);
     return u->sq_tail - u->sq_head + c->count <= u->sq_entries;
 }
@@ -6161,12 +6204,15 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_process_communicate(aio_process *p,
 // --- the backend's other calls
 // Somebody closed the ring's descriptor, or the kernel gave the ring up: nothing will ever come of
 // it.
-AIO_FN bool aio__ring_gone(int r) { return r == -EBADF || r == -ENXIO || r == -EOWNERDEAD; }
+AIO_FN bool aio__ring_gone(int r)
+{
+    return r == -EBADF || r == -EOPNOTSUPP || r == -ENXIO || r == -EOWNERDEAD;
+}
 AIO_COLD void aio__ring_abandon(aio_uring *u, int r)
 {
     aio__loop_say(u->loop, "close gives up: the ring is gone; memory stays allocated", r);
     u->loop->abandoned = true;
-    u->ring.ring_fd = -1;           // that number may be somebody else's by now
+    u->ring.ring_fd = -1;
 }
 AIO_FN void aio__uring_drain(aio_loop *l)
 {
@@ -6177,6 +6223,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     aio__disarm_wake(u);
     bool gone = true;
     while (l->in_flight || u->wake_armed) {
+        if (u->lost) aio__lost_end(u);
         aio__backlog_flush(u);
         int r = aio__uring_enter(u, aio__cq_ready(u) ? 0 : AIO_SECOND / 10);
         aio__reap(u);

@@ -150,6 +150,43 @@ static void lose_the_ring(void *arg)
     fflush(stdout);
     _exit(0);
 }
+// It goes while the loop runs: what the kernel has not seen ends, new operations are refused, closing
+// closes, timers go on.
+struct goes_on { aio_frame aio; int fds[2], many; aio_op op; aio_task *last[40]; aio_result r; long enters; };
+aio_async(goes_on) {
+    ring_is_gone = false;
+    uring_hook.enter = gone_enter;
+    pair_of(self->fds);
+    aio_await(aio_nop());
+    ring_is_gone = true;
+    for (int i = 0; i < 40; i++) self->last[i] = aio_spawn(receives, .fd = self->fds[0]);
+    for (self->many = 0; self->many < 40; self->many++) {
+        aio_await(self->r, aio_join(self->last[self->many]));
+        assert_result(self->r, -EIO);
+    }
+    aio_await(self->r, aio_nop());
+    assert_result(self->r, -EIO);
+    self->enters = uring_hook.enters;
+    aio_await(aio_sleep(5 * AIO_MSEC));
+    assert_int_equal(self->enters, uring_hook.enters);      // it sleeps without the ring
+    aio_await(self->r, aio_close(self->fds[0]));
+    assert_result(self->r, 0);
+    close(self->fds[1]);
+    return 0;
+} aio_end
+static void hazard_10_the_ring_goes_while_the_loop_runs(void **state)
+{
+    (void)state;
+    uring_begin();
+    uring_fds_before++;             // the ring's, which nobody may close now
+    struct aio_loop_options o = uring_options();
+    expect_reports();
+    assert_result(aio_run_with(&o, goes_on), 0);
+    assert_string_equal(uring_told, "io_uring_enter failed: EBADF\n");
+    uring_check(__FILE__, __LINE__);
+    uring_hook.enter = 0;
+    ring_is_gone = false;
+}
 static void contract_11_close_gives_a_dead_ring_up(void **state)
 {
     char text[2048];
@@ -575,6 +612,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_10_enter_fails_at_the_nth_call),
         cmocka_unit_test(hazard_10_an_idle_loop_does_not_spin),
+        cmocka_unit_test(hazard_10_the_ring_goes_while_the_loop_runs),
         cmocka_unit_test(contract_11_close_gives_a_dead_ring_up),
         cmocka_unit_test(hazard_10_enter_takes_only_a_part),
         cmocka_unit_test(hazard_17_contract_3_errors_as_the_caller_sees_them),
