@@ -154,7 +154,7 @@ struct aio_listen_options {
 typedef struct aio_server {
     uint32_t limit;             // to be set: most connections at a time; 0: no limit
     uint32_t live;              // to be read: connections whose handler runs
-    uint64_t accepted, refused; // to be read: since aio_serve began; refused: no memory for them
+    uint64_t accepted, refused; // to be read: since aio_serve began; refused: closed, no memory for them
     struct aio__serving *serving;       // private: null: it does not serve
     struct aio__served *first;
     aio_event changed;
@@ -5580,13 +5580,6 @@ AIO_FN void aio__served_notify(aio_node *n, aio_future *f)
 }
 AIO_TABLE(aio_wait_class, aio__served_class,
     { "connection", AIO__WAIT_OWN, 0, 0, aio__served_notify, 0, 0, 0 })
-// The connection was not taken: who never ran releases its arguments.
-AIO_FN void aio__connection_refused(aio_frame *handler, int fd, size_t fd_at, aio_result why)
-{
-    memcpy((char *)handler + fd_at, &fd, sizeof fd);
-    aio__frame_drop(handler, why);
-    aio__connection_close(handler, fd_at);
-}
 AIO_FN void aio__connection_taken(struct aio__serving *f, aio_executor *x, int fd)
 {
     aio_server *server = f->server;
@@ -5596,7 +5589,7 @@ AIO_FN void aio__connection_taken(struct aio__serving *f, aio_executor *x, int f
     if (t->waiter.future.flags & AIO__REFUSED) {
         if (c) aio__free(x, c, k);
         server->refused++;
-        aio__connection_refused(aio__handler_of(f), fd, f->fd_at, t->waiter.future.result);
+        close(fd);              // no hook: there is no frame, and the one to be copied is for all
         return;
     }
     memcpy((void *)t->leaf, aio__handler_of(f),

@@ -151,6 +151,7 @@ aio_async(mute) {
 } aio_end
 struct tidy { aio_frame aio; int fd; int extra; };
 aio_async(tidy) {
+    assert_int_equal(self->extra, 42);
     seen.begun++;
     aio_await(aio_close(self->fd));
     return 0;
@@ -158,6 +159,7 @@ aio_async(tidy) {
 aio_drop(tidy) {
     if (dropped >= 0) return 0;                 // it ran, and its result is lost
     assert_int_equal(self->extra, 42);
+    self->extra = 0;                            // no other handler sees it
     seen.dropped++;
     close(self->fd);
     return 0;
@@ -372,6 +374,48 @@ static void without_memory_connections_are_refused(void **state)
         assert_result(run(poor, .after = after), 0);
     }
 }
+// Refused for want of memory, and then not: every handler begins with the arguments as they were given.
+struct bulky { aio_frame aio; int fd; const char *text; char buf[60000]; };
+aio_async(bulky) {
+    assert_string_equal(self->text, "given");
+    seen.begun++;
+    aio_await(aio_close(self->fd));
+    return 0;
+} aio_end
+aio_drop(bulky) {
+    if (dropped < 0) close(self->fd);
+    self->text = NULL;
+    return 0;
+} aio_end
+struct again { aio_frame aio; aio_server server; int listener, fds[6], i; aio_task *t; bool serves; struct again *of; };
+aio_async(again) {
+    aio_result r;
+    if (self->serves) {
+        aio_await(r, aio_serve(&self->of->server, self->of->listener, bulky, .text = "given"));
+        return r;
+    }
+    memset(&seen, 0, sizeof seen);
+    aio_try(self->listener, aio_listen_tcp("127.0.0.1", 0));
+    self->t = aio_spawn(again, .serves = true, .of = self);
+    aio_await(aio_sleep(AIO_MSEC));
+    for (self->i = 0; self->i < 6; self->i++) {
+        uring_memory.fail_from = self->i < 3 ? 1 : 0;
+        self->fds[self->i] = tcp_client(port_of(self->listener));
+        while (self->server.accepted + self->server.refused <= (uint64_t)self->i) aio_await(aio_next_turn());
+    }
+    assert_int_equal(self->server.refused, 3);
+    while (seen.begun < 3) aio_await(aio_next_turn());
+    aio_server_stop(&self->server, 0);
+    aio_await(aio_join(self->t));
+    for (self->i = 0; self->i < 6; self->i++) close(self->fds[self->i]);
+    aio_await(aio_close(self->listener));
+    return 0;
+} aio_end
+static void a_refusal_leaves_the_arguments_of_the_others(void **state)
+{
+    (void)state;
+    assert_result(run(again), 0);
+}
 // The loop ends while it serves.
 struct left { aio_frame aio; aio_server *server; int *listener, *fd; };
 struct left_server { aio_frame aio; aio_server *server; int listener; };
@@ -455,6 +499,7 @@ int main(void)
         cmocka_unit_test(a_handler_may_stop_its_server),
         cmocka_unit_test(memory_is_constant),
         cmocka_unit_test(without_memory_connections_are_refused),
+        cmocka_unit_test(a_refusal_leaves_the_arguments_of_the_others),
         cmocka_unit_test(the_end_of_a_run_ends_servers),
         cmocka_unit_test(closing_the_loop_under_a_server),
     };
