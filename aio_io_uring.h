@@ -2244,7 +2244,11 @@ AIO_INLINE aio_result aio__io_submit_as(aio_uring *u, aio_waiter *w, const aio_a
 AIO_SLOW aio_result aio__io_submit_rare(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
                                         unsigned tag, const aio_wait_class *cls)
 {
-    return aio__io_submit_as(u, w, a, tag, cls, aio__io_info(a));
+    uint64_t info = aio__io_info(a);
+    // without mkdirat it is older than 5.15, does not look at the slot, and gives a descriptor
+    bool refused = (info & AIO__IO_GIVES_SLOT) && !(u->has & AIO__BIT(IORING_OP_MKDIRAT));
+    if (refused) u->arena_held = false;
+    return refused ? -EOPNOTSUPP : aio__io_submit_as(u, w, a, tag, cls, info);
 }
 // Hands an entry to the ring for waiter w. Result: 0, or why it was not started.
 AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a,

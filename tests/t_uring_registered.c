@@ -143,6 +143,20 @@ aio_async(unseen) {
     TRUE(r == 0);
     return 0;
 } aio_end
+// A kernel before 5.15 (it has no mkdirat) would take no notice of the slot.
+struct no_slots { aio_frame aio; aio_result r; };
+aio_async(no_slots) {
+    assert_result(aio_direct_register(NULL, 4), 0);
+    aio_await(self->r, aio_io_with(aio_openat(AT_FDCWD, "/dev/null", O_RDONLY, 0), AIO_IO_INTO(1)));
+    return self->r;
+} aio_end
+static void a_kernel_without_slots(void **state)
+{
+    (void)state;
+    setenv("AIO_URING_WITHOUT", "mkdirat", 1);
+    assert_result(run(no_slots), -EOPNOTSUPP);
+    unsetenv("AIO_URING_WITHOUT");
+}
 static void a_direct_socket_and_its_calls(void **state)
 {
     (void)state;
@@ -666,6 +680,7 @@ static void report_of_a_refused_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_kernel_without_slots),
         cmocka_unit_test(options_without_sense_are_refused),
         cmocka_unit_test(options_that_change_only_the_way),
         cmocka_unit_test(direct_descriptors),
