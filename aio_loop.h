@@ -903,9 +903,13 @@ AIO_FN void aio__timers_due(aio_loop *l, int64_t now)
         moment = l->timers[0].when;
         bool direct = n->cls->kind == AIO__WAIT_SLEEP && aio__reserve(&l->executor) < 0;
         aio__timer_remove(l, 0);
-        if (AIO__UNLIKELY(direct)) n->cls->run(n);
-        else aio__node_queue(&l->executor, n);
-        if (AIO__UNLIKELY(l->timer_seed != 0) && !direct) aio__timer_shuffle(l, first);
+        if (AIO__UNLIKELY(direct)) {
+            n->cls->run(n);
+            first = l->executor.tail;           // what it queued keeps its place
+            continue;
+        }
+        aio__node_queue(&l->executor, n);
+        if (AIO__UNLIKELY(l->timer_seed != 0)) aio__timer_shuffle(l, first);
     }
 }
 
@@ -3016,7 +3020,8 @@ AIO_SLOW void aio__virtual_wait(aio_loop *l)
     int64_t until = l->timer_count ? l->timers[0].when : AIO_FOREVER;
     if (o->end_ns && o->end_ns < until) until = o->end_ns + 1;
     if (until < l->now) until = l->now;             // a step took it past the end
-    if (o->flow_in_flight && until - l->now < patience) patience = until - l->now;
+    if (o->flow_in_flight && until != AIO_FOREVER && until - l->now < patience)
+        patience = until - l->now;
     int64_t took = aio__clock();
     aio__real_wait(l, patience > 0 ? patience : 0);
     took = aio__clock() - took;
@@ -3499,6 +3504,7 @@ AIO_FN aio_result aio__threads_loops(struct aio__threads *all,
 {
     for (uint32_t i = 0; i < all->n; i++) {
         struct aio__thread *t = &all->thread[i];
+        memset((void *)t, 0, sizeof *t);
         aio_result r = aio_loop_init(&t->loop, options);
         if (r < 0) return r;
         all->ready++;
@@ -3551,12 +3557,13 @@ AIO_FN struct aio__threads *aio__threads_new(uint32_t n, const aio_coroutine *co
     if (!all) return 0;
     memset((void *)all, 0, sizeof *all);
     all->n = all->live = n ? n : aio__processors();
-    all->thread = (struct aio__thread *)aligned_alloc(64, all->n * sizeof *all->thread);
+    size_t size;                    // zeroed one by one: there may be no descriptors for so many
+    if (!__builtin_mul_overflow(all->n, sizeof *all->thread, &size))
+        all->thread = (struct aio__thread *)aligned_alloc(64, size);
     if (!all->thread) {
         free(all);
         return 0;
     }
-    memset((void *)all->thread, 0, all->n * sizeof *all->thread);
     pthread_mutex_init(&all->lock, 0);
     all->coroutine = co;
     all->arguments = (aio_frame *)(void *)((char *)all + ((sizeof *all + 15) & ~(size_t)15));

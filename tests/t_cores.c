@@ -2,6 +2,7 @@
 #include "test.h"
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <signal.h>
 
 // Threads that cannot be made, from the n-th on.
@@ -190,6 +191,21 @@ static void a_thread_cannot_be_made(void **state)
     }
     hook_errors = threads_left = 0;
     assert_result(aio_run_threads_with(THREADS, &options, gives), -EAGAIN);
+    assert_int_equal(hook_errors, 1);
+}
+// More threads than descriptors, and no memory is touched for them.
+static void too_many_threads(void **state)
+{
+    (void)state;
+    struct rlimit was, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    few = was;
+    few.rlim_cur = 100;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    hook_errors = hooks = 0;
+    aio_result r = aio_run_threads_with(300000, &options, gives);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_result(r, -EMFILE);
     assert_int_equal(hook_errors, 1);
 }
 static void no_memory_at_the_nth_allocation(void **state)
@@ -481,6 +497,7 @@ int main(void)
         fresh(C_7_values_go_to_the_drop_hook),
         fresh(not_inside_a_loop),
         fresh(a_thread_cannot_be_made),
+        fresh(too_many_threads),
         fresh(no_memory_at_the_nth_allocation),
         fresh(RN_5_sigint_ends_all),
         fresh(Q_1_first_come_first_served),
