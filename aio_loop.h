@@ -2147,25 +2147,13 @@ AIO_FN void aio__lane_close(aio_loop *l)
     aio__lane_unlock(n, 1);
 }
 
-// --- what all loops of the process share
-#ifdef __cplusplus
-extern "C" {
-#endif
-// forks: how many there were between the process that was started and this one.
-struct aio__loops { pthread_mutex_t lock; aio_loop *first; bool watched; uint32_t forks; };
-__attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
-    { PTHREAD_MUTEX_INITIALIZER, 0, false, 0 };
-#ifdef __cplusplus
-}
-#endif
-
 // --- tasks from other threads
 struct aio_thread_future {
     pthread_mutex_t lock;
     pthread_cond_t ended;
     int refs;                       // under the lock: the handle, the loop's, a cancel's on its way
     bool done, cancel_asked, refused;
-    uint32_t forks;                 // of the process that it belongs to
+    pid_t pid;
     // Under the lock too. kept: its value is somebody's to release, so the task is still there.
     bool kept, taken, given_up;
     aio_result result;
@@ -2186,7 +2174,7 @@ AIO_SLOW void aio__thread_future_free(aio_thread_future *f)
 // In a forked child: nobody completes it, and its lock may be held by a thread that is not here.
 AIO_FN bool aio__thread_future_forked(const aio_thread_future *f)
 {
-    return !f->refused && f->forks != aio__loops.forks;
+    return !f->refused && f->pid != getpid();
 }
 AIO_FN int aio__thread_future_drop(void *arg);
 AIO_TABLE(aio_wait_class, aio__thread_start_class,
@@ -2314,7 +2302,7 @@ AIO_FN aio_thread_future *aio__thread_future_new(const aio_coroutine *co)
     pthread_cond_init(&f->ended, &attributes);
     pthread_condattr_destroy(&attributes);
     f->refs = 2;
-    f->forks = aio__loops.forks;
+    f->pid = getpid();
     f->coroutine = co;
     f->arguments = (aio_frame *)(void *)((char *)f + ((sizeof *f + 15) & ~(size_t)15));
     aio__frame_init(co, f->arguments, co->size);
@@ -2590,7 +2578,7 @@ AIO_COLD aio_result aio__limits(aio_loop *l)
     return aio__loop_stuck(l, "too many turns at one moment: something runs in circles", -ELOOP);
 }
 
-// --- signals: posts of loops, and who had them before
+// --- signals: what all loops of the process share
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -2613,6 +2601,9 @@ struct aio__signals {
     struct sigaction before[AIO__SIGNALS];
 };
 __attribute__((weak, visibility("hidden"))) struct aio__signals aio__signals;
+struct aio__loops { pthread_mutex_t lock; aio_loop *first; bool watched; };
+__attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
+    { PTHREAD_MUTEX_INITIALIZER, 0, false };
 #ifdef __cplusplus
 }
 #endif
@@ -3066,7 +3057,6 @@ AIO_FN void aio__in_forked_child(void)
         if (l->backend && l->backend->forked) l->backend->forked(l);
     }
     aio__loops.first = 0;
-    aio__loops.forks++;
     aio__signals_forked();
     if (aio__interrupt.loop) aio__release_sigint(aio__interrupt.loop);     // SIGINT ends the child
     pthread_mutex_unlock(&aio__loops.lock);
