@@ -154,7 +154,7 @@ struct aio_listen_options {
 typedef struct aio_server {
     uint32_t limit;             // to be set: most connections at a time; 0: no limit
     uint32_t live;              // to be read: connections whose handler runs
-    uint64_t accepted, refused; // to be read: since aio_serve began; refused: closed, no memory for them
+    uint64_t accepted, refused; // to be read: since aio_serve began; refused: no memory, closed
     struct aio__serving *serving;       // private: null: it does not serve
     struct aio__served *first;
     aio_event changed;
@@ -1002,7 +1002,7 @@ struct aio_stream {
     aio_stream *next, *prev;    // open ones of the ring
     int in, out;
     uint32_t phase;             // of closing
-    bool in_socket, out_socket, eof, straight, no_more, paused, drops, asked, cut;
+    bool in_socket, out_socket, out_terminal, eof, straight, no_more, paused, drops, asked, cut;
     aio_result in_error, out_error;
     size_t limit, high, low;
     // Reading: an operation of the waiter's, with the stream as its compound.
@@ -5174,6 +5174,8 @@ AIO_FN aio_result aio__stream_send(aio_stream *s)
     size_t n = aio__held(&s->flight);
     aio_awaitable io = s->out_socket ? aio_send(s->out, from, n, 0)
                                      : aio_write_some(s->out, from, n);
+    // The kernel takes a terminal that has room for one that has enough: the loop would block (6.18).
+    if (s->out_terminal) io = aio_io_with(io, AIO_IO_ASYNC);
     return aio__sink_submit(s->ring, &s->sending, &io);
 }
 AIO_COLD aio_result aio__stream_send_later(aio_stream *s)
@@ -5505,6 +5507,7 @@ AIO_FN aio_result aio_stream_open(aio_stream *s, int in, int out,
     s->out = out;
     s->in_socket = in_socket;
     s->out_socket = out_socket;
+    s->out_terminal = out >= 0 && !out_socket && isatty(out);
     s->reading.next = aio__stream_received;
     s->sending.done = aio__stream_sent;
     s->ring = u;

@@ -275,6 +275,31 @@ static void many_small_writes_are_gathered(void **state)
     assert_result(run(gathers), 0);
 }
 
+// A terminal that nobody reads must not stop the loop: the kernel blocks in a write that polling allowed.
+struct terminal { aio_frame aio; int ours, theirs; size_t got; bool reads; aio_stream s; aio_result r; };
+aio_async(terminal) {
+    self->ours = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(self->ours >= 0 && !grantpt(self->ours) && !unlockpt(self->ours));
+    self->theirs = open(ptsname(self->ours), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(self->theirs >= 0);
+    assert_result(aio_stream_open(&self->s, -1, self->theirs, NULL), 0);
+    assert_result(aio_stream_write_nowait(&self->s, zeros, 60000), 60000);
+    aio_await(aio_sleep(AIO_MSEC));
+    while (self->reads && self->got < 60000) {
+        self->got += empty(self->ours);
+        aio_await(aio_sleep(AIO_MSEC / 10));
+    }
+    aio_await(self->r, aio_wait_for(self->reads ? 10 * AIO_SECOND : AIO_MSEC, aio_stream_close(&self->s)));
+    close(self->ours);
+    return self->r;
+} aio_end
+static void a_terminal_that_nobody_reads(void **state)
+{
+    (void)state;
+    assert_result(run(terminal, .reads = true), 0);
+    assert_result(run(terminal), -ETIMEDOUT);
+}
+
 // --- closing with much unsent, in every way
 enum { CLOSE, CLOSE_LIMIT, CLOSE_CANCEL, RETURN, RETURN_ERROR, RETURN_CANCELLED, RETURN_CUT, ABORT, ABORT_WAITED,
        PEER_GONE, LOOP_CLOSES, HOW };
@@ -660,6 +685,7 @@ int main(void)
         cmocka_unit_test(ST_3_the_directions_of_two_pipes_are_independent),
         cmocka_unit_test(ST_4_writes_wait_between_the_marks),
         cmocka_unit_test(many_small_writes_are_gathered),
+        cmocka_unit_test(a_terminal_that_nobody_reads),
         cmocka_unit_test(ST_5_closing_sends_what_is_left_and_a_cancel_drops_it),
         cmocka_unit_test(a_stream_belongs_to_the_task_that_opened_it),
         cmocka_unit_test(a_stream_over_a_file),
