@@ -483,7 +483,7 @@ static void cut_short_it_goes_on(void **state)
 static void a_limit(void **state)
 {
     (void)state;
-    assert_result(sh("echo begun; sleep 600", PIPES, .limit = AIO_SECOND / 5), -ETIMEDOUT);
+    assert_result(sh("echo begun; exec sleep 600", PIPES, .limit = AIO_SECOND / 5), -ETIMEDOUT);
     assert_string_equal(last.out, "begun\n");
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints docs/api.md, made of the >>api sections of the three headers and of their option structs.
+# Prints docs/api.md, made of the >>api sections of the three headers and of their public structs.
 #   tools/gen-api.sh > docs/api.md
 cd "$(dirname "$0")/.." || exit 1
 cat <<'END'
@@ -49,7 +49,23 @@ for header in aio.h aio_loop.h aio_io_uring.h; do
         comment = ""
         inside = 1
     }
-    types && inside { code = code $0 "\n"; if (/^}/) { flush(); inside = 0 } next }
+    # Structs of which a program reads some members: those before the private ones.
+    types && /^(typedef )?struct aio_(bytes|server|process|process_io|many) \{/ {
+        if (!headed++) heading("structs")
+        code = comment
+        comment = ""
+        inside = 1
+    }
+    types && inside && /\/\/ [Pp]rivate/ { hidden = 1 }
+    types && inside && /^(\}|typedef .*\} aio_[a-z]+;$)/ {
+        if (hidden) code = code "    // … and private members.\n"
+        code = code $0 "\n"
+        flush()
+        inside = hidden = 0
+        next
+    }
+    types && hidden { next }
+    types && inside { code = code $0 "\n"; next }
     types && /^\/\// { comment = comment $0 "\n"; next }
     types { comment = ""; next }
     !api { next }
