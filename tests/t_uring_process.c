@@ -377,7 +377,7 @@ static void a_frame_returns_over_it(void **state)
 }
 struct stays { aio_frame aio; struct shell shell; aio_result r; };
 aio_async(stays) {
-    aio_await(self->r, aio_call(&self->shell, shell, .command = "sleep 600", PIPES));
+    aio_await(self->r, aio_call(&self->shell, shell, .command = "exec sleep 600", PIPES));
     return self->r;
 } aio_end
 static void a_loop_closes_over_it(void **state)
