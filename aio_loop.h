@@ -476,6 +476,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_loop_receive(uint64_t *message);
 // cannot be caught; -ENOMEM. All who wait for it get it, on other loops too. While somebody waits
 // the toolkit's handler is installed; after the last one what was there before is put back, and the
 // next signal does what it did then: to miss none between two waits, hold it.
+// A cancel loses none: one that came before it is the result, or what was there before gets it.
 // A SIGINT that somebody waits for cancels no run. In simulated time an armed signal is outside
 // work: time does not jump. Threads: a signal must not be blocked in all of them.
 #define aio_signal_wait(...) aio__signal_wait(aio__signal_mask(__VA_ARGS__, INT_MIN))
@@ -2608,20 +2609,24 @@ __attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
 }
 #endif
 #define AIO__SIGNAL_BIT(n) (UINT64_C(1) << ((n) - 1))
-// In whatever thread the kernel chose. Only atomic operations and write(2).
+// In whatever thread the kernel chose. Only atomic operations, write(2) and kill(2). If the last who
+// wanted it has just gone, what was there before gets it.
 AIO_FN void aio__on_signal(int n)
 {
     int saved = errno;
     uint64_t one = 1;
+    bool wanted = false;
     __atomic_add_fetch(&aio__signals.running, 1, __ATOMIC_SEQ_CST);
     struct aio__signal_post *p = __atomic_load_n(&aio__signals.first, __ATOMIC_SEQ_CST);
     for (; p; p = __atomic_load_n(&p->next, __ATOMIC_SEQ_CST)) {
         if (!(__atomic_load_n(&p->wanted, __ATOMIC_SEQ_CST) & AIO__SIGNAL_BIT(n))) continue;
+        wanted = true;
         __atomic_add_fetch(&p->came[n], 1, __ATOMIC_SEQ_CST);
         __atomic_store_n(&p->inbox->full, 1, __ATOMIC_SEQ_CST);
         if (write(p->inbox->wake_write_fd, &one, sizeof one) < 0) {}
     }
     __atomic_sub_fetch(&aio__signals.running, 1, __ATOMIC_SEQ_CST);
+    if (!wanted) kill(getpid(), n);
     errno = saved;
 }
 // A loop wants signal n from now on, or no longer.
@@ -2648,7 +2653,6 @@ AIO_FN void aio__signal_uncatch(struct aio__signal_post *p, int n)
     pthread_mutex_lock(&aio__loops.lock);
     if (!--aio__signals.users[n]) sigaction(n, &aio__signals.before[n], 0);
     __atomic_and_fetch(&p->wanted, ~AIO__SIGNAL_BIT(n), __ATOMIC_SEQ_CST);
-    __atomic_store_n(&p->came[n], 0, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&aio__loops.lock);
 }
 // A forked child: nobody waits here. Called under the lock.
@@ -2818,6 +2822,10 @@ AIO_COLD void aio__signals_take(struct aio__signal_post *p)
         uint32_t times = __atomic_load_n(&p->came[n], __ATOMIC_SEQ_CST);
         if (times) times = __atomic_exchange_n(&p->came[n], 0, __ATOMIC_SEQ_CST);
         if (times > UINT8_MAX) times = UINT8_MAX;       // more are not remembered
+        if (times && !p->users[n]) {        // its wait was cancelled in the meantime
+            kill(getpid(), n);
+            continue;
+        }
         while (times--) aio__signal_came(p, n);
     }
 }
@@ -2896,6 +2904,9 @@ AIO_FN void aio_signal_release(aio_signals *s)
     if (s->prev) s->prev->next = s->next;
     else p->holds = s->next;
     aio__signals_disarm(p, s->mask);
+    for (int n = 1; n < AIO__SIGNALS; n++)
+        if ((s->mask & AIO__SIGNAL_BIT(n)) && !p->users[n])
+            __atomic_store_n(&p->came[n], 0, __ATOMIC_SEQ_CST);
     aio_scope_leave(&s->scope, s->task);
     s->task = 0;
 }

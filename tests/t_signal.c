@@ -156,6 +156,56 @@ aio_async(cancelled) {
     assert_true(is_default(SIGTERM) && is_default(SIGHUP));
     return r;
 } aio_end
+// Each signal is given to the wait, or to the handler that was there before: whoever gets it, none is lost
+// where waits are cancelled while signals arrive.
+static int shed_sent, shed_got, shed_over;      // atomic
+static void shed_handler(int n)
+{
+    (void)n;
+    __atomic_add_fetch(&shed_got, 1, __ATOMIC_SEQ_CST);
+}
+struct shed_wait { aio_frame aio; aio_result r; };
+aio_async(shed_wait) {
+    aio_await(self->r, aio_signal_wait(SIGUSR1));
+    if (self->r == SIGUSR1) shed_handler(SIGUSR1);
+    return self->r;
+} aio_end
+struct shed { aio_frame aio; aio_task *t; unsigned seed; aio_result r; };
+aio_async(shed) {
+    while (!__atomic_load_n(&shed_over, __ATOMIC_SEQ_CST)) {
+        self->t = aio_spawn(shed_wait);
+        aio_try(aio_next_turn());
+        for (volatile int i = rand_r(&self->seed) % 3000; i > 0; i = i - 1) {}
+        aio_task_cancel(self->t);
+        aio_await(self->r, aio_join(self->t));
+        aio_try(aio_next_turn());
+    }
+    return 0;
+} aio_end
+static void *shed_sender(void *arg)
+{
+    while (shed_sent < 3000) {
+        __atomic_add_fetch(&shed_sent, 1, __ATOMIC_SEQ_CST);
+        kill(getpid(), SIGUSR1);
+        while (__atomic_load_n(&shed_got, __ATOMIC_SEQ_CST) != shed_sent) sched_yield();
+    }
+    __atomic_store_n(&shed_over, 1, __ATOMIC_SEQ_CST);
+    return arg;
+}
+static void a_cancel_sheds_no_signal(void **state)
+{
+    (void)state;
+    struct sigaction action, was;
+    pthread_t thread;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = shed_handler;
+    assert_int_equal(sigaction(SIGUSR1, &action, &was), 0);
+    assert_int_equal(pthread_create(&thread, NULL, shed_sender, NULL), 0);
+    assert_result(run(shed), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(shed_got, shed_sent);
+    assert_int_equal(sigaction(SIGUSR1, &was, NULL), 0);
+}
 static void a_cancel_loses_no_signal(void **state)
 {
     (void)state;
@@ -460,6 +510,7 @@ int main(void)
         signal_test(SG_1_what_cannot_be_caught),
         signal_test(SG_1_several_waiters),
         signal_test(a_cancel_loses_no_signal),
+        signal_test(a_cancel_sheds_no_signal),
         signal_test(limits_and_frames),
         signal_test(a_loop_that_is_closed_puts_back),
         signal_test(no_memory),
