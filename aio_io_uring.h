@@ -6117,7 +6117,11 @@ AIO_FN void aio__communicate_open(struct aio__communicate *f)
 AIO_FN aio_awaitable aio__channel_next(struct aio__communicate *f, struct aio__channel *k)
 {
     size_t at = *k->count;
-    if (k == f->channels) return aio_write_some(*k->fd, k->data + at, k->room - at);
+    if (k == f->channels) {
+        aio_awaitable a = aio_write_some(*k->fd, k->data + at, k->room - at);
+        // Beside the loop, which a terminal that has too little room would block (6.18).
+        return k->fd == &f->p->pty ? aio_io_with(a, AIO_IO_ASYNC) : a;
+    }
     if (at < k->room) return aio_read_some(*k->fd, k->data + at, k->room - at);
     return aio_read_some(*k->fd, f->dropped, sizeof f->dropped);
 }

@@ -1,6 +1,7 @@
 // Processes: spawning, waiting, talking to them, killing them, and that none is left behind: each test
 // counts descriptors, blocks and children.
 #include "uring.h"
+#include <termios.h>
 #include <ctype.h>
 
 static bool no_children(void)
@@ -317,6 +318,34 @@ static void a_terminal_of_its_own(void **state)
     assert_string_equal(last.err, "err\n");
 }
 
+// A child that does not read its terminal does not stop the loop.
+struct deaf { aio_frame aio; aio_process p; struct aio_process_io io; char input[60000]; aio_result r; };
+aio_async(deaf) {
+    {
+        char *argv[] = { (char *)"sh", (char *)"-c", (char *)"exec sleep 100", NULL };
+        struct aio_process_options o = { 0 };
+        o.argv = argv;
+        o.pty = true;
+        self->r = aio_process_spawn(&self->p, &o);
+    }
+    assert_result(self->r, 0);
+    {
+        struct termios t;
+        tcgetattr(self->p.pty, &t);
+        cfmakeraw(&t);                          // else what is too much is dropped
+        tcsetattr(self->p.pty, TCSANOW, &t);
+    }
+    self->io.input = self->input;
+    self->io.input_bytes = sizeof self->input;
+    aio_await(self->r, aio_wait_for(300 * AIO_MSEC, aio_process_communicate(&self->p, &self->io)));
+    return self->r;
+} aio_end
+static void a_terminal_that_nobody_reads(void **state)
+{
+    (void)state;
+    assert_result(run(deaf), -ETIMEDOUT);
+}
+
 // --- SP-2
 static void SP_2_reaped_by_somebody_else(void **state)
 {
@@ -536,6 +565,7 @@ int main(void)
         process_test(no_descriptor_leaks_into_it),
         process_test(signals_are_as_they_were),
         process_test(a_terminal_of_its_own),
+        process_test(a_terminal_that_nobody_reads),
         process_test(SP_2_reaped_by_somebody_else),
         process_test(SP_2_signals_to_one_that_is_gone),
         process_test(a_frame_returns_over_it),
