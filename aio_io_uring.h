@@ -2674,6 +2674,7 @@ AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__co
 AIO_COLD bool aio__zc_goes_on(const aio_uring *u, const aio_waiter *w, aio_result res)
 {
     uint64_t info = w->node.u.w[1];
+    if ((w->node.u.w[0] & 7) != AIO__UD_COMPOUND) return false;     // aio_uring_op: one entry
     if (res < 0) return res == -EOPNOTSUPP;     // it is sent once more
     if (AIO__IO_OPCODE(info) != IORING_OP_SEND_ZC) return false;
     const struct aio__transfer *t = (const struct aio__transfer *)w->node.u.p[2];
