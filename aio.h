@@ -467,6 +467,13 @@ struct aio_executor {
 #endif
 #define AIO_HOT static inline __attribute__((hot))
 #define AIO_INLINE static inline __attribute__((always_inline))
+// How a built-in wait begins, called through its class and still in line. gcc does that by itself,
+// and at -Og it knows the class too late and would refuse an always_inline function.
+#ifdef __clang__
+#  define AIO__START_FN AIO_INLINE
+#else
+#  define AIO__START_FN AIO_FN
+#endif
 // A table of functions, and a function that gives its address: gcc -O0 would emit the table itself
 // also where it is unused, with all that it names; in a function the optimiser would not look into
 // it.
@@ -2406,7 +2413,7 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio_join(aio_task *t)
 }
 
 // --- awaitable: the next turn
-AIO_INLINE bool aio__next_turn_start(aio_waiter *w, const aio_awaitable *a)
+AIO__START_FN bool aio__next_turn_start(aio_waiter *w, const aio_awaitable *a)
 {
     (void)a;
     aio_complete(w, 0);
@@ -2449,7 +2456,7 @@ AIO_INLINE bool aio__needs_task(aio_waiter *w)
     w->future.result = -EINVAL;
     return true;
 }
-AIO_INLINE bool aio__call_start(aio_waiter *w, const aio_awaitable *a)
+AIO__START_FN bool aio__call_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
     return aio__run_child(AIO__TASK_OF(w), (aio_frame *)a->u.p[0],

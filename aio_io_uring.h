@@ -940,7 +940,7 @@ struct aio_uring {
     struct io_uring ring;
 };
 
-AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a);
+AIO__START_FN bool aio__io_start(aio_waiter *w, const aio_awaitable *a);
 AIO_SLOW bool aio__checked_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__prompt_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a);
@@ -2285,7 +2285,7 @@ AIO_COLD bool aio__io_start_slow(aio_waiter *w, const aio_awaitable *a)
 }
 // Straight into the ring. The slow path gets a copy, so that the awaitable itself stays in
 // registers.
-AIO_INLINE bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
+AIO__START_FN bool aio__io_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_loop *l = AIO__LOOP_OF(w->future.loop);
     aio_uring *u = (aio_uring *)l->backend_state;

@@ -949,7 +949,7 @@ AIO_FN bool aio__sleep_begin(aio_waiter *w, int64_t when)
     aio_waiter_begin(w, aio__sleep_wait());
     return false;
 }
-AIO_INLINE bool aio__sleep_start(aio_waiter *w, const aio_awaitable *a)
+AIO__START_FN bool aio__sleep_start(aio_waiter *w, const aio_awaitable *a)
 {
     int64_t ns = a->u.i[0];
     if (ns > 0) return aio__sleep_begin(w, aio__deadline(AIO__LOOP_OF(w->future.loop), ns));

@@ -28,6 +28,7 @@ strict="-std=c11 -Wpedantic -Wstrict-prototypes -D_GNU_SOURCE -DAIO_STRICT"
 # shellcheck disable=SC2086
 {
     variant "gcc -O0" "$GCC" -O0
+    variant "gcc -Og" "$GCC" -Og
     variant "gcc -O3, no locals check" "$GCC" -O3 -DAIO_NO_LOCALS_CHECK
     variant "gcc, tiny call stack" "$GCC" -O1 -DAIO_CALL_STACK=64
     variant "gcc, strict ISO C" "$GCC" -O2 $strict
