@@ -5175,7 +5175,8 @@ AIO_FN aio_result aio__stream_send(aio_stream *s)
     size_t n = aio__held(&s->flight);
     aio_awaitable io = s->out_socket ? aio_send(s->out, from, n, 0)
                                      : aio_write_some(s->out, from, n);
-    // The kernel takes a terminal that has room for one that has enough: the loop would block (6.18).
+    // The kernel takes a terminal that has room for one that has enough: the loop would block
+    // (6.18).
     if (s->out_terminal) io = aio_io_with(io, AIO_IO_ASYNC);
     return aio__sink_submit(s->ring, &s->sending, &io);
 }
@@ -5772,7 +5773,7 @@ AIO_FN bool aio__child_descriptors(struct aio__spawn *c)
             (c->from[i] = fcntl(c->from[i], F_DUPFD_CLOEXEC, 3)) < 0)
             return false;
     for (int i = 0; i < 3; i++) {
-        if (c->from[i] < 0) continue;       // if that was closed, it may be one of ours: not for exec
+        if (c->from[i] < 0) continue;   // if that was closed, it may be one of ours: not for exec
         if (c->from[i] == i) fcntl(i, F_SETFD, 0);
         else if (dup2(c->from[i], i) < 0) return false;
     }

@@ -2609,8 +2609,8 @@ __attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
 }
 #endif
 #define AIO__SIGNAL_BIT(n) (UINT64_C(1) << ((n) - 1))
-// In whatever thread the kernel chose. Only atomic operations, write(2) and kill(2). If the last who
-// wanted it has just gone, what was there before gets it.
+// In whatever thread the kernel chose. Only atomic operations, write(2) and kill(2). If the last
+// who wanted it has just gone, what was there before gets it.
 AIO_FN void aio__on_signal(int n)
 {
     int saved = errno;

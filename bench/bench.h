@@ -1,5 +1,5 @@
-// bench.h - clock, pinning, interleaved windows. One line of output per window; summary.c reads them.
-// SPDX-License-Identifier: MIT
+// bench.h - clock, pinning, interleaved windows. One line of output per window; summary.c reads
+// them. SPDX-License-Identifier: MIT
 //
 // A program is a list of cases. Each case answers one question with one variant (ours, or a peer).
 // The first variant of a question is the one that the others are compared with. All are run in
@@ -126,8 +126,9 @@ static inline int64_t bench_calibrate(const struct bench_case *c, int64_t window
         w.ops = ops * 2;
     }
 }
-// Runs the cases whose question contains argv[1] (all, without one), and in BENCH_ONLY only the variant
-// "=name". BENCH_ROUNDS, BENCH_WINDOW_MS; BENCH_OPS=n: one window of n operations, for instruction counts.
+// Runs the cases whose question contains argv[1] (all, without one), and in BENCH_ONLY only the
+// variant "=name". BENCH_ROUNDS, BENCH_WINDOW_MS; BENCH_OPS=n: one window of n operations, for
+// instruction counts.
 static inline int bench_main(int argc, char **argv, const struct bench_case *cases, size_t count)
 {
     const char *question = argc > 1 ? argv[1] : "", *only = getenv("BENCH_ONLY");

@@ -1,8 +1,8 @@
 // echo.h - what the three echo servers share: port, messages, how long.
 // SPDX-License-Identifier: MIT
 //
-// A server listens on 127.0.0.1, a port of the kernel's choice, prints it, and echoes until standard
-// input ends; then it prints its CPU time. Core 0; the client has core 1.
+// A server listens on 127.0.0.1, a port of the kernel's choice, prints it, and echoes until
+// standard input ends; then it prints its CPU time. Core 0; the client has core 1.
 #ifndef BENCH_ECHO_H
 #define BENCH_ECHO_H
 #include "bench.h"

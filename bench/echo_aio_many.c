@@ -1,6 +1,5 @@
-// echo_aio_many.c - the echo server: one task per connection, which iterates over what is received into
-// a ring of buffers that all share. See echo.h.
-// SPDX-License-Identifier: MIT
+// echo_aio_many.c - the echo server: one task per connection, which iterates over what is received
+// into a ring of buffers that all share. See echo.h. SPDX-License-Identifier: MIT
 #include "aio_io_uring.h"
 
 #include "echo.h"

@@ -55,7 +55,8 @@ static void measure(const char *folder, const char *name, const char *variant, i
     int64_t cpu = server_finish(&s);
     for (int i = 0; i < connections; i++) close(fds[i]);
     close(epoll);
-    printf("TCP echo, %d connections: time per message\t%s\tns\t%.1f\n", connections, variant, 1e9 / rate);
+    printf("TCP echo, %d connections: time per message\t%s\tns\t%.1f\n", connections, variant,
+           1e9 / rate);
     printf("TCP echo, %d connections: server CPU per message\t%s\tns\t%.1f\n", connections, variant,
            (double)cpu / (double)(count + warm));
     fflush(stdout);

@@ -1,6 +1,5 @@
-// echo_uring_many.c - the echo server by hand on liburing: multishot accept, multishot receive into a
-// buffer ring, one send at a time per connection. See echo.h.
-// SPDX-License-Identifier: MIT
+// echo_uring_many.c - the echo server by hand on liburing: multishot accept, multishot receive into
+// a buffer ring, one send at a time per connection. See echo.h. SPDX-License-Identifier: MIT
 #include "raw_uring.h"
 
 #include "echo.h"
@@ -95,7 +94,8 @@ static void received(struct connection *c, const struct io_uring_cqe *cqe)
     if (!(cqe->flags & IORING_CQE_F_MORE)) c->receiving = false;
     if (cqe->res > 0) {
         if (c->count == WAITING) bench_fail("too much at once");
-        c->waiting[(c->first + c->count) % WAITING].id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+        c->waiting[(c->first + c->count) % WAITING].id =
+            (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
         c->waiting[(c->first + c->count++) % WAITING].size = (uint32_t)cqe->res;
     } else if (cqe->res != -ENOBUFS) {
         c->over = true;

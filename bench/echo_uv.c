@@ -72,7 +72,8 @@ int main(void)
     uv_tcp_t listener;
     uv_poll_t input;
     uv_tcp_init(loop, &listener);
-    if (uv_tcp_open(&listener, echo_listen()) || uv_listen((uv_stream_t *)&listener, 4096, connected))
+    if (uv_tcp_open(&listener, echo_listen()) ||
+        uv_listen((uv_stream_t *)&listener, 4096, connected))
         bench_fail("uv_listen");
     uv_poll_init(loop, &input, 0);
     uv_poll_start(&input, UV_READABLE, end);

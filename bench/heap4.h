@@ -1,6 +1,5 @@
-// heap4.h - the limit for timers: a 4-ary heap by hand, ordered by (deadline, order of arming), with
-// back indices so that any entry can be taken out.
-// SPDX-License-Identifier: MIT
+// heap4.h - the limit for timers: a 4-ary heap by hand, ordered by (deadline, order of arming),
+// with back indices so that any entry can be taken out. SPDX-License-Identifier: MIT
 #ifndef BENCH_HEAP4_H
 #define BENCH_HEAP4_H
 #include "bench.h"

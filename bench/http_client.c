@@ -3,8 +3,8 @@
 //
 //     http_client folder        folder: where the servers are
 //
-// A window of a second per server, in turn, BENCH_ROUNDS times: microseconds per request as wrk sees
-// them, and the server's CPU time per request. wrk has core 1, one thread.
+// A window of a second per server, in turn, BENCH_ROUNDS times: microseconds per request as wrk
+// sees them, and the server's CPU time per request. wrk has core 1, one thread.
 #include "server.h"
 
 static void measure(const char *folder, const char *name, const char *variant, int connections)
@@ -25,7 +25,8 @@ static void measure(const char *folder, const char *name, const char *variant, i
     }
     if (pclose(wrk) || rate <= 0 || !requests) bench_fail("wrk");
     int64_t cpu = server_finish(&s);
-    printf("HTTP, %d connections: time per request\t%s\tns\t%.1f\n", connections, variant, 1e9 / rate);
+    printf("HTTP, %d connections: time per request\t%s\tns\t%.1f\n", connections, variant,
+           1e9 / rate);
     printf("HTTP, %d connections: server CPU per request\t%s\tns\t%.1f\n", connections, variant,
            (double)cpu / (double)requests);
     fflush(stdout);

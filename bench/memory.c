@@ -80,7 +80,8 @@ static struct report aio(int64_t n)
     aio_loop_run_forever(&loop);
     while (loop.executor.live) aio_executor_turn(&loop.executor);
     r.wake_ns = (double)(bench_cpu() - start) / (double)n;
-    if (woken != (uint64_t)n) fprintf(stderr, "memory: %lld of %lld tasks woke up\n", (long long)woken, (long long)n);
+    if (woken != (uint64_t)n)
+        fprintf(stderr, "memory: %lld of %lld tasks woke up\n", (long long)woken, (long long)n);
     aio_loop_close(&loop);
     return r;
 }
@@ -104,9 +105,12 @@ static void measure(const char *variant, struct report (*run)(int64_t), int64_t 
     close(fds[1]);
     if (read(fds[0], &r, sizeof r) == (ssize_t)sizeof r) {
         double millions = (double)n / 1e6;
-        printf("memory, %g million sleeping tasks: size\t%s\tbytes\t%.2f\n", millions, variant, r.bytes);
-        printf("memory, %g million sleeping tasks: create\t%s\tns\t%.2f\n", millions, variant, r.create_ns);
-        printf("memory, %g million sleeping tasks: wake\t%s\tns\t%.2f\n", millions, variant, r.wake_ns);
+        printf("memory, %g million sleeping tasks: size\t%s\tbytes\t%.2f\n", millions, variant,
+               r.bytes);
+        printf("memory, %g million sleeping tasks: create\t%s\tns\t%.2f\n", millions, variant,
+               r.create_ns);
+        printf("memory, %g million sleeping tasks: wake\t%s\tns\t%.2f\n", millions, variant,
+               r.wake_ns);
         fflush(stdout);
     }
     close(fds[0]);

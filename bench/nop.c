@@ -60,7 +60,8 @@ aio_async(chain)
 static void aio(const struct bench_case *c, struct bench_window *w)
 {
     aio_loop loop;
-    if (aio_loop_init(&loop, 0) < 0 || aio_uring_attach(&loop, 0) < 0) bench_fail("aio_uring_attach");
+    if (aio_loop_init(&loop, 0) < 0 || aio_uring_attach(&loop, 0) < 0)
+        bench_fail("aio_uring_attach");
     left = w->ops;
     for (int64_t i = 0; i < c->n; i++) aio_detach(aio_spawn_on(&loop, chain));
     int64_t start = bench_now();

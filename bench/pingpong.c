@@ -1,11 +1,11 @@
 // pingpong.c - echo on one core: both ends of N connections in one thread, no client to wait for.
 // SPDX-License-Identifier: MIT
 //
-// On each connection one message of 64 bytes goes back and forth. A hop is one receive and one send.
-// All variants do the same: one-shot receive into a buffer per end, then one send of what came.
-// By hand with liburing (a state machine), with epoll (level-triggered, one recv and one send per
-// event), and with one task per end. "linked": the send and the next receive are one submission, of
-// which the kernel posts the receive only; with aio an aio_chain.
+// On each connection one message of 64 bytes goes back and forth. A hop is one receive and one
+// send. All variants do the same: one-shot receive into a buffer per end, then one send of what
+// came. By hand with liburing (a state machine), with epoll (level-triggered, one recv and one send
+// per event), and with one task per end. "linked": the send and the next receive are one
+// submission, of which the kernel posts the receive only; with aio an aio_chain.
 #include "aio_io_uring.h"
 
 #include <sys/epoll.h>
@@ -29,7 +29,8 @@ static void tcp_pair(int listener, struct sockaddr_in *address, int fds[2])
 {
     int one = 1;
     fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fds[0] < 0 || connect(fds[0], (struct sockaddr *)address, sizeof *address)) bench_fail("connect");
+    if (fds[0] < 0 || connect(fds[0], (struct sockaddr *)address, sizeof *address))
+        bench_fail("connect");
     fds[1] = accept4(listener, 0, 0, SOCK_CLOEXEC);
     if (fds[1] < 0) bench_fail("accept");
     for (int i = 0; i < 2; i++) setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -88,7 +89,8 @@ static void raw_send(struct io_uring *ring, struct end *e, size_t n)
 static void raw_linked(struct io_uring *ring, struct end *e, size_t n)
 {
     raw_send(ring, e, n);
-    ring->sq.sqes[(ring->sq.sqe_tail - 1) & *ring->sq.kring_mask].flags = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+    ring->sq.sqes[(ring->sq.sqe_tail - 1) & *ring->sq.kring_mask].flags =
+        IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
     raw_recv(ring, e);
     left--;
 }
@@ -148,7 +150,8 @@ static void with_epoll(const struct bench_case *c, struct bench_window *w)
         for (int i = 0; i < n; i++) {
             struct end *e = events[i].data.ptr;
             ssize_t got = recv(e->fd, e->buffer, sizeof e->buffer, 0);
-            if (got <= 0 || send(e->fd, e->buffer, (size_t)got, MSG_NOSIGNAL) != got) bench_fail("echo");
+            if (got <= 0 || send(e->fd, e->buffer, (size_t)got, MSG_NOSIGNAL) != got)
+                bench_fail("echo");
             left--;
         }
     }
@@ -229,7 +232,8 @@ static void run_aio(const struct bench_case *c, struct bench_window *w, int how)
 {
     aio_loop loop;
     struct aio_loop_options options = { .on_error = on_error };
-    if (aio_loop_init(&loop, &options) < 0 || aio_uring_attach(&loop, 0) < 0) bench_fail("aio_uring_attach");
+    if (aio_loop_init(&loop, &options) < 0 || aio_uring_attach(&loop, 0) < 0)
+        bench_fail("aio_uring_attach");
     ends_open(c->n);
     left = w->ops;
     for (int i = 0; i < end_count; i++) {
@@ -259,7 +263,7 @@ static void aio_linked(const struct bench_case *c, struct bench_window *w) { run
     { "linked echo on one core, " text, "raw liburing", "ns", linked, n, 0 },                      \
     { "linked echo on one core, " text, "aio", "ns", aio_linked, n, 0 }
 static const struct bench_case cases[] = {
-    QUESTION("UNIX, 1 pair", 1),   QUESTION("UNIX, 50 pairs", 50),   QUESTION("UNIX, 500 pairs", 500),
-    QUESTION("TCP, 1 pair", -1),   QUESTION("TCP, 50 pairs", -50),   QUESTION("TCP, 500 pairs", -500),
+    QUESTION("UNIX, 1 pair", 1), QUESTION("UNIX, 50 pairs", 50), QUESTION("UNIX, 500 pairs", 500),
+    QUESTION("TCP, 1 pair", -1), QUESTION("TCP, 50 pairs", -50), QUESTION("TCP, 500 pairs", -500),
 };
 BENCH_MAIN(cases)

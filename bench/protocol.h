@@ -11,7 +11,8 @@
 struct protocol {
     http_parser parser;         // parser.data: how many requests are complete
 };
-#  define PAGE "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!"
+#    define PAGE \
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!"
 enum { PAGE_BYTES = sizeof PAGE - 1, PAGES_MAX = 64 };
 static char pages[PAGES_MAX * PAGE_BYTES];
 

@@ -1,8 +1,8 @@
 // read.c - random 4 KiB reads of a file in the page cache, 1, 32 and 128 at a time.
 // SPDX-License-Identifier: MIT
 //
-// By hand with liburing, with tasks, and with pread(2), one at a time. BENCH_FILE_MB: size of the file
-// (256), made in BENCH_DIR (the current directory) and removed at once.
+// By hand with liburing, with tasks, and with pread(2), one at a time. BENCH_FILE_MB: size of the
+// file (256), made in BENCH_DIR (the current directory) and removed at once.
 #include "aio_io_uring.h"
 
 #include "raw_uring.h"
@@ -91,11 +91,13 @@ static void aio(const struct bench_case *c, struct bench_window *w)
 {
     aio_loop loop;
     open_file();
-    if (aio_loop_init(&loop, 0) < 0 || aio_uring_attach(&loop, 0) < 0) bench_fail("aio_uring_attach");
+    if (aio_loop_init(&loop, 0) < 0 || aio_uring_attach(&loop, 0) < 0)
+        bench_fail("aio_uring_attach");
     left = w->ops;
     flying = c->n;
     int64_t start = bench_now();
-    for (int64_t i = 0; i < c->n; i++) aio_detach(aio_spawn_on(&loop, reader, .buffer = buffers[i]));
+    for (int64_t i = 0; i < c->n; i++)
+        aio_detach(aio_spawn_on(&loop, reader, .buffer = buffers[i]));
     aio_loop_run_forever(&loop);
     w->ns = bench_now() - start;
     w->ops -= left;

@@ -84,12 +84,14 @@ static void print_text(void)
 static void print_markdown(FILE *f)
 {
     char m[32], low[32], high[32];
-    fprintf(f, "\n| question | variant | median | min..max | ratio | n |\n|---|---|---|---|---|---|\n");
+    fprintf(
+        f, "\n| question | variant | median | min..max | ratio | n |\n|---|---|---|---|---|---|\n");
     for (int i = 0; i < series_count; i++) {
         const struct series *s = &all[i];
         fprintf(f, "| %s | %s | %s %s | %s..%s | %.3f | %d |\n",
                 s->reference == i ? s->question : "", s->variant, number(median(s), m), s->unit,
-                number(s->values[0], low), number(s->values[s->count - 1], high), ratio(s), s->count);
+                number(s->values[0], low), number(s->values[s->count - 1], high), ratio(s),
+                s->count);
     }
 }
 // One bar per variant: its ratio to the question's first one, which is the line at 1.
@@ -97,11 +99,12 @@ static void draw(FILE *f)
 {
     const int left = 520, unit = 120, row = 16, wide = 1100;
     int y = 24, height = 40 + series_count * row * 2;
-    fprintf(f,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
-            "font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%%\" height=\"100%%\" "
-            "fill=\"white\"/>\n<text x=\"%d\" y=\"14\">ratio to the first variant (line: 1.0)</text>\n",
-            wide, height, left);
+    fprintf(
+        f,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+        "font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%%\" height=\"100%%\" "
+        "fill=\"white\"/>\n<text x=\"%d\" y=\"14\">ratio to the first variant (line: 1.0)</text>\n",
+        wide, height, left);
     for (int i = 0; i < series_count; i++) {
         const struct series *s = &all[i];
         double r = ratio(s);
@@ -119,8 +122,8 @@ static void draw(FILE *f)
                 left + length + 6, y, r);
         y += row;
     }
-    fprintf(f, "<line x1=\"%d\" y1=\"20\" x2=\"%d\" y2=\"%d\" stroke=\"#c33\"/>\n</svg>\n", left + unit,
-            left + unit, y);
+    fprintf(f, "<line x1=\"%d\" y1=\"20\" x2=\"%d\" y2=\"%d\" stroke=\"#c33\"/>\n</svg>\n",
+            left + unit, left + unit, y);
 }
 
 // How busy the machine is, as a spin loop on each of two cores sees it.

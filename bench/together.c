@@ -1,8 +1,8 @@
 // together.c - what do locks, queues, groups and limits cost? Made for bench/instructions.sh.
 // SPDX-License-Identifier: MIT
 //
-// Tasks of one loop, no ring, and nothing by hand beside them. "one turn of one task" and "spawn and
-// join" are there to be subtracted: the others go through turns and make tasks too.
+// Tasks of one loop, no ring, and nothing by hand beside them. "one turn of one task" and "spawn
+// and join" are there to be subtracted: the others go through turns and make tasks too.
 #include "bench.h"
 
 #include "aio_loop.h"
@@ -49,7 +49,8 @@ static void both(const struct bench_window *w)
 {
     int64_t difference = counts[0] - counts[1];
     if (difference >= -1 && difference <= 1 && counts[0] + counts[1] >= w->ops) return;
-    fprintf(stderr, "together: %lld and %lld operations\n", (long long)counts[0], (long long)counts[1]);
+    fprintf(stderr, "together: %lld and %lld operations\n", (long long)counts[0],
+            (long long)counts[1]);
     exit(1);
 }
 
@@ -118,7 +119,8 @@ static void run_lock(const struct bench_case *c, struct bench_window *w)
 struct putter { aio_frame aio; aio_result r; };
 aio_async(putter)
 {
-    for (put = 0; left-- > 0 && self->r >= 0; put++) aio_await(self->r, aio_queue_put(&queue, &put));
+    for (put = 0; left-- > 0 && self->r >= 0; put++)
+        aio_await(self->r, aio_queue_put(&queue, &put));
     aio_queue_shutdown(&queue, false);
     return leave(self->r);
 } aio_end
@@ -199,7 +201,8 @@ static void run_scopes(const struct bench_case *c, struct bench_window *w)
 struct limited { aio_frame aio; aio_result r; };
 aio_async(limited)
 {
-    while (left-- > 0 && self->r >= 0) aio_await(self->r, aio_wait_for(HOUR, aio_event_wait(&events[0])));
+    while (left-- > 0 && self->r >= 0)
+        aio_await(self->r, aio_wait_for(HOUR, aio_event_wait(&events[0])));
     return leave(self->r);
 } aio_end
 static void run_limited(const struct bench_case *c, struct bench_window *w)

@@ -5,7 +5,7 @@
 //   edge      the same with one multishot, edge-triggered poll: no read, no new poll
 //   msg       IORING_OP_MSG_RING, submitted with the sender's next wait
 //   msg now   the same, submitted at once, as a post in the middle of a turn would have to be
-//   aio       aio_loop_post and aio_loop_receive: a lock, a queue, a turn of the loop; wakes as edge
+// aio       aio_loop_post and aio_loop_receive: a lock, a queue, a turn of the loop; wakes as edge
 //
 //     make build/bench/wake && build/bench/wake [hops]
 #include "aio_io_uring.h"
@@ -156,7 +156,8 @@ int main(int argc, char **argv)
                 if (!best[w] || took < best[w]) best[w] = took;
             }
         for (int w = 0; w < WAYS; w++)
-            printf("%-10s %-8s %8.0f ns per hop\n", other_core ? "two cores" : "one core", names[w], best[w]);
+            printf("%-10s %-8s %8.0f ns per hop\n", other_core ? "two cores" : "one core", names[w],
+                   best[w]);
     }
     return 0;
 }

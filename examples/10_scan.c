@@ -1,7 +1,7 @@
 // 10_scan - which TCP ports of a host answer?
 //
-// Shows:  many connections at once with a fixed number of workers in a group; a limit in time for an
-//         operation (aio_wait_for); outcomes in words.
+// Shows:  many connections at once with a fixed number of workers in a group; a limit in time for
+//         an operation (aio_wait_for); outcomes in words.
 // Run:    cc -O2 -iquote . examples/10_scan.c -o scan -luring && ./scan 127.0.0.1 1-1024
 // Prints: each open port; for up to 16 ports all outcomes; a summary. Scan only what is yours.
 #include "aio_io_uring.h"

@@ -1,8 +1,8 @@
 // 11_together - limits and groups: structured concurrency.
 //
-// Shows:  aio_wait_for (a limit for one await), aio_timeout_enter (a limit for a block), a group (its
-//         tasks end with the block; one fails: the others are cancelled), aio_shield, a queue between
-//         a producer and workers.
+// Shows:  aio_wait_for (a limit for one await), aio_timeout_enter (a limit for a block), a group
+//         (its tasks end with the block; one fails: the others are cancelled), aio_shield, a queue
+//         between a producer and workers.
 // Run:    cc -O2 -iquote . examples/11_together.c -o together && ./together
 // Prints: how each of them ends. On the virtual clock, so at once.
 #include "aio_loop.h"

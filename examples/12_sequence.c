@@ -1,9 +1,11 @@
 // 12_sequence - awaited one after the other, created as tasks, gathered.
 //
-// Shows:  a call waits before the next one begins; tasks run from their creation on, whoever waits for
-//         them; results of a gather stand in the order of its tasks, not in the order in which they end.
+// Shows:  a call waits before the next one begins; tasks run from their creation on, whoever waits
+//         for them; results of a gather stand in the order of its tasks, not in the order in which
+//         they end.
 // Run:    cc -O2 -iquote . examples/12_sequence.c -o sequence && ./sequence
-// Prints: three ways to say the same things, and the seconds each takes. On the virtual clock, so at once.
+// Prints: three ways to say the same things, and the seconds each takes. On the virtual clock, so
+//         at once.
 #include "aio_loop.h"
 
 static double elapsed_since(int64_t began)

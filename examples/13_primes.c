@@ -1,10 +1,10 @@
 // 13_primes - computing, and staying cooperative.
 //
-// Shows:  a coroutine that computes without an await keeps all others from running; aio_sleep(0) now and
-//         then lets them take their turn, at the cost of a switch.
+// Shows:  a coroutine that computes without an await keeps all others from running; aio_sleep(0)
+//         now and then lets them take their turn, at the cost of a switch.
 // Run:    cc -O2 -iquote . examples/13_primes.c -o primes && ./primes
-// Prints: the highest prime below 1000, 10000, 100000: the smallest search ends first, although it was
-//         created last. (Without the yield they would end in the order of their creation.)
+// Prints: the highest prime below 1000, 10000, 100000: the smallest search ends first, although it
+//         was created last. (Without the yield they would end in the order of their creation.)
 #include "aio_loop.h"
 
 static bool is_prime(int n)

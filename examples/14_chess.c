@@ -1,10 +1,12 @@
 // 14_chess - a chess exhibition: 24 boards, one master, in simulated time.
 //
-// Shows:  why waiting for many at once is faster than waiting for one after another, though nothing runs
-//         in parallel: the master (a lock: at one board at a time) takes 5 s for a move, each opponent
-//         55 s, a game has 30 pairs of moves. And that 13 hours of this take milliseconds to try.
+// Shows:  why waiting for many at once is faster than waiting for one after another, though nothing
+//         runs in parallel: the master (a lock: at one board at a time) takes 5 s for a move, each
+//         opponent 55 s, a game has 30 pairs of moves. And that 13 hours of this take milliseconds
+//         to try.
 // Run:    cc -O2 -iquote . examples/14_chess.c -o chess && ./chess
-// Prints: how long the exhibition takes in both ways; on standard error, how long the simulation took.
+// Prints: how long the exhibition takes in both ways; on standard error, how long the simulation
+//         took.
 #include "aio_loop.h"
 
 enum { BOARDS = 24, PAIRS = 30 };
@@ -48,7 +50,8 @@ struct interleaved {
 aio_async(interleaved) {
     aio_result r;
     aio_try(aio_group_enter(&self->group));
-    for (int i = 0; i < BOARDS; i++) (void)aio_group_spawn(&self->group, game, .master = &self->master);
+    for (int i = 0; i < BOARDS; i++)
+        (void)aio_group_spawn(&self->group, game, .master = &self->master);
     aio_await(r, aio_group_exit(&self->group, 0));
     return r;
 } aio_end
@@ -87,7 +90,7 @@ static double milliseconds(void)
 int main(void)
 {
     double began = milliseconds();
-    aio_result r = aio_run_with(&(struct aio_loop_options){ .clock = AIO_CLOCK_VIRTUAL }, exhibition);
+    aio_result r = aio_run_with(&(struct aio_loop_options){.clock = AIO_CLOCK_VIRTUAL}, exhibition);
     fprintf(stderr, "simulated in %.1f ms\n", milliseconds() - began);
     return r < 0;
 }

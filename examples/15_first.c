@@ -1,7 +1,8 @@
 // 15_first - the first of several results; the rest is cancelled and awaited.
 //
-// Shows:  aio_wait with AIO_FIRST_COMPLETED for tasks, and aio_race for waits that need no task of their
-//         own (sleeps, operations, futures). Either way nothing runs on when the winner is known.
+// Shows:  aio_wait with AIO_FIRST_COMPLETED for tasks, and aio_race for waits that need no task of
+//         their own (sleeps, operations, futures). Either way nothing runs on when the winner is
+//         known.
 // Run:    cc -O2 -iquote . examples/15_first.c -o first && ./first
 // Prints: who wins, and how the others end. On the virtual clock, so at once.
 #include "aio_loop.h"

@@ -1,7 +1,7 @@
 // 16_retry - a slow operation is cut at one second; a retry with limits and back-off.
 //
-// Shows:  aio_wait_for (one await), aio_timeout_enter (a block), and both together: each attempt has a
-//         limit, the pauses double, and the whole has a limit too.
+// Shows:  aio_wait_for (one await), aio_timeout_enter (a block), and both together: each attempt
+//         has a limit, the pauses double, and the whole has a limit too.
 // Run:    cc -O2 -iquote . examples/16_retry.c -o retry && ./retry
 // Prints: what happens, with the simulated time. On the virtual clock, so at once.
 #include "aio_loop.h"

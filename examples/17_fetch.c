@@ -1,8 +1,8 @@
 // 17_fetch - three resources at once, over real sockets.
 //
-// Shows:  a group of connections, their results collected by name; the first error cancels the others
-//         and is reported; an operation of the kernel is cancelled and its descriptor closed. The server
-//         is a task of the same program.
+// Shows:  a group of connections, their results collected by name; the first error cancels the
+//         others and is reported; an operation of the kernel is cancelled and its descriptor
+//         closed. The server is a task of the same program.
 // Run:    cc -O2 -iquote . examples/17_fetch.c -o fetch -luring && ./fetch
 // Prints: the results, then the error of a second attempt and who was cancelled by it.
 #include "aio_io_uring.h"
@@ -10,7 +10,7 @@
 // --- the server: a line with a name is answered by its value; some take long
 static const char *value_of(const char *line)
 {
-    static const char *const values[][2] = { { "users\n", "17" }, { "orders\n", "4" }, { "news\n", "99" } };
+    static const char *const values[][2] = {{"users\n", "17"}, {"orders\n", "4"}, {"news\n", "99"}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         if (strcmp(line, values[i][0]) == 0) return values[i][1];
     return "";
@@ -29,12 +29,14 @@ aio_drop(answer) { if (dropped < 0) close(self->fd); } aio_end     // cancelled 
 
 aio_async(answer) {
     do {                                                    // a stream: a line may come in pieces
-        aio_await(self->n, aio_recv(self->fd, self->line + self->len, sizeof self->line - 1 - self->len, 0));
+        aio_await(self->n,
+                  aio_recv(self->fd, self->line + self->len, sizeof self->line - 1 - self->len, 0));
         if (self->n > 0) self->len += (size_t)self->n;
     } while (self->n > 0 && !strchr(self->line, '\n'));
     self->value = value_of(self->line);
     if (self->n > 0 && self->line[0] == 'f') aio_await(self->n, aio_sleep(AIO_FOREVER));
-    if (self->n > 0 && (self->line[0] == 'n' || !*self->value)) aio_await(self->n, aio_sleep(10 * AIO_MSEC));
+    if (self->n > 0 && (self->line[0] == 'n' || !*self->value))
+        aio_await(self->n, aio_sleep(10 * AIO_MSEC));
     if (self->n >= 0 && *self->value)
         aio_await(self->n, aio_send_all(self->fd, self->value, strlen(self->value), 0));
     aio_await(aio_close(self->fd));                         // no such name: nothing but a hang-up
@@ -76,7 +78,8 @@ aio_async(get) {
     snprintf(self->line, sizeof self->line, "%s\n", self->to->name);
     aio_await(self->to->r, aio_send_all(self->fd, self->line, strlen(self->line), 0));
     if (self->to->r >= 0)
-        aio_await(self->to->r, aio_recv(self->fd, self->to->value, sizeof self->to->value - 1, MSG_WAITALL));
+        aio_await(self->to->r,
+                  aio_recv(self->fd, self->to->value, sizeof self->to->value - 1, MSG_WAITALL));
     aio_await(aio_close(self->fd));
     if (self->to->r == 0) self->to->r = -ENODATA;
     return self->to->r;
@@ -107,7 +110,8 @@ static int port_of(int listener)
 {
     struct sockaddr_in address;
     socklen_t length = sizeof address;
-    return getsockname(listener, (struct sockaddr *)&address, &length) ? -1 : ntohs(address.sin_port);
+    return getsockname(listener, (struct sockaddr *)&address, &length) ? -1
+                                                                       : ntohs(address.sin_port);
 }
 
 struct fetch_twice {

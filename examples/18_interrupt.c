@@ -1,7 +1,8 @@
 // 18_interrupt - Ctrl-C cancels everything, and each task cleans up with awaits.
 //
-// Shows:  SIGINT under aio_run cancels the main task; its group hands that on to its tasks and waits for
-//         them; what is left when the main task has ended is cancelled by aio_run. The result is -EINTR.
+// Shows:  SIGINT under aio_run cancels the main task; its group hands that on to its tasks and
+//         waits for them; what is left when the main task has ended is cancelled by aio_run. The
+//         result is -EINTR.
 // Run:    cc -O2 -iquote . examples/18_interrupt.c -o interrupt && ./interrupt
 //         Then press Ctrl-C. (A second Ctrl-C, within the half second of cleaning up, ends it at once.)
 // Prints: who cleans up, in order; exit status 130.

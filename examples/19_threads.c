@@ -1,8 +1,9 @@
 // 19_threads - between threads: a future completed from outside, a coroutine run from outside.
 //
-// Shows:  a thread that computes completes a future of the loop through aio_call_soon_threadsafe; a thread
-//         that is no part of the loop runs a coroutine on it with aio_spawn_threadsafe, waits for its
-//         result with a limit, and cancels another one. Nothing else may be called from another thread.
+// Shows:  a thread that computes completes a future of the loop through aio_call_soon_threadsafe; a
+//         thread that is no part of the loop runs a coroutine on it with aio_spawn_threadsafe,
+//         waits for its result with a limit, and cancels another one. Nothing else may be called
+//         from another thread.
 // Run:    cc -O2 -iquote . -pthread examples/19_threads.c -o threads && ./threads
 // Prints: the answers, in order.
 #include "aio_loop.h"
@@ -65,7 +66,8 @@ static aio_result ask_loop(void *arg)           // in another thread, which may 
 {
     struct outsider *o = (struct outsider *)arg;
     aio_thread_future *quick = aio_spawn_threadsafe(o->loop, look_up, .key = 7, .takes = AIO_MSEC);
-    aio_thread_future *slow = aio_spawn_threadsafe(o->loop, look_up, .key = 8, .takes = AIO_FOREVER);
+    aio_thread_future *slow =
+        aio_spawn_threadsafe(o->loop, look_up, .key = 8, .takes = AIO_FOREVER);
     o->quick = aio_thread_future_wait(quick, AIO_FOREVER);
     o->slow = aio_thread_future_wait(slow, AIO_SECOND / 20);
     aio_thread_future_cancel(slow);

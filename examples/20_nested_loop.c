@@ -1,7 +1,8 @@
 // 20_nested_loop - "this event loop is already running", and what to do about it.
 //
-// Shows:  a run inside a run is refused with -EBUSY, and says so. The three cures: await instead; permit
-//         it for the same loop (.allow_nested: for code that cannot await); a loop in another thread.
+// Shows:  a run inside a run is refused with -EBUSY, and says so. The three cures: await instead;
+//         permit it for the same loop (.allow_nested: for code that cannot await); a loop in
+//         another thread.
 // Run:    cc -O2 -iquote . -pthread examples/20_nested_loop.c -o nested_loop && ./nested_loop
 // Prints: the refusal, and the three answers.
 #include "aio_loop.h"

@@ -1,10 +1,12 @@
 // 21_blocking - a call that blocks, found and cured.
 //
-// Shows:  a step that takes long stops everything; .slow_step_ns names it (so does AIO_DEBUG=1 in the
-//         environment, from 100 ms on); aio_to_thread runs the call on a thread, and the loop goes on.
+// Shows:  a step that takes long stops everything; .slow_step_ns names it (so does AIO_DEBUG=1 in
+//         the environment, from 100 ms on); aio_to_thread runs the call on a thread, and the loop
+//         goes on.
 // Run:    cc -O2 -iquote . -pthread examples/21_blocking.c -o blocking && ./blocking
-// Prints: how often a task that ticks every 10 ms ticked meanwhile, and the report on standard error:
-//         aio: a step blocked the loop for 0.400 s at examples/21_blocking.c:29: blocks: aio_sleep(0)
+// Prints: how often a task that ticks every 10 ms ticked meanwhile, and the report on standard
+//         error: aio: a step blocked the loop for 0.400 s at examples/21_blocking.c:29: blocks:
+//         aio_sleep(0)
 #include "aio_loop.h"
 
 static int old_library_call(void *arg)          // stands for DNS, a database, a compression
@@ -52,10 +54,12 @@ aio_async(compare) {
     aio_result r;
     self->ticker = aio_spawn(ticker, .ticks = &self->ticks);
     aio_await(r, aio_call(&self->call.blocks, blocks));
-    printf("a blocking call gave %d; the ticker: %s\n", (int)r, self->ticks ? "went on" : "stood still");
+    printf("a blocking call gave %d; the ticker: %s\n", (int)r,
+           self->ticks ? "went on" : "stood still");
     self->ticks = 0;
     aio_await(r, aio_call(&self->call.does_not_block, does_not_block));
-    printf("on a thread it gave %d; the ticker: %s\n", (int)r, self->ticks >= 5 ? "went on" : "stood still");
+    printf("on a thread it gave %d; the ticker: %s\n", (int)r,
+           self->ticks >= 5 ? "went on" : "stood still");
     aio_task_cancel(self->ticker);
     aio_await(aio_join(self->ticker));
     return 0;

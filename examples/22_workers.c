@@ -1,8 +1,8 @@
 // 22_workers - a producer and consumers around a bounded queue, and a join.
 //
-// Shows:  aio_queue_put waits while the queue is full; aio_queue_join waits until every item that was put
-//         is done (aio_queue_task_done), not only taken; then the workers are cancelled with their group.
-//         11_together shows the other way to end: aio_queue_shutdown.
+// Shows:  aio_queue_put waits while the queue is full; aio_queue_join waits until every item that
+//         was put is done (aio_queue_task_done), not only taken; then the workers are cancelled
+//         with their group. 11_together shows the other way to end: aio_queue_shutdown.
 // Run:    cc -O2 -iquote . examples/22_workers.c -o workers && ./workers
 // Prints: who does what, and how much time three workers save. On the virtual clock, so at once.
 #include "aio_loop.h"
@@ -32,7 +32,8 @@ aio_async(produce) {
     for (self->item.number = 1; self->item.number <= ITEMS; self->item.number++) {
         self->item.seconds = 1 + self->item.number % 3;
         if (aio_queue_count(&self->stage->queue) == CAPACITY)
-            printf("%4.1f s  producer waits with item %d: the queue is full\n", clock_now(), self->item.number);
+            printf("%4.1f s  producer waits with item %d: the queue is full\n", clock_now(),
+                   self->item.number);
         aio_try(aio_queue_put(&self->stage->queue, &self->item));
     }
     printf("%4.1f s  producer has put all\n", clock_now());
@@ -64,7 +65,8 @@ struct factory {
 
 aio_async(factory) {
     aio_result r;
-    aio_try(aio_queue_init(&self->stage.queue, self->stage.storage, sizeof(struct item), CAPACITY, 0, NULL, NULL));
+    aio_try(aio_queue_init(&self->stage.queue, self->stage.storage, sizeof(struct item), CAPACITY,
+                           0, NULL, NULL));
     aio_try(aio_group_enter(&self->workers));
     for (int i = 0; i < CREW; i++)
         (void)aio_group_spawn(&self->workers, work_off, .stage = &self->stage, .name = 'a' + i);

@@ -1,7 +1,8 @@
 // 23_generators - a pipeline of generators.
 //
-// Shows:  aio_yield hands a value of any type to the one who iterates; a generator may wait in between; a
-//         stage holds the stage before it in its own frame; one that is left early cleans up.
+// Shows:  aio_yield hands a value of any type to the one who iterates; a generator may wait in
+//         between; a stage holds the stage before it in its own frame; one that is left early
+//         cleans up.
 // Run:    cc -O2 -iquote . examples/23_generators.c -o generators && ./generators
 // Prints: what comes out of the pipeline, and the clean-up. On the virtual clock, so at once.
 #include "aio_loop.h"
@@ -20,7 +21,8 @@ aio_async(readings) {
         aio_yield(self->r, 20.0 + (double)(self->seed >> 16 & 63) / 8);
         if (self->r >= 0) aio_await(self->r, aio_sleep(60 * AIO_SECOND));
     } while (self->r >= 0);
-    // With a variable, aio_yield lets the generator clean up: it was closed (or cancelled while it slept).
+    // With a variable, aio_yield lets the generator clean up: it was closed (or cancelled while it
+    // slept).
     printf("  thermometer: %s, switched off\n", aio_strerror(self->r));
     return self->r == -ESHUTDOWN ? 0 : self->r;
 } aio_end
@@ -90,7 +92,8 @@ aio_async(watch) {
     }
     puts("enough; closing the pipeline:");
     aio_try(aio_gen_close(&self->warm));        // each stage ends the one before; a return would do it too
-    printf("it ran for %d simulated minutes\n", (int)(aio_loop_time(aio_running_loop()) / (60 * AIO_SECOND)));
+    printf("it ran for %d simulated minutes\n",
+           (int)(aio_loop_time(aio_running_loop()) / (60 * AIO_SECOND)));
     return 0;
 } aio_end
 

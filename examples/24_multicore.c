@@ -1,7 +1,9 @@
-// 24_multicore - an echo server on all cores: a loop per core, each with a listening socket of its own.
+// 24_multicore - an echo server on all cores: a loop per core, each with a listening socket of its
+// own.
 //
 // Shows:  aio_run_threads; one port for several sockets (SO_REUSEPORT: the kernel spreads the
-//         connections); messages between loops: each connection is reported to thread 0, which counts.
+//         connections); messages between loops: each connection is reported to thread 0, which
+//         counts.
 // Run:    cc -O2 -iquote . examples/24_multicore.c -o multicore -luring -lpthread && ./multicore 7777 4
 //         (0 threads: one per processor.) Clients: nc 127.0.0.1 7777. Ctrl-C ends it.
 // Prints: at the end how many connections each thread had.

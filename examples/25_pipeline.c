@@ -1,12 +1,13 @@
-// 25_pipeline - several commands, each reading what the one before it writes, as a shell's `a | b | c`.
+// 25_pipeline - several commands, each reading what the one before it writes, as a shell's `a | b |
+// c`.
 //
-// Shows:  processes with pipes, all of them running at a time; what each one ended with; a copy of the
-//         standard input through a coroutine, which sees every byte (tee); Ctrl-C and SIGTERM: the frame
-//         returns, and that ends every process.
+// Shows:  processes with pipes, all of them running at a time; what each one ended with; a copy of
+//         the standard input through a coroutine, which sees every byte (tee); Ctrl-C and SIGTERM:
+//         the frame returns, and that ends every process.
 // Run:    cc -O2 -iquote . examples/25_pipeline.c -o pipeline -luring
 //         echo b a c | ./pipeline COPY "tr ' ' '\n'" "sort" "head -n 2"      (COPY: a file, or -)
-// Prints: the last one's output; on standard error, each command that did not end with 0. Exits with the
-//         last one's status.
+// Prints: the last one's output; on standard error, each command that did not end with 0. Exits
+//         with the last one's status.
 #include "aio_io_uring.h"
 
 enum { COMMANDS = 16 };
@@ -58,7 +59,8 @@ struct pipeline {
     aio_result r;
 };
 
-// A command reads the pipe of the one before it, and writes into one of its own; the last: our output.
+// A command reads the pipe of the one before it, and writes into one of its own; the last: our
+// output.
 static aio_result begin(struct pipeline *p, int i)
 {
     struct stage *s = &p->stages[i], *before = i ? s - 1 : NULL;

@@ -98,7 +98,8 @@ struct proxy {
 aio_async(proxy) {
     aio_try(self->listener, aio_listen_tcp("", self->own_port));
     self->server.limit = CONNECTIONS;
-    aio_await(self->r, aio_serve(&self->server, self->listener, session, .options = &self->options));
+    aio_await(self->r,
+              aio_serve(&self->server, self->listener, session, .options = &self->options));
     aio_await(aio_close(self->listener));
     return self->r;
 } aio_end

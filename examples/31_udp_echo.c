@@ -1,7 +1,7 @@
 // 31_udp_echo - every datagram goes back to where it came from.
 //
-// Shows:  datagrams with their addresses, IPv4 and IPv6 on one socket; a few tasks on one descriptor,
-//         so that the next one is received while an answer leaves.
+// Shows:  datagrams with their addresses, IPv4 and IPv6 on one socket; a few tasks on one
+//         descriptor, so that the next one is received while an answer leaves.
 // Run:    cc -O2 -iquote . examples/31_udp_echo.c -o udp_echo -luring && ./udp_echo 7777
 //         nc -u 127.0.0.1 7777        (Ctrl-C ends both)
 // Prints: how many datagrams it has sent back, in the end.

@@ -5,8 +5,8 @@
 //     static void sleeps(void **state) { … core_spawn-and-run …; assert_trace("a b "); }
 //     { core_test(sleeps), … }
 //
-// The loop is made before each test and closed after it; then its memory must be balanced. A test that
-// expects reports empties core.reports itself (core_reported), else one left over fails it.
+// The loop is made before each test and closed after it; then its memory must be balanced. A test
+// that expects reports empties core.reports itself (core_reported), else one left over fails it.
 #ifndef CORE_H
 #define CORE_H
 

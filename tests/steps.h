@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: MIT
 //
 // The program is a function that spawns its main task on the loop it is given. It is run again and
-// again on a fresh loop; in run k one task is cancelled at turn k: 0 (not begun yet), 1, 2, … until the
-// program ends before that turn. For each k twice: before the turn, and by a callback in the middle of
-// it (behind what was ready, before the timers that fell due). So each await sees a cancel while it
-// waits and when it has ended already. Then main is run to its end, and what is left is shut down as
-// aio_run does. After every run:
+// again on a fresh loop; in run k one task is cancelled at turn k: 0 (not begun yet), 1, 2, … until
+// the program ends before that turn. For each k twice: before the turn, and by a callback in the
+// middle of it (behind what was ready, before the timers that fell due). So each await sees a
+// cancel while it waits and when it has ended already. Then main is run to its end, and what is
+// left is shut down as aio_run does. After every run:
 //
 //   - main has ended, and no task lives;
 //   - the loop closed with 0, and all memory that it took went back;
@@ -27,7 +27,8 @@
 //         assert_true(steps_run(&s) > 6);         // how many cancels there were
 //     }
 //
-// Failures are cmocka's and name the run; STEPS="victim turn phase" in the environment runs only that.
+// Failures are cmocka's and name the run; STEPS="victim turn phase" in the environment runs only
+// that.
 #ifndef STEPS_H
 #define STEPS_H
 
@@ -39,11 +40,11 @@
 
 // Only `spawn` is needed; zero is the default of the rest.
 struct steps {
-    aio_task *(*spawn)(aio_loop *loop, void *arg);      // main's handle; it is given up by the driver
+    aio_task *(*spawn)(aio_loop *loop, void *arg); // main's handle; it is given up by the driver
     void *arg;
     unsigned victims;       // cancels tasks 1 to this one, in the order of creation; main is 1
     bool real_clock;        // for real I/O; the turns may then differ from run to run
-    unsigned limit;         // of turns to cancel at (1000), for programs that never end by themselves
+    unsigned limit; // of turns to cancel at (1000), for programs that never end by themselves
     unsigned endless;       // a run of more turns does not end (1,000,000)
     aio_result (*prepare)(aio_loop *loop, void *arg);   // before spawn: attach a ring
     void (*check)(aio_result r, void *arg);             // after each run; r: what main ended with
@@ -73,11 +74,12 @@ TEST_FN void steps_on_error(aio_loop *loop, const struct aio_report *r, void *co
         if (strstr(r->message, bad[i])) s->complaint = r->message;
     if (s->report) s->report(r, s->arg);
 }
-#define steps_expect(s, condition) \
-    do { \
-        if (!(condition)) \
+#define steps_expect(s, condition)                                                             \
+    do {                                                                                       \
+        if (!(condition))                                                                      \
             fail_msg("STEPS=\"%u %u %u\": not so: %s%s%s", (s)->victim, (s)->turn, (s)->phase, \
-                     #condition, (s)->complaint ? ", but: " : "", (s)->complaint ? (s)->complaint : ""); \
+                     #condition, (s)->complaint ? ", but: " : "",                              \
+                     (s)->complaint ? (s)->complaint : "");                                    \
     } while (0)
 
 // Runs turns, as a run would, until `main` has ended or `turns` of them ran something.

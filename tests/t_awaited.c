@@ -249,11 +249,19 @@ aio_async(item) {
     return self->r;
 } aio_end
 static const struct aio_group_options forget = { .forget_ended = true };
-struct server { aio_frame aio; aio_group group; int left, at_once; bool forget; long calls; aio_result r; };
+struct server {
+    aio_frame aio;
+    aio_group group;
+    int left, at_once;
+    bool forget;
+    long calls;
+    aio_result r;
+};
 aio_async(server) {
     aio_group_enter_with(&self->group, self->forget ? &forget : NULL);
     while (self->left) {
-        for (int i = 0; i < 10; i++, self->left--) aio_group_spawn(&self->group, item, .r = i, .turns = i);
+        for (int i = 0; i < 10; i++, self->left--)
+            aio_group_spawn(&self->group, item, .r = i, .turns = i);
         if (!self->calls && self->left < 199000) self->calls = core.memory.calls;
         aio_try(aio_sleep(0));
     }
@@ -307,8 +315,10 @@ struct onlooker { aio_frame aio; aio_task *of; int how; aio_result r; };
 aio_async(onlooker) {
     if (self->how == BY_WAIT) aio_await(self->r, aio_future_wait(aio_task_future(self->of)));
     if (self->how == BY_SHIELD) aio_await(self->r, aio_shield(self->of));
-    if (self->how == BY_LIMIT) aio_await(self->r, aio_wait_for(AIO_SECOND, aio_future_wait(aio_task_future(self->of))));
-    if (self->how == BY_LIMIT_OF_0) aio_await(self->r, aio_wait_for(0, aio_future_wait(aio_task_future(self->of))));
+    if (self->how == BY_LIMIT)
+        aio_await(self->r, aio_wait_for(AIO_SECOND, aio_future_wait(aio_task_future(self->of))));
+    if (self->how == BY_LIMIT_OF_0)
+        aio_await(self->r, aio_wait_for(0, aio_future_wait(aio_task_future(self->of))));
     return self->r;
 } aio_end
 struct hookless { aio_frame aio; int turns; };

@@ -1,9 +1,9 @@
 // Cancellation: rules C-1 to C-12, C-14, C-15, S-3, T-11; chains and cycles of tasks.
 #include "core.h"
 
-// Waits as told by a script, one letter per await, and says what each gave: f future, s sleep, n next
-// turn, j join, k wait for the task and keep the handle. `!` cancels itself first, `u` uncancels. `*`
-// goes on after an error, else the first error ends it.
+// Waits as told by a script, one letter per await, and says what each gave: f future, s sleep, n
+// next turn, j join, k wait for the task and keep the handle. `!` cancels itself first, `u`
+// uncancels. `*` goes on after an error, else the first error ends it.
 struct body {
     aio_frame aio;
     const char *name, *script;
@@ -482,7 +482,8 @@ static bool door_cancel(aio_waiter *w)
     (void)w;
     return false;
 }
-static const aio_wait_class door_wait = { "door", 0, door_cancel, door_resume, NULL, NULL, NULL, NULL };
+static const aio_wait_class door_wait = {"door", 0,    door_cancel, door_resume,
+                                         NULL,   NULL, NULL,        NULL};
 static aio_result door_resume(aio_waiter *w, bool must_cancel)
 {
     if (must_cancel) return -ECANCELED;
@@ -626,7 +627,8 @@ static void cancel_a_cycle(int tail, int round, int victim, bool keep)
     assert_true(aio_task_cancel(t[victim]));
     core_settle();
     for (int i = 0; i < n; i++) assert_false(t[i]->waiter.future.flags & AIO__MARK);
-    // All of the cycle end, and who waits for one of them; each saw one cancel at most but the victim.
+    // All of the cycle end, and who waits for one of them; each saw one cancel at most but the
+    // victim.
     for (int i = 0; i < n; i++) {
         if (i < victim && i < tail) {
             assert_result(aio_task_result(t[i]), -ECANCELED);

@@ -7,7 +7,8 @@
 
 // Threads that cannot be made, from the n-th on.
 static int threads_left = -1;
-static int make_thread(pthread_t *id, const pthread_attr_t *attributes, void *(*fn)(void *), void *arg)
+static int make_thread(pthread_t *id, const pthread_attr_t *attributes, void *(*fn)(void *),
+                       void *arg)
 {
     if (!threads_left) return EAGAIN;
     if (threads_left > 0) threads_left--;
@@ -81,7 +82,8 @@ static int add(int *n) { return __atomic_add_fetch(n, 1, __ATOMIC_SEQ_CST); }
 struct counts { aio_frame aio; int *seen; aio_loop **loops; int add; };
 aio_async(counts) {
     uint32_t i = aio_thread_index();
-    if (aio_thread_loop(i) != aio_running_loop() || aio_thread_loop(aio_thread_count())) return -EIO;
+    if (aio_thread_loop(i) != aio_running_loop() || aio_thread_loop(aio_thread_count()))
+        return -EIO;
     self->loops[i] = aio_running_loop();
     self->seen[i] += self->add;
     self->add = 0;                                      // a copy of its own
@@ -92,7 +94,8 @@ static void each_thread_runs_a_copy(void **state)
     int seen[THREADS] = { 0 };
     aio_loop *loops[THREADS] = { 0 };
     (void)state;
-    assert_result(aio_run_threads_with(THREADS, &options, counts, .seen = seen, .loops = loops, .add = 3), 0);
+    assert_result(
+        aio_run_threads_with(THREADS, &options, counts, .seen = seen, .loops = loops, .add = 3), 0);
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(seen[i], 3);
         for (int k = 0; k < i; k++) assert_ptr_not_equal(loops[i], loops[k]);
@@ -104,7 +107,8 @@ static void each_thread_runs_a_copy(void **state)
     assert_int_equal(aio_thread_index(), 0);
     assert_int_equal(aio_thread_count(), 1);
     assert_null(aio_thread_loop(0));
-    assert_result(aio_run_with(&options, counts, .seen = &one, .loops = &loop), 1);     // not among threads
+    assert_result(aio_run_with(&options, counts, .seen = &one, .loops = &loop),
+                  1); // not among threads
 }
 struct counts_all { aio_frame aio; int *n; };
 aio_async(counts_all) { add(self->n); } aio_end
@@ -123,7 +127,8 @@ struct tidies { aio_frame aio; int64_t fails_after; uint32_t who; aio_result err
 aio_async(tidies) {
     add(&up);
     if (aio_thread_index() == self->who) {
-        while (__atomic_load_n(&up, __ATOMIC_SEQ_CST) < (int)aio_thread_count()) aio_try(aio_sleep(AIO_USEC));
+        while (__atomic_load_n(&up, __ATOMIC_SEQ_CST) < (int)aio_thread_count())
+            aio_try(aio_sleep(AIO_USEC));
         return self->error;
     }
     aio_await(self->r, aio_sleep(AIO_FOREVER));
@@ -137,7 +142,8 @@ static void the_first_error_ends_all(void **state)
     (void)state;
     for (uint32_t who = 0; who < THREADS; who++) {
         cleaned = up = 0;
-        assert_result(aio_run_threads_with(THREADS, &options, tidies, .who = who, .error = -EPIPE), -EPIPE);
+        assert_result(aio_run_threads_with(THREADS, &options, tidies, .who = who, .error = -EPIPE),
+                      -EPIPE);
         assert_int_equal(cleaned, THREADS - 1);
     }
 }
@@ -187,7 +193,7 @@ static void a_thread_cannot_be_made(void **state)
         cleaned = up = 0;
         threads_left = n;
         assert_result(aio_run_threads_with(THREADS, &options, tidies, .who = 99), -EAGAIN);
-        assert_int_equal(cleaned, up);                  // those cancelled before their start do nothing
+        assert_int_equal(cleaned, up); // those cancelled before their start do nothing
     }
     hook_errors = threads_left = 0;
     assert_result(aio_run_threads_with(THREADS, &options, gives), -EAGAIN);
@@ -226,7 +232,8 @@ struct interrupts { aio_frame aio; bool refuse; aio_result r; };
 aio_async(interrupts) {
     add(&up);
     if (aio_thread_index() == 1) {
-        while (__atomic_load_n(&up, __ATOMIC_SEQ_CST) < (int)aio_thread_count()) aio_try(aio_sleep(AIO_USEC));
+        while (__atomic_load_n(&up, __ATOMIC_SEQ_CST) < (int)aio_thread_count())
+            aio_try(aio_sleep(AIO_USEC));
         kill(getpid(), SIGINT);
     }
     aio_await(self->r, aio_sleep(AIO_FOREVER));
@@ -314,7 +321,7 @@ static void contract_3_a_cancel_loses_no_message(void **state)
     a = aio_spawn_on(&loop, gets);
     settle();
     assert_result(aio_loop_post(&loop, 8), 0);
-    aio_loop_stop(&loop);                               // after: it stands, and the cancel comes next
+    aio_loop_stop(&loop); // after: it stands, and the cancel comes next
     aio__inbox_drain(&loop, false);
     aio_task_cancel(a);
     settle();
@@ -432,11 +439,17 @@ static void a_token_goes_round(void **state)
     assert_true(dropped_count <= 1);                    // the last one's, to the first
 }
 enum { MANY = 5000 };
-struct floods { aio_frame aio; uint64_t m, i, seen[THREADS], other_turns; aio_result r; bool full; };
+struct floods {
+    aio_frame aio;
+    uint64_t m, i, seen[THREADS], other_turns;
+    aio_result r;
+    bool full;
+};
 aio_async(floods) {
     if (aio_thread_index()) {
         for (self->i = 0; self->i < MANY;) {
-            self->r = aio_loop_post(aio_thread_loop(0), (uint64_t)aio_thread_index() << 32 | self->i);
+            self->r =
+                aio_loop_post(aio_thread_loop(0), (uint64_t)aio_thread_index() << 32 | self->i);
             if (self->r == 0) self->i++;
             else if (self->r != -EAGAIN) return self->r;
             else aio_try(aio_sleep(self->i % 4 ? 20 * AIO_USEC : 0));
@@ -445,7 +458,8 @@ aio_async(floods) {
     }
     for (self->i = 0; self->i < MANY * (THREADS - 1); self->i++) {
         aio_try(aio_loop_receive(&self->m));
-        if ((self->m & 0xffffffff) != self->seen[self->m >> 32]++) return -EIO;         // in order, none twice
+        if ((self->m & 0xffffffff) != self->seen[self->m >> 32]++)
+            return -EIO; // in order, none twice
     }
     return 0;
 } aio_end

@@ -1,5 +1,5 @@
-// Drop hooks (when they run, and when not), unzeroed tails of frames. Also built as strict ISO C11 and
-// as C++, where a hook stands before its body.
+// Drop hooks (when they run, and when not), unzeroed tails of frames. Also built as strict ISO C11
+// and as C++, where a hook stands before its body.
 #include "aio_loop.h"
 #include "test.h"
 
@@ -156,7 +156,7 @@ static void a_result_that_nobody_saw(void **state)
     assert_string_equal(trace, "");
     aio_detach(a);              // the last handle of a task that has ended
     assert_string_equal(trace, "before 7;");
-    aio_detach(aio_spawn_on(&the_loop, before, .fd = 8));   // detached while it runs: nobody wants it
+    aio_detach(aio_spawn_on(&the_loop, before, .fd = 8)); // detached while it runs: nobody wants it
     run_for(100);
     assert_string_equal(trace, "before 7;");
 }

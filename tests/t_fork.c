@@ -1,5 +1,5 @@
-// Forked children: rule L-13 and contract 8: every call on the parent's loops gives -EPERM, nothing of
-// the parent's is run or disturbed, and the child may run a loop of its own.
+// Forked children: rule L-13 and contract 8: every call on the parent's loops gives -EPERM, nothing
+// of the parent's is run or disturbed, and the child may run a loop of its own.
 #include "core.h"
 
 #include <pthread.h>
@@ -80,7 +80,7 @@ static void L_13_a_loop_that_does_not_run(void **state)
         child_expects(aio_loop_close(&core.loop) == -EPERM);
         child_expects(aio_loop_close(&fresh) == -EPERM);
         child_expects(aio_loop_close(&closed) == 0);
-        memset(gone, 0xee, sizeof *gone);               // the child need not keep what it cannot use
+        memset(gone, 0xee, sizeof *gone); // the child need not keep what it cannot use
         free(gone);
         child_expects(aio_run(returns, .result = 5) == 5);      // a loop of its own
         pid_t grandchild = fork();
@@ -98,7 +98,14 @@ static void L_13_a_loop_that_does_not_run(void **state)
 }
 
 // Inside a coroutine: the rest of the batch belongs to the parent.
-struct forks { aio_frame aio; pid_t child; int how; aio_task *other; aio_callback cb; aio_future f; };
+struct forks {
+    aio_frame aio;
+    pid_t child;
+    int how;
+    aio_task *other;
+    aio_callback cb;
+    aio_future f;
+};
 static int counts(void *arg)
 {
     (void)arg;

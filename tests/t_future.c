@@ -122,7 +122,8 @@ static void F_4_remove(void **state)
     aio_task *t = core_spawn(wait_f, .f = &f, .name = "w");
     core_turn();
     assert_result(aio_future_remove_done_callback(&f, note, x), 0);
-    for (int i = 0; i < 5; i++) aio_future_add_done_callback(&f, &nodes[i], note, i % 2 ? other : x);
+    for (int i = 0; i < 5; i++)
+        aio_future_add_done_callback(&f, &nodes[i], note, i % 2 ? other : x);
     uint32_t slots = core.loop.executor.slots;
     assert_result(aio_future_remove_done_callback(&f, note, x), 3);
     assert_result(core.loop.executor.slots, slots - 3);
@@ -215,7 +216,10 @@ static void F_6_result_before_the_end(void **state)
 // F-7, F-8: who looks at an error, keeps it from being reported.
 static void looks_at_result(aio_future *f) { assert_result(aio_future_result(f), -EIO); }
 static void cancels_too_late(aio_future *f) { assert_false(aio_future_cancel(f)); }
-static void looks_not(aio_future *f) { assert_true(aio_future_done(f) && !aio_future_cancelled(f)); }
+static void looks_not(aio_future *f)
+{
+    assert_true(aio_future_done(f) && !aio_future_cancelled(f));
+}
 static void adds_a_callback(aio_future *f)
 {
     aio_future_add_done_callback(f, &nodes[0], note, "cb");

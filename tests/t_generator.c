@@ -1,4 +1,5 @@
-// Generators: values out of nested loops, awaits inside, closed early, dropped unused, one over another.
+// Generators: values out of nested loops, awaits inside, closed early, dropped unused, one over
+//             another.
 // Also built as strict ISO C11 and as C++.
 #include "aio_loop.h"
 #include "test.h"

@@ -156,7 +156,7 @@ static void *send_until_closed(void *arg)
         r = aio_call_soon_threadsafe(&core.loop, &handles[i], receive_any, NULL);
         sched_yield();
     }
-    while (r >= 0) {                                    // out of handles: one more, when it is closed
+    while (r >= 0) { // out of handles: one more, when it is closed
         aio_handle late;
         usleep(1000);
         pthread_mutex_lock(&core.loop.mailbox.lock);
@@ -204,7 +204,8 @@ static void L_12_handles_in_the_inbox_of_a_closed_loop(void **state)
     assert_result(closing_received, 1);
 }
 
-// All slots are promised to tasks that wait, and there is no memory: calls still come in, one a turn.
+// All slots are promised to tasks that wait, and there is no memory: calls still come in, one a
+// turn.
 struct waits { aio_frame aio; aio_future *f; };
 aio_async(waits) { aio_try(aio_future_wait(self->f)); return 0; } aio_end
 static int sets(void *arg)
@@ -228,7 +229,8 @@ static void L_14_without_memory(void **state)
     assert_result(core.loop.executor.slots, core.loop.executor.limit);
     closing_received = 0;
     for (int i = 0; i < 5; i++)
-        assert_result(aio_call_soon_threadsafe(&core.loop, &h[i], i == 4 ? sets : receive_any, &f), 0);
+        assert_result(aio_call_soon_threadsafe(&core.loop, &h[i], i == 4 ? sets : receive_any, &f),
+                      0);
     for (int i = 1; i <= 5; i++) {
         core_turn();
         assert_result(closing_received, i);

@@ -1,5 +1,6 @@
-// The language: awaits in every place a statement may stand, calls to any depth, scopes, awaitables of
-// one's own. The same source is also built as strict ISO C11 and as C++17 and C++20, by gcc and clang.
+// The language: awaits in every place a statement may stand, calls to any depth, scopes, awaitables
+// of one's own. The same source is also built as strict ISO C11 and as C++17 and C++20, by gcc and
+// clang.
 #include "aio_loop.h"
 #include "test.h"
 
@@ -141,8 +142,8 @@ static void awaits_in_a_switch_over_a_scoped_enum(void **state)
 }
 #  endif
 
-// A value of the user's that equals a planted case must not be taken for it silently. Only gcc plants
-// cases, so a value is looked for over the range of them.
+// A value of the user's that equals a planted case must not be taken for it silently. Only gcc
+// plants cases, so a value is looked for over the range of them.
 #  if defined __GNUC__ && !defined __clang__ && !defined AIO_NO_LOCALS_CHECK
 struct stray {
     aio_frame aio;
@@ -425,7 +426,8 @@ static void calls_in_blocks_100000_deep(void **state)
     options.allocator.context = &memory;
     for (int suspend = 0; suspend < 2; suspend++) {
         stack_used();
-        assert_result(aio_run_with(&options, deep_new, .depth = DEPTH, .suspend = suspend != 0), DEPTH);
+        assert_result(aio_run_with(&options, deep_new, .depth = DEPTH, .suspend = suspend != 0),
+                      DEPTH);
         assert_in_range(stack_used(), 0, STACK_LIMIT);
         assert_int_equal(memory.blocks, 0);
     }

@@ -1,5 +1,5 @@
-// What a frame leaves behind when it returns, and a cancel that comes meanwhile; limits far down the
-// stack; what a closed loop's drop hooks may still touch.
+// What a frame leaves behind when it returns, and a cancel that comes meanwhile; limits far down
+// the stack; what a closed loop's drop hooks may still touch.
 #include "uring.h"
 
 // A job that runs until it is let go.
@@ -116,7 +116,8 @@ static void C_7_a_cancel_while_the_last_frame_leaves(void **state)
     assert_result(dropped_value, 7);
 }
 
-// --- contract 2: an awaitable begins while its caller's locals are there, however little stack is left
+// --- contract 2: an awaitable begins while its caller's locals are there, however little stack is
+// left
 static bool began_inside;
 static bool looks_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -312,12 +313,14 @@ static void TH_3_a_cancel_after_a_refused_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(contract_6_a_cancel_while_an_op_ends_is_owed, gate_setup, gate_teardown),
-        cmocka_unit_test(contract_6_a_cancel_while_a_generator_ends_is_owed),
-        cmocka_unit_test_setup_teardown(C_7_a_cancel_while_the_last_frame_leaves, gate_setup, gate_teardown),
-        cmocka_unit_test(contract_2_limits_far_down_the_stack),
-        cmocka_unit_test_setup_teardown(contract_11_a_drop_hook_cancels_who_waited_for_a_job, gate_setup,
+        cmocka_unit_test_setup_teardown(contract_6_a_cancel_while_an_op_ends_is_owed, gate_setup,
                                         gate_teardown),
+        cmocka_unit_test(contract_6_a_cancel_while_a_generator_ends_is_owed),
+        cmocka_unit_test_setup_teardown(C_7_a_cancel_while_the_last_frame_leaves, gate_setup,
+                                        gate_teardown),
+        cmocka_unit_test(contract_2_limits_far_down_the_stack),
+        cmocka_unit_test_setup_teardown(contract_11_a_drop_hook_cancels_who_waited_for_a_job,
+                                        gate_setup, gate_teardown),
         cmocka_unit_test(contract_3_descriptors_of_ops_that_ended_at_once),
         cmocka_unit_test(C_7_a_value_that_a_group_replaces),
         cmocka_unit_test(contract_11_a_task_in_a_slot),

@@ -1,5 +1,5 @@
-// What an await's result is stored in, and what an await's arguments may be. Also built as strict ISO
-// C11 and as C++.
+// What an await's result is stored in, and what an await's arguments may be. Also built as strict
+// ISO C11 and as C++.
 #include "aio_loop.h"
 #include "test.h"
 
@@ -203,7 +203,8 @@ struct keywords {
 aio_async(keywords) {
     int r;
 #ifdef AIO_STRICT
-    aio_await(r, aio_call(&self->child, child, .b = 2, .a = 1, .p = { 4, 0 }, .s = "y", .v = { 0, 10 }));
+    aio_await(r,
+              aio_call(&self->child, child, .b = 2, .a = 1, .p = {4, 0}, .s = "y", .v = {0, 10}));
 #else
     aio_await(r, aio_call(&self->child, child, .b = 2, .a = 1, .p.x = 4, .s = "y", .v[1] = 10));
 #endif
@@ -215,7 +216,7 @@ aio_async(keywords) {
     aio_await(r, sleep_for(pair_of(1, 2)));
     self->sum += r;
 #ifndef __cplusplus
-    aio_await(r, sleep_for((struct pair){ .first = 1, .second = 2 }));   // commas inside an awaitable
+    aio_await(r, sleep_for((struct pair){.first = 1, .second = 2})); // commas inside an awaitable
     self->sum += r;
 #endif
     return self->sum;
@@ -237,8 +238,8 @@ aio_async(many) {
 static void sixteen_arguments(void **state)
 {
     (void)state;
-    assert_result(RUN(many, .a = 1, .b = 1, .c = 1, .d = 1, .e = 1, .f = 1, .g = 1, .h = 1, .i = 1, .j = 1,
-                      .k = 1, .l = 1, .m = 1, .n = 1, .o = 1, .p = 1),
+    assert_result(RUN(many, .a = 1, .b = 1, .c = 1, .d = 1, .e = 1, .f = 1, .g = 1, .h = 1, .i = 1,
+                      .j = 1, .k = 1, .l = 1, .m = 1, .n = 1, .o = 1, .p = 1),
                   16);
 }
 

@@ -166,7 +166,7 @@ static void L_5_cancelled_earlier_in_the_batch(void **state)
 static void L_7_stop(void **state)
 {
     (void)state;
-    struct act c = { .word = "c" }, b = { .word = "b", .adds = &c }, a = { .word = "a", .stops = true };
+    struct act c = {.word = "c"}, b = {.word = "b", .adds = &c}, a = {.word = "a", .stops = true};
     soon(&a);
     soon(&b);
     assert_result(aio_loop_run_forever(&core.loop), 0);

@@ -1,4 +1,5 @@
-// Memory: rules C-2, C-15, X-5 at every step of whole programs (steps.h); allocators, classes, reuse.
+// Memory: rules C-2, C-15, X-5 at every step of whole programs (steps.h); allocators, classes,
+//         reuse.
 #include "steps.h"
 
 #include "core.h"
@@ -90,7 +91,8 @@ static void C_2_C_4_C_6_cancelled_at_every_step(void **state)
     (void)state;
     struct steps s = { .spawn = program_main, .check = program_check, .victims = 6 };
     unsigned cancels = steps_run(&s);
-    print_message("# %u cancels: %u runs ended cancelled, %u went on\n", cancels, cancelled, finished);
+    print_message("# %u cancels: %u runs ended cancelled, %u went on\n", cancels, cancelled,
+                  finished);
     assert_true(cancels > 40 && cancelled > 20 && finished > 10);
     assert_trace("unborn ");                            // once: phase 1 comes after its first step
     s.real_clock = true;

@@ -20,8 +20,9 @@ static bool is_default(int n)
 static int teardown(void **state)
 {
     (void)state;
-    int bad = core.memory.blocks || core.reports_at || !is_default(SIGTERM) || !is_default(SIGUSR1) ||
-              !is_default(SIGUSR2) || !is_default(SIGHUP) || !is_default(SIGINT);
+    int bad = core.memory.blocks || core.reports_at || !is_default(SIGTERM) ||
+              !is_default(SIGUSR1) || !is_default(SIGUSR2) || !is_default(SIGHUP) ||
+              !is_default(SIGINT);
     if (bad) print_error("%ld blocks, reports: %s\n", core.memory.blocks, core.reports);
     return bad;
 }
@@ -156,8 +157,8 @@ aio_async(cancelled) {
     assert_true(is_default(SIGTERM) && is_default(SIGHUP));
     return r;
 } aio_end
-// Each signal is given to the wait, or to the handler that was there before: whoever gets it, none is lost
-// where waits are cancelled while signals arrive.
+// Each signal is given to the wait, or to the handler that was there before: whoever gets it, none
+// is lost where waits are cancelled while signals arrive.
 static int shed_sent, shed_got, shed_over;      // atomic
 static void shed_handler(int n)
 {
@@ -276,7 +277,7 @@ aio_async(handles) {
         aio_await(r, aio_signal_wait(SIGTERM, SIGHUP));
         say("%lld ", (long long)r);
         if (self->i == 1) raise(SIGTERM);
-        if (self->i == 1) aio_try(aio_sleep(AIO_MSEC));          // handled while it does something else
+        if (self->i == 1) aio_try(aio_sleep(AIO_MSEC)); // handled while it does something else
     }
     raise(SIGHUP);
     aio_try(aio_sleep(AIO_MSEC));

@@ -1,5 +1,5 @@
-// The virtual clock and the real world: what it does while jobs and other threads owe an answer (J-6), time
-// that runs (J-8), limits of a real wait (K-1), ties of timers under a seed (J-5, H-2).
+// The virtual clock and the real world: what it does while jobs and other threads owe an answer
+// (J-6), time that runs (J-8), limits of a real wait (K-1), ties of timers under a seed (J-5, H-2).
 #include "core.h"
 #include <pthread.h>
 
@@ -131,7 +131,10 @@ static void J_1_what_is_due_now_does_not_wait_for_the_world(void **state)
 
 // --- a thread of one's own
 struct guest { aio_loop *loop; aio_future done; aio_handle handle; bool announced, calls; };
-static int guest_called(void *arg) { return (int)aio_future_set_result(&((struct guest *)arg)->done, 8); }
+static int guest_called(void *arg)
+{
+    return (int)aio_future_set_result(&((struct guest *)arg)->done, 8);
+}
 static void *guest_thread(void *arg)
 {
     struct guest *g = arg;

@@ -1,5 +1,5 @@
-// Simulated order and time: seeds, hashes, limits, what deadlocks and slow steps tell. Rules J-*, K-*,
-// D-*, X-2, contract 9.
+// Simulated order and time: seeds, hashes, limits, what deadlocks and slow steps tell. Rules J-*,
+// K-*, D-*, X-2, contract 9.
 #include "core.h"
 
 static struct aio_loop_options options;

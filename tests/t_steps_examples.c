@@ -1,5 +1,5 @@
-// Every example under the step driver: cancelled at every turn, it leaks nothing and does not crash.
-// TIMEOUT 300
+// Every example under the step driver: cancelled at every turn, it leaks nothing and does not
+// crash. TIMEOUT 300
 #include "steps.h"
 
 #include "aio_io_uring.h"
@@ -179,7 +179,8 @@ static void primes_are_safe(void **state)
 }
 static void chess_is_safe(void **state)
 {
-    struct steps s = { .spawn = spawn_exhibition, .limit = 1500 };  // one after another, and the beginning of the rest
+    struct steps s = {.spawn = spawn_exhibition,
+                      .limit = 1500}; // one after another, and the beginning of the rest
     (void)state;
     run_steps(&s, 2000);
 }
@@ -219,7 +220,8 @@ static void generators_are_safe(void **state)
     run_steps(&s, 100);
 }
 
-// --- with a ring. Time stands still while an operation is in flight: the virtual clock does here too.
+// --- with a ring. Time stands still while an operation is in flight: the virtual clock does here
+// too.
 static aio_result attach(aio_loop *loop, void *arg)
 {
     (void)arg;
@@ -287,7 +289,8 @@ static aio_task *spawn_echo(aio_loop *loop, void *arg)
 static void echo_is_safe(void **state)
 {
     int port = free_port();
-    struct steps s = { .spawn = spawn_echo, .arg = &port, .prepare = attach, .victims = 3, .limit = 60 };
+    struct steps s = {
+        .spawn = spawn_echo, .arg = &port, .prepare = attach, .victims = 3, .limit = 60};
     (void)state;
     need_ring();
     run_steps(&s, 6);
@@ -380,13 +383,18 @@ static void scan_is_safe(void **state)
 }
 static void fetched_or_cancelled(aio_result r, void *arg)
 {
-    (void)arg;      // -ENODATA: the first three, when a task of the server was cancelled and hung up
-    assert_true(r == 0 || r == -ECANCELED || r == -ENODATA || r == -ECONNREFUSED || r == -ECONNRESET);
+    (void)arg; // -ENODATA: the first three, when a task of the server was cancelled and hung up
+    assert_true(r == 0 || r == -ECANCELED || r == -ENODATA || r == -ECONNREFUSED ||
+                r == -ECONNRESET);
 }
 static void fetch_is_safe(void **state)
 {
-    struct steps s = { .spawn = spawn_fetch_twice, .prepare = attach, .victims = 3, .limit = 60,
-                       .real_clock = true, .check = fetched_or_cancelled };  // accept is always in flight
+    struct steps s = {.spawn = spawn_fetch_twice,
+                      .prepare = attach,
+                      .victims = 3,
+                      .limit = 60,
+                      .real_clock = true,
+                      .check = fetched_or_cancelled}; // accept is always in flight
     (void)state;
     need_ring();
     run_steps(&s, 40);

@@ -42,13 +42,15 @@ struct visit {
 aio_async(visit) {
     self->server = aio_spawn(server, .port = self->port, .folder = self->folder);
     for (int i = 0; i < PAGES; i++) {
-        snprintf(self->urls[i], sizeof self->urls[i], "http://127.0.0.1:%d/%s", self->port, names[i]);
+        snprintf(self->urls[i], sizeof self->urls[i], "http://127.0.0.1:%d/%s", self->port,
+                 names[i]);
         self->pages[i].url = self->urls[i];
     }
     self->list.pages = self->pages;
     self->list.n = PAGES;
     aio_await(self->r, aio_sleep(AIO_MSEC));
-    if (self->r >= 0) aio_await(self->r, aio_call(&self->fetch_many, fetch_many, .list = &self->list, .jobs = 2));
+    if (self->r >= 0)
+        aio_await(self->r, aio_call(&self->fetch_many, fetch_many, .list = &self->list, .jobs = 2));
     aio_task_cancel(self->server);
     aio_await(aio_join(self->server));
     for (int i = 0; i < PAGES; i++) {       // a page is complete, or it is an error
@@ -84,8 +86,13 @@ static void came_or_cancelled(aio_result r, void *arg)
 static void visit_is_safe(void **state)
 {
     struct web w = { .folder = "/tmp/aio-http-XXX" "XXX" };
-    struct steps s = { .spawn = spawn_visit, .arg = &w, .prepare = attach, .victims = 7, .limit = 60,
-                       .real_clock = true, .check = came_or_cancelled };
+    struct steps s = {.spawn = spawn_visit,
+                      .arg = &w,
+                      .prepare = attach,
+                      .victims = 7,
+                      .limit = 60,
+                      .real_clock = true,
+                      .check = came_or_cancelled};
     aio_loop loop;
     (void)state;
     assert_result(aio_loop_init(&loop, NULL), 0);

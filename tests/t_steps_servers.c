@@ -47,8 +47,8 @@ static int free_port(int type)
     close(fd);
     return port;
 }
-// Says something to a server of this loop as soon as it listens, ends that direction, and reads to the
-// end, or until `last` has come.
+// Says something to a server of this loop as soon as it listens, ends that direction, and reads to
+// the end, or until `last` has come.
 struct say {
     aio_frame aio;
     int port, fd, i;
@@ -67,7 +67,8 @@ aio_async(say) {
     aio_await(self->n, aio_send_all(self->fd, self->text, strlen(self->text), 0));
     if (!self->last) aio_await(aio_shutdown(self->fd, SHUT_WR));
     while (self->n > 0 && !(self->last && strstr(self->buf, self->last))) {
-        aio_await(self->n, aio_recv(self->fd, self->buf + self->len, sizeof self->buf - 1 - self->len, 0));
+        aio_await(self->n,
+                  aio_recv(self->fd, self->buf + self->len, sizeof self->buf - 1 - self->len, 0));
         if (self->n > 0) self->len += (size_t)self->n;
     }
     aio_await(aio_close(self->fd));
@@ -77,8 +78,8 @@ aio_async(say) {
 static void unless_cancelled(aio_result r, void *arg)
 {
     (void)arg;          // the cancel may have hit the server, or the other end
-    assert_true(r == 0 || r == -ECANCELED || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE ||
-                r == -ETIMEDOUT);
+    assert_true(r == 0 || r == -ECANCELED || r == -ECONNREFUSED || r == -ECONNRESET ||
+                r == -EPIPE || r == -ETIMEDOUT);
 }
 
 // --- the proxy, and somebody behind it
@@ -126,8 +127,12 @@ static aio_task *spawn_proxied(aio_loop *loop, void *arg)
 }
 static void proxy_is_safe(void **state)
 {
-    struct steps s = { .spawn = spawn_proxied, .prepare = attach, .victims = 6, .limit = 60, .real_clock = true,
-                       .check = unless_cancelled };
+    struct steps s = {.spawn = spawn_proxied,
+                      .prepare = attach,
+                      .victims = 6,
+                      .limit = 60,
+                      .real_clock = true,
+                      .check = unless_cancelled};
     (void)state;
     need_ring();
     assert_true(steps_run(&s) > 60);
@@ -152,8 +157,12 @@ static aio_task *spawn_chatted(aio_loop *loop, void *arg)
 }
 static void chat_is_safe(void **state)
 {
-    struct steps s = { .spawn = spawn_chatted, .prepare = attach, .victims = 5, .limit = 60, .real_clock = true,
-                       .check = unless_cancelled };
+    struct steps s = {.spawn = spawn_chatted,
+                      .prepare = attach,
+                      .victims = 5,
+                      .limit = 60,
+                      .real_clock = true,
+                      .check = unless_cancelled};
     (void)state;
     need_ring();
     assert_true(steps_run(&s) > 60);
@@ -169,7 +178,8 @@ aio_async(echoed) {
         self->fd = (int)self->r;
         aio_await(self->r, aio_send(self->fd, "hello", 5, 0));
         if (self->r >= 0)
-            aio_await(self->r, aio_wait_for(20 * AIO_MSEC, aio_recv(self->fd, self->buf, sizeof self->buf, 0)));
+            aio_await(self->r, aio_wait_for(20 * AIO_MSEC,
+                                            aio_recv(self->fd, self->buf, sizeof self->buf, 0)));
         aio_await(aio_close(self->fd));
     }
     aio_task_cancel(self->server);
@@ -183,8 +193,12 @@ static aio_task *spawn_echoed(aio_loop *loop, void *arg)
 }
 static void udp_echo_is_safe(void **state)
 {
-    struct steps s = { .spawn = spawn_echoed, .prepare = attach, .victims = 4, .limit = 30, .real_clock = true,
-                       .check = unless_cancelled };
+    struct steps s = {.spawn = spawn_echoed,
+                      .prepare = attach,
+                      .victims = 4,
+                      .limit = 30,
+                      .real_clock = true,
+                      .check = unless_cancelled};
     (void)state;
     need_ring();
     assert_true(steps_run(&s) > 20);

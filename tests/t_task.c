@@ -1,4 +1,5 @@
-// Tasks: rules T-1 to T-14, EA-1 to EA-3, E-1, F-8 and X-5 for tasks; handles, slots, refused spawns.
+// Tasks: rules T-1 to T-14, EA-1 to EA-3, E-1, F-8 and X-5 for tasks; handles, slots, refused
+//        spawns.
 #include "core.h"
 
 struct step { aio_frame aio; const char *name; int turns; aio_result result; };
@@ -24,7 +25,8 @@ aio_async(joins) {
 
 static int note(aio_future *f, void *arg)
 {
-    say("%s:%lld%s ", (const char *)arg, (long long)f->result, aio_current_task() ? " in task" : "");
+    say("%s:%lld%s ", (const char *)arg, (long long)f->result,
+        aio_current_task() ? " in task" : "");
     return 0;
 }
 
@@ -124,9 +126,16 @@ static void T_4_a_wake_is_queued_in_list_order(void **state)
     assert_trace("w:1 cb:1 next ");
 }
 
-// What each await costs in turns (asyncio's table): the turn in which the awaiter goes on, less the one
-// in which it began.
-struct cost { aio_frame aio; int what; int64_t turns; aio_future f; aio_task *t; struct step child; };
+// What each await costs in turns (asyncio's table): the turn in which the awaiter goes on, less the
+// one in which it began.
+struct cost {
+    aio_frame aio;
+    int what;
+    int64_t turns;
+    aio_future f;
+    aio_task *t;
+    struct step child;
+};
 static int set_future(void *f) { return (int)aio_future_set_result((aio_future *)f, 0); }
 static aio_handle setter;
 static aio_awaitable costly(struct cost *c)
@@ -309,7 +318,8 @@ aio_async(gives_up) { aio_await(aio_next_turn()); return -ECANCELED; } aio_end
 static void T_14_E_1_returning_ECANCELED_is_being_cancelled(void **state)
 {
     (void)state;
-    aio_task *t = core_spawn(gives_up), *u = core_spawn(joins, .t = aio_task_retain(t), .name = "j");
+    aio_task *t = core_spawn(gives_up),
+             *u = core_spawn(joins, .t = aio_task_retain(t), .name = "j");
     core_settle();
     assert_true(aio_task_cancelled(t));
     assert_result(aio_task_result(t), -ECANCELED);
@@ -340,15 +350,15 @@ static void F_8_task_errors_are_reported_once(void **state)
     core_settle();
     assert_result(aio_task_result(t), -EIO);
     aio_detach(t);
-    t = core_spawn(step, .name = "d", .result = -EIO);                  // a late cancel sees it: F-7
+    t = core_spawn(step, .name = "d", .result = -EIO); // a late cancel sees it: F-7
     core_settle();
     assert_false(aio_task_cancel(t));
     aio_detach(t);
-    t = core_spawn(step, .name = "e", .result = -EIO);                  // joined; the joiner hands it on
+    t = core_spawn(step, .name = "e", .result = -EIO); // joined; the joiner hands it on
     aio_detach(core_spawn(joins, .t = t));
     core_settle();
     assert_reports("task error was never retrieved: EIO: joins\n");
-    aio_detach(core_spawn(step, .name = "f", .result = -ECANCELED));    // a cancellation is no error
+    aio_detach(core_spawn(step, .name = "f", .result = -ECANCELED)); // a cancellation is no error
     core_settle();
     aio_callback cb;                                                    // a callback is no look
     t = core_spawn(step, .name = "g", .result = -EIO);
@@ -422,8 +432,8 @@ static void T_12_T_13_a_value_nobody_takes_is_dropped(void **state)
     assert_trace("");
 }
 
-// A join holds the only handle. When a cancel takes the place of the value that was on its way to the
-// awaiter (C-4), the value goes to the drop hook.
+// A join holds the only handle. When a cancel takes the place of the value that was on its way to
+// the awaiter (C-4), the value goes to the drop hook.
 struct keeps { aio_frame aio; aio_task *t; };
 aio_async(keeps) {
     aio_result r;
@@ -516,7 +526,8 @@ aio_async(slots) {
     assert_result(aio_task_result(self->t), 11);
     aio_detach(self->t);
     aio_detach(aio_spawn_in(&self->slot, step, .name = "third", .turns = 1));
-    assert_result(aio_task_result(aio_spawn_in(&self->slot, step, .name = "no")), -EBUSY);  // it runs
+    assert_result(aio_task_result(aio_spawn_in(&self->slot, step, .name = "no")),
+                  -EBUSY); // it runs
     aio_await(aio_next_turn());
     aio_await(aio_next_turn());
     self->t = aio_spawn_in(&self->slot, step, .name = "last");

@@ -532,7 +532,8 @@ static void TH_2_L_12_a_closed_loop(void **state) {
     assert_result(drops, 3);
     assert_result(aio_thread_future_result(f[0]), -EBADFD);
     assert_result(aio_thread_future_result(f[1]), -EBADFD);
-    assert_result(aio_thread_future_result(f[2]), -EBADFD); // its drop hook had the value // it has ended before
+    assert_result(aio_thread_future_result(f[2]),
+                  -EBADFD); // its drop hook had the value // it has ended before
     assert_result(aio_thread_future_result(f[3]), -EBADFD);
     f[4] = aio_spawn_threadsafe(&core.loop, remote, .n = 5, .drops = &drops);
     assert_result(aio_thread_future_wait(f[4], AIO_FOREVER), -EBADFD);
@@ -561,7 +562,8 @@ static void TH_3_closed_under_a_waiting_thread(void **state) {
     assert_result(core_count("destroyed"), 1);
     core_forget_reports();
 }
-// A job that calls back into its loop, which is closed meanwhile: neither waits for the other for ever.
+// A job that calls back into its loop, which is closed meanwhile: neither waits for the other for
+// ever.
 static int calls_back_at;
 static aio_result calls_back(void *arg) {
     aio_thread_future *f = aio_spawn_threadsafe((aio_loop *)arg, remote, .n = 6,

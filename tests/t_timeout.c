@@ -2,8 +2,8 @@
 #include "actors.h"
 
 enum { WAITS = 8 };
-// Opens a limit, waits as told (ns of each wait, ended by -1), leaves the scope. `swallow`: it ignores
-// a cancel and goes on with the next wait.
+// Opens a limit, waits as told (ns of each wait, ended by -1), leaves the scope. `swallow`: it
+// ignores a cancel and goes on with the next wait.
 struct limited {
     aio_frame aio;
     const char *name;

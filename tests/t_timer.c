@@ -1,4 +1,5 @@
-// Timers, sleep and the virtual clock: rules H-1 to H-7, H-9, S-1, S-2; a heap against a naive model.
+// Timers, sleep and the virtual clock: rules H-1 to H-7, H-9, S-1, S-2; a heap against a naive
+// model.
 #include "core.h"
 
 #include <time.h>
@@ -177,7 +178,7 @@ aio_async(until) {
 static void S_1_sleep_until(void **state)
 {
     (void)state;
-    static const int64_t when[] = { 50, 40, INT64_MIN, 60, 1000 }, woke[] = { 50, 50, 50, 60, 1000 };
+    static const int64_t when[] = {50, 40, INT64_MIN, 60, 1000}, woke[] = {50, 50, 50, 60, 1000};
     for (int i = 0; i < 5; i++) {
         aio_task *t = core_spawn(until, .when = when[i]);
         assert_result(core_run(t), woke[i]);
@@ -253,7 +254,7 @@ static void S_1_timers_fire_without_memory(void **state)
 {
     (void)state;
     aio_task *t[16];
-    for (int i = 0; i < 16; i++) t[i] = core_spawn(sleeper, .n = i, .ns = AIO_SECOND);      // all slots
+    for (int i = 0; i < 16; i++) t[i] = core_spawn(sleeper, .n = i, .ns = AIO_SECOND); // all slots
     assert_result(core.loop.executor.slots, core.loop.executor.limit);
     core_turn();
     core.memory.fail_from = 1;

@@ -94,9 +94,11 @@ aio_async(flood) {
         if (self->kind == 0) tcp_pair(fds);
         else if (self->kind == 1) pair_of(fds);
         else assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-        self->tasks[self->i * 2] = aio_spawn(receives, .fd = fds[0], .ring = &self->ring, .slow = self->slow,
-                                             .early = self->early, .with_read = self->kind == 2);
-        if (self->kind == 2) self->tasks[self->i * 2 + 1] = aio_spawn(writes, .fd = fds[1], .total = self->total);
+        self->tasks[self->i * 2] =
+            aio_spawn(receives, .fd = fds[0], .ring = &self->ring, .slow = self->slow,
+                      .early = self->early, .with_read = self->kind == 2);
+        if (self->kind == 2)
+            self->tasks[self->i * 2 + 1] = aio_spawn(writes, .fd = fds[1], .total = self->total);
         else self->tasks[self->i * 2 + 1] = aio_spawn(sends, .fd = fds[1], .total = self->total);
     }
     aio_await(aio_sleep(0));
@@ -119,9 +121,15 @@ static void hazard_12_no_buffer_is_flow_control(void **state)
     for (int kind = 0; kind < 3; kind++) {
         for (int slow = 0; slow < 2; slow++) {
             size_t total = slow ? 100000 : 2000000;
-            assert_result(run(flood, .kind = kind, .pairs = 1, .count = 2, .size = 1000, .total = total, .slow = slow), 0);
-            assert_result(run(flood, .kind = kind, .pairs = PAIRS, .count = 3, .size = 777, .total = total, .slow = slow, .early = true), 0);
-            assert_result(run(flood, .kind = kind, .pairs = PAIRS, .count = 1, .size = 4096, .total = total / 4, .slow = slow), 0);
+            assert_result(run(flood, .kind = kind, .pairs = 1, .count = 2, .size = 1000,
+                              .total = total, .slow = slow),
+                          0);
+            assert_result(run(flood, .kind = kind, .pairs = PAIRS, .count = 3, .size = 777,
+                              .total = total, .slow = slow, .early = true),
+                          0);
+            assert_result(run(flood, .kind = kind, .pairs = PAIRS, .count = 1, .size = 4096,
+                              .total = total / 4, .slow = slow),
+                          0);
         }
     }
 }
@@ -129,7 +137,9 @@ static void many_buffers(void **state)
 {
     (void)state;
     for (int kind = 0; kind < 3; kind++)
-        assert_result(run(flood, .kind = kind, .pairs = PAIRS, .count = 64, .size = 2048, .total = 3000000), 0);
+        assert_result(
+            run(flood, .kind = kind, .pairs = PAIRS, .count = 64, .size = 2048, .total = 3000000),
+            0);
 }
 
 // --- aio_recvmsg_many: who sent it, what came with it
@@ -159,7 +169,7 @@ aio_async(datagrams) {
     self->fds[0] = udp_at(&self->to);
     self->fds[1] = udp_at(&self->from);
     assert_result(aio_buffer_ring_init(&self->ring, 4, 512), 0);
-    assert_result(aio_recvmsg_many(&self->rx, self->fds[0], &self->ring, 512), -EINVAL);        // no room
+    assert_result(aio_recvmsg_many(&self->rx, self->fds[0], &self->ring, 512), -EINVAL); // no room
     assert_result(aio_recvmsg_many(&self->rx, self->fds[0], &self->ring, 0), 0);
     for (self->i = 0; self->i < 20; self->i++) {
         send_to(self->fds[1], &self->to, self->i == 19 ? 700 : self->i % 3 ? (size_t)self->i : 0);
@@ -196,7 +206,14 @@ static void datagrams_with_their_sender(void **state)
     assert_result(run(datagrams), 0);
 }
 // Descriptors in messages: the caller's, or closed if nobody took the message.
-struct rights { aio_frame aio; int type, fds[2], i, fd; bool take, pidfd, empty; aio_buffer_ring ring; aio_many rx; aio_result r; };
+struct rights {
+    aio_frame aio;
+    int type, fds[2], i, fd;
+    bool take, pidfd, empty;
+    aio_buffer_ring ring;
+    aio_many rx;
+    aio_result r;
+};
 static void send_rights(int fd, int what, size_t bytes)
 {
     union { char room[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control;
@@ -250,7 +267,15 @@ static void hazard_6_descriptors_in_messages(void **state)
 }
 
 // --- the end of a stream, whenever it comes
-struct ends { aio_frame aio; bool unix_socket; int fds[2], i; aio_buffer_ring ring; aio_task *t; aio_result r; struct receives rx; };
+struct ends {
+    aio_frame aio;
+    bool unix_socket;
+    int fds[2], i;
+    aio_buffer_ring ring;
+    aio_task *t;
+    aio_result r;
+    struct receives rx;
+};
 struct says { aio_frame aio; int fd; };
 aio_async(says) {
     aio_result r;
@@ -285,7 +310,14 @@ static void hazard_29_the_end_of_a_unix_stream(void **state)
     assert_result(run(ends), 0);
 }
 // --- errors
-struct wrong { aio_frame aio; int fds[2], file; aio_buffer_ring ring, shut; aio_many rx; char in[8]; aio_result r; };
+struct wrong {
+    aio_frame aio;
+    int fds[2], file;
+    aio_buffer_ring ring, shut;
+    aio_many rx;
+    char in[8];
+    aio_result r;
+};
 static void reset(int fd)
 {
     struct linger now = { 1, 0 };
@@ -349,7 +381,7 @@ aio_async(lends) {
     assert_int_equal((self->rx.data - storage) % 100, 0);
     close(self->fds[0]);
     close(self->fds[1]);
-    return 0;                                               // with a buffer held, over an open iterator
+    return 0; // with a buffer held, over an open iterator
 } aio_end
 struct poor { aio_frame aio; int *fds; aio_buffer_ring ring; aio_many rx, messages; aio_result r; };
 aio_async(poor) {
@@ -389,7 +421,8 @@ static void memory_of_a_ring(void **state)
 {
     (void)state;
     assert_result(run(lends), 0);
-    if (getenv("AIO_URING_LEVEL") && atoi(getenv("AIO_URING_LEVEL")) > 2) return;      // not the kernel's
+    if (getenv("AIO_URING_LEVEL") && atoi(getenv("AIO_URING_LEVEL")) > 2)
+        return; // not the kernel's
     refuse_buffers = -ENOMEM;
     expect_reports();
     assert_result(run(limited), -ENOMEM);
@@ -410,9 +443,11 @@ aio_async(leaves) {
     for (self->i = 0; self->i < 3; self->i++)
         aio_detach(aio_spawn(idle, .fd = self->fds[self->i * 2], .ring = &self->ring));
     aio_await(aio_sleep(AIO_MSEC));
-    for (self->i = 0; self->i < 2; self->i++) assert_int_equal(write(self->fds[self->i * 2 + 1], "hello", 5), 5);
+    for (self->i = 0; self->i < 2; self->i++)
+        assert_int_equal(write(self->fds[self->i * 2 + 1], "hello", 5), 5);
     aio_await(aio_sleep(AIO_MSEC));
-    for (self->i = 0; self->i < 2; self->i++) assert_int_equal(write(self->fds[self->i * 2 + 1], "hello", 5), 5);
+    for (self->i = 0; self->i < 2; self->i++)
+        assert_int_equal(write(self->fds[self->i * 2 + 1], "hello", 5), 5);
     aio_await(aio_sleep(AIO_MSEC));
     return 0;
 } aio_end

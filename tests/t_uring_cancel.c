@@ -1,5 +1,5 @@
-// Cancelling operations: before the kernel saw them, in flight, done but not taken, and what became of
-// their results (contract 3).
+// Cancelling operations: before the kernel saw them, in flight, done but not taken, and what became
+// of their results (contract 3).
 #include "uring.h"
 
 struct w {
@@ -204,10 +204,17 @@ aio_async(attack) {
     return self->first;
 } aio_end
 static struct attack seen;
-struct keep { aio_frame aio; const struct op *op; struct w *w; enum phase phase; struct attack attack; };
+struct keep {
+    aio_frame aio;
+    const struct op *op;
+    struct w *w;
+    enum phase phase;
+    struct attack attack;
+};
 aio_async(keep) {
     aio_result r;
-    aio_await(r, aio_call(&self->attack, attack, .op = self->op, .w = self->w, .phase = self->phase));
+    aio_await(r,
+              aio_call(&self->attack, attack, .op = self->op, .w = self->w, .phase = self->phase));
     seen = self->attack;
     return r;
 } aio_end
@@ -287,7 +294,8 @@ static void contract_4_delivered_once(void **state)
             const struct op *op = &others[i];
             enum phase phase = (enum phase)k;
             struct w w;
-            if (k == IN_FLIGHT || k == TWICE || k == READY || k == POSTED || k == UNCANCELLED) continue;
+            if (k == IN_FLIGHT || k == TWICE || k == READY || k == POSTED || k == UNCANCELLED)
+                continue;
             attack_one(op, phase, &w);
             EXPECT(op, seen.first == -ECANCELED);       // the kernel never saw it
             EXPECT(op, seen.second == 0);
@@ -296,7 +304,13 @@ static void contract_4_delivered_once(void **state)
     }
     assert_false(failed);
 }
-struct ready_file { aio_frame aio; const struct op *op; struct w *w; aio_task *t; aio_result first, second; };
+struct ready_file {
+    aio_frame aio;
+    const struct op *op;
+    struct w *w;
+    aio_task *t;
+    aio_result first, second;
+};
 aio_async(ready_file) {
     self->t = aio_spawn(two, .make = self->op->make, .arg = self->w);
     aio_await(aio_sleep(0));
@@ -436,7 +450,8 @@ aio_async(sender) {
 } aio_end
 aio_async(partial) {
     aio_result r;
-    self->t = aio_spawn(sender, .fd = self->fds[0], .big = self->big, .done = &self->done, .pipe = self->pipe);
+    self->t = aio_spawn(sender, .fd = self->fds[0], .big = self->big, .done = &self->done,
+                        .pipe = self->pipe);
     aio_await(aio_sleep(2 * AIO_MSEC));
     self->got = take_some(self->fds[1]);
     aio_await(aio_sleep(2 * AIO_MSEC));
@@ -461,7 +476,8 @@ static void contract_3_done_is_exact_after_a_cancel(void **state)
             pair_of(fds);
             setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
         }
-        aio_result done = run(partial, .fds[0] = fds[0], .fds[1] = fds[1], .big = big, .pipe = pipe);
+        aio_result done =
+            run(partial, .fds[0] = fds[0], .fds[1] = fds[1], .big = big, .pipe = pipe);
         assert_true(done > 0 && done < BIG);
         close(fds[0]);
         close(fds[1]);
@@ -471,7 +487,8 @@ static void contract_3_done_is_exact_after_a_cancel(void **state)
 struct exact { aio_frame aio; int fds[2]; char *big; size_t done, got; aio_task *t; };
 aio_async(exact) {
     aio_result r;
-    self->t = aio_spawn(sender, .fd = self->fds[0], .big = self->big, .done = &self->done, .pipe = true);
+    self->t =
+        aio_spawn(sender, .fd = self->fds[0], .big = self->big, .done = &self->done, .pipe = true);
     aio_await(aio_sleep(AIO_MSEC));
     self->got = empty(self->fds[1]);
     aio_await(aio_sleep(AIO_MSEC));
@@ -512,7 +529,7 @@ aio_async(reuse) {
         aio_await(aio_sleep(0));
         aio_await(aio_sleep(0));
         assert_int_equal(write(self->fds[1], "1", 1), 1);
-        uring_post_now();               // completed, not reaped: the cancel goes to the kernel in vain
+        uring_post_now(); // completed, not reaped: the cancel goes to the kernel in vain
         aio_task_cancel(self->t);
         aio_await(aio_sleep(0));
         aio_await(aio_sleep(0));

@@ -76,7 +76,8 @@ aio_async(broken) {
     self->fd = temp_file("hello");
     aio_chain_init(&self->c);
     aio_chain_add(&self->c, aio_nop());
-    if (self->hard) aio_chain_add_hard(&self->c, aio_openat(AT_FDCWD, "/does/not/exist", O_RDONLY, 0));
+    if (self->hard)
+        aio_chain_add_hard(&self->c, aio_openat(AT_FDCWD, "/does/not/exist", O_RDONLY, 0));
     else aio_chain_add(&self->c, aio_openat(AT_FDCWD, "/does/not/exist", O_RDONLY, 0));
     aio_chain_add(&self->c, aio_close(self->fd));
     aio_await(self->r, aio_chain_run(&self->c));
@@ -209,12 +210,14 @@ static void an_error_ends_a_chain(void **state)
     unsetenv("AIO_URING_ENTRIES");
 }
 
-// --- cancelling: before it is submitted, at each step, by a limit, by a close, by the frame, the loop
+// --- cancelling: before it is submitted, at each step, by a limit, by a close, by the frame, the
+// loop
 enum { EARLY, AT_FIRST, AT_SECOND, BY_LIMIT, BY_CLOSE, BY_FRAME, BY_LOOP, HOWS };
 struct victim { aio_frame aio; int how, *fds; char in[8]; aio_chain c; aio_op op; aio_result r; };
 aio_async(victim) {
     aio_chain_init(&self->c);
-    if (self->how == BY_LOOP) aio_chain_add_hard(&self->c, aio_recv(self->fds[0], self->in, 4, MSG_WAITALL));
+    if (self->how == BY_LOOP)
+        aio_chain_add_hard(&self->c, aio_recv(self->fds[0], self->in, 4, MSG_WAITALL));
     else aio_chain_add(&self->c, aio_recv(self->fds[0], self->in, 4, MSG_WAITALL));
     aio_chain_add(&self->c, aio_recv(self->fds[2], self->in, 4, MSG_WAITALL));
     aio_chain_add(&self->c, aio_nop());
@@ -223,7 +226,8 @@ aio_async(victim) {
         aio_await(aio_sleep(AIO_MSEC));
         return 7;
     }
-    if (self->how == BY_LIMIT) aio_await(self->r, aio_wait_for(5 * AIO_MSEC, aio_chain_run(&self->c)));
+    if (self->how == BY_LIMIT)
+        aio_await(self->r, aio_wait_for(5 * AIO_MSEC, aio_chain_run(&self->c)));
     else aio_await(self->r, aio_chain_run(&self->c));
     assert_result(aio_chain_result(&self->c, 0), self->how == AT_SECOND ? 4 : -ECANCELED);
     assert_result(aio_chain_result(&self->c, 1), self->how == BY_CLOSE ? -EBADF : -ECANCELED);
@@ -254,7 +258,8 @@ aio_async(hunter) {
 } aio_end
 static void a_chain_is_cancelled_whole(void **state)
 {
-    static const aio_result want[HOWS] = { -ECANCELED, -ECANCELED, -ECANCELED, -ETIMEDOUT, -EBADF, 7, 0 };
+    static const aio_result want[HOWS] = {-ECANCELED, -ECANCELED, -ECANCELED, -ETIMEDOUT,
+                                          -EBADF,     7,          0};
     (void)state;
     for (int entries = 0; entries < 2; entries++) {
         if (entries) setenv("AIO_URING_ENTRIES", "1", 1);
@@ -412,7 +417,7 @@ aio_async(wrong) {
     assert_result(aio_chain_init(&self->c), 0);
     assert_result(aio_chain_add(&self->c, aio_call_new(member)), -EINVAL);
     assert_result(aio_chain_init(&self->c), 0);
-    assert_result(aio_chain_add(&self->c, aio_sleep(AIO_MSEC)), 0);     // not the ring's: one by one
+    assert_result(aio_chain_add(&self->c, aio_sleep(AIO_MSEC)), 0); // not the ring's: one by one
     assert_result(aio_chain_add(&self->c, aio_recv(-1, &self->c, 1, 0)), 0);
     assert_result(aio_chain_add(&self->c, aio_nop()), 0);
     aio_await(self->r, aio_chain_run(&self->c));

@@ -1,5 +1,5 @@
-// aio_close ends what is in flight on the descriptor, then closes it (contract 5); and closing a loop
-// with operations of every kind in flight (contract 11).
+// aio_close ends what is in flight on the descriptor, then closes it (contract 5); and closing a
+// loop with operations of every kind in flight (contract 11).
 #include "uring.h"
 
 // --- contract 5
@@ -49,7 +49,8 @@ static void contract_5_close_ends_what_waits(void **state)
         uring_begin();
         uring_fds_before--;
         struct aio_loop_options o = uring_options();
-        assert_result(aio_run_with(&o, close_busy, .fds[0] = fds[0], .fds[1] = fds[1], .same_turn = same), 0);
+        assert_result(
+            aio_run_with(&o, close_busy, .fds[0] = fds[0], .fds[1] = fds[1], .same_turn = same), 0);
         uring_check(__FILE__, __LINE__);
         close(fds[1]);
     }
@@ -107,7 +108,8 @@ static void contract_5_of_concurrent_closes_the_first_wins(void **state)
         close(fds[1]);
     }
 }
-// An operation that begins while the close waits gets -EBADF at once; after it, the descriptor is new.
+// An operation that begins while the close waits gets -EBADF at once; after it, the descriptor is
+// new.
 struct on_closing { aio_frame aio; int fds[2], next[2]; aio_task *op, *late, *close; };
 aio_async(on_closing) {
     aio_result r;
@@ -140,7 +142,8 @@ struct with_user { aio_frame aio; int fds[2]; struct on_closing inner; };
 aio_async(with_user) {
     aio_result r;
     aio_task_set_user(aio_current_task(), &storage);
-    aio_await(r, aio_call(&self->inner, on_closing, .fds[0] = self->fds[0], .fds[1] = self->fds[1]));
+    aio_await(r,
+              aio_call(&self->inner, on_closing, .fds[0] = self->fds[0], .fds[1] = self->fds[1]));
     return r;
 } aio_end
 static void hazard_16_the_number_of_a_closed_descriptor_is_used_again(void **state)
@@ -155,8 +158,8 @@ static void hazard_16_the_number_of_a_closed_descriptor_is_used_again(void **sta
     uring_check(__FILE__, __LINE__);
     close(fds[1]);
 }
-// A transfer of all that aio_close cuts short does not go on: its rest would come after the close, and
-// reach whoever has the number then. With a ring of one entry it would have to wait for a turn.
+// A transfer of all that aio_close cuts short does not go on: its rest would come after the close,
+// and reach whoever has the number then. With a ring of one entry it would have to wait for a turn.
 static char much[1 << 20];
 struct sends_much { aio_frame aio; int fd; bool counted; size_t done; };
 aio_async(sends_much) {
@@ -206,7 +209,12 @@ static void contract_5_a_transfer_does_not_go_on_after_a_close(void **state)
     unsetenv("AIO_URING_ENTRIES");
 }
 // Releasing always releases: aio_close neither delivers nor accepts a cancel.
-struct close_cancelled { aio_frame aio; int fd, peer, when; aio_task *op, *close; aio_result r, next; };
+struct close_cancelled {
+    aio_frame aio;
+    int fd, peer, when;
+    aio_task *op, *close;
+    aio_result r, next;
+};
 struct owed_close { aio_frame aio; int fd; aio_result close, next; };
 aio_async(owed_close) {
     self->next = 77;
@@ -256,7 +264,8 @@ static void contract_5_close_neither_delivers_nor_accepts_a_cancel(void **state)
         uring_begin();
         uring_fds_before--;
         struct aio_loop_options o = uring_options();
-        assert_result(aio_run_with(&o, close_cancelled, .fd = fds[0], .peer = fds[1], .when = when), 0);
+        assert_result(aio_run_with(&o, close_cancelled, .fd = fds[0], .peer = fds[1], .when = when),
+                      0);
         uring_check(__FILE__, __LINE__);
         assert_result(recv(fds[1], &c, 1, MSG_DONTWAIT), 0);
         close(fds[1]);
@@ -348,7 +357,8 @@ aio_async(close_all) {
     return 0;
 } aio_end
 static long submitted;
-static int count_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int count_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                       size_t size)
 {
     int r = io_uring_enter2(fd, submit, wait, flags, extra, size);
     submitted += r > 0 ? r : 0;
@@ -373,7 +383,8 @@ static void contract_5_many_closes_in_one_turn(void **state)
     (void)state;
     close_many(false);
 }
-// The cancel of each descriptor finds nothing: the operations are asked one by one, but only its own.
+// The cancel of each descriptor finds nothing: the operations are asked one by one, but only its
+// own.
 static void contract_5_many_closed_behind_our_back(void **state)
 {
     (void)state;
@@ -401,7 +412,12 @@ static void shutdown_ends_a_pending_recv(void **state)
 }
 
 // --- contract 11: a loop is closed with everything in flight
-struct w { int a, b, port; char path[64], buf[64], *block; struct io_uring_sqe sqe; struct sockaddr_in to; };
+struct w {
+    int a, b, port;
+    char path[64], buf[64], *block;
+    struct io_uring_sqe sqe;
+    struct sockaddr_in to;
+};
 MAKE(m_recv, struct w, aio_recv(a->a, a->buf, 8, 0))
 MAKE(m_send_all, struct w, aio_send_all(a->a, a->block, 1 << 20, 0))
 MAKE(m_accept, struct w, aio_accept(a->a))
@@ -451,7 +467,8 @@ static void contract_11_close_with_operations_of_every_kind(void **state)
 {
     (void)state;
     for (int round = 0; round < 3; round++) {
-        int fds[2], full[2], pipes[2], listener = tcp_listener(1), busy = tcp_listener(0), clients[2];
+        int fds[2], full[2], pipes[2], listener = tcp_listener(1), busy = tcp_listener(0),
+                                       clients[2];
         struct w w[9];
         char path[64];
         memset(w, 0, sizeof w);
@@ -477,8 +494,8 @@ static void contract_11_close_with_operations_of_every_kind(void **state)
         io_uring_prep_openat(&w[7].sqe, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
         w[7].sqe.flags |= IOSQE_ASYNC;
         io_uring_prep_splice(&w[8].sqe, pipes[0], -1, full[1], -1, 10, 0);
-        make_fn make[9] = { m_recv, m_send_all, m_accept, m_poll, m_read, m_connect, m_connect_tcp, m_op,
-                            m_op };
+        make_fn make[9] = {m_recv,    m_send_all,    m_accept, m_poll, m_read,
+                           m_connect, m_connect_tcp, m_op,     m_op};
         void *args[9];
         int port = port_of(listener);
         for (int i = 0; i < 9; i++) args[i] = &w[i];
@@ -488,7 +505,8 @@ static void contract_11_close_with_operations_of_every_kind(void **state)
         assert_int_equal(count.bodies, 0);
         close(listener);
         assert_true(port_is_free(port));        // nothing of the ring holds it
-        for (int i = 0; i < 2; i++) close(fds[i]), close(full[i]), close(pipes[i]), close(clients[i]);
+        for (int i = 0; i < 2; i++)
+            close(fds[i]), close(full[i]), close(pipes[i]), close(clients[i]);
         close(busy);
         close(w[5].b);
         free(w[1].block);

@@ -1,4 +1,5 @@
-// Faults: io_uring_enter refuses, takes only a part, completions carry every error there is, memory and
+// Faults: io_uring_enter refuses, takes only a part, completions carry every error there is, memory
+//         and
 // descriptors run out.
 #include "uring.h"
 
@@ -66,7 +67,8 @@ aio_async(converse) {
 static long fail_at, fail_count, call;
 static int fail_error;
 static unsigned at_most;
-static int failing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int failing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                         sigset_t *extra, size_t size)
 {
     call++;
     if (fail_at && call >= fail_at && call < fail_at + fail_count) return fail_error;
@@ -76,8 +78,8 @@ static int failing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned f
 static void hazard_10_enter_fails_at_the_nth_call(void **state)
 {
     (void)state;
-    const int errors[] = { EAGAIN, EBUSY, EINTR, ETIME, EBADR, ENXIO, ENOMEM, EEXIST, EFAULT, EINVAL, EBADFD,
-                           EOWNERDEAD };
+    const int errors[] = {EAGAIN, EBUSY,  EINTR,  ETIME,  EBADR,  ENXIO,
+                          ENOMEM, EEXIST, EFAULT, EINVAL, EBADFD, EOWNERDEAD};
     uring_hook.enter = failing_enter;
     for (size_t k = 0; k < sizeof errors / sizeof *errors; k++) {
         for (long at = 1; at <= 12; at++) {
@@ -89,7 +91,8 @@ static void hazard_10_enter_fails_at_the_nth_call(void **state)
             aio_result r = run(converse);
             if (r) print_error("errno %d at call %ld: %s\n", errors[k], at, aio_strerror(r));
             assert_result(r, 0);
-            bool silent = errors[k] == EAGAIN || errors[k] == EBUSY || errors[k] == EINTR || errors[k] == ETIME;
+            bool silent = errors[k] == EAGAIN || errors[k] == EBUSY || errors[k] == EINTR ||
+                          errors[k] == ETIME;
             assert_int_equal(uring_reports, silent || call < at ? 0 : 1);      // told once
             if (uring_reports) assert_non_null(strstr(uring_told, "io_uring_enter failed: E"));
         }
@@ -100,9 +103,11 @@ static void hazard_10_enter_fails_at_the_nth_call(void **state)
 // Out of memory for a while: an idle loop tries again each millisecond, not as often as it can.
 static int64_t starved_until;
 static long starved;
-static int starving_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int starving_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                          sigset_t *extra, size_t size)
 {
-    if (!wait || aio__clock() > starved_until) return io_uring_enter2(fd, submit, wait, flags, extra, size);
+    if (!wait || aio__clock() > starved_until)
+        return io_uring_enter2(fd, submit, wait, flags, extra, size);
     return starved++ & 1 ? -EAGAIN : -EBUSY;
 }
 static void hazard_10_an_idle_loop_does_not_spin(void **state)
@@ -117,7 +122,8 @@ static void hazard_10_an_idle_loop_does_not_spin(void **state)
 }
 // The ring itself is gone: closing the loop says so and ends.
 static bool ring_is_gone;
-static int gone_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int gone_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                      size_t size)
 {
     return ring_is_gone ? -EBADF : io_uring_enter2(fd, submit, wait, flags, extra, size);
 }
@@ -150,9 +156,16 @@ static void lose_the_ring(void *arg)
     fflush(stdout);
     _exit(0);
 }
-// It goes while the loop runs: what the kernel has not seen ends, new operations are refused, closing
-// closes, timers go on.
-struct goes_on { aio_frame aio; int fds[2], many; aio_op op; aio_task *last[40]; aio_result r; long enters; };
+// It goes while the loop runs: what the kernel has not seen ends, new operations are refused,
+// closing closes, timers go on.
+struct goes_on {
+    aio_frame aio;
+    int fds[2], many;
+    aio_op op;
+    aio_task *last[40];
+    aio_result r;
+    long enters;
+};
 aio_async(goes_on) {
     ring_is_gone = false;
     uring_hook.enter = gone_enter;
@@ -193,7 +206,8 @@ static void contract_11_close_gives_a_dead_ring_up(void **state)
     bool gone = true;
     (void)state;
     assert_int_equal(test_in_child(lose_the_ring, &gone, text, sizeof text), 0);
-    assert_non_null(strstr(text, "close gives up: the ring is gone; memory stays allocated: EBADF\n"));
+    assert_non_null(
+        strstr(text, "close gives up: the ring is gone; memory stays allocated: EBADF\n"));
     assert_non_null(strstr(text, "0 0 blocks are left\n"));
     gone = false;
     assert_int_equal(test_in_child(lose_the_ring, &gone, text, sizeof text), 0);
@@ -211,7 +225,14 @@ static void hazard_10_enter_takes_only_a_part(void **state)
 }
 
 // --- completions with every error there is: the operation is made a no-op, its result is put in
-struct w { int a, b; char buf[64]; size_t done; struct sockaddr_in to; struct statx stx; int port; };
+struct w {
+    int a, b;
+    char buf[64];
+    size_t done;
+    struct sockaddr_in to;
+    struct statx stx;
+    int port;
+};
 MAKE(m_recv, struct w, aio_recv(a->a, a->buf, 8, 0))
 MAKE(m_send, struct w, aio_send(a->a, "hello", 5, 0))
 MAKE(m_send_all, struct w, aio_send_all(a->a, "hello", 5, 0, &a->done))
@@ -226,17 +247,26 @@ MAKE(m_poll, struct w, aio_poll(a->a, POLLIN))
 MAKE(m_sync, struct w, aio_sync_file(a->a, 0))
 MAKE(m_close, struct w, aio_close(a->a))
 MAKE(m_nop, void, aio_nop())
-static const struct { int opcode; make_fn make; } all[] = {
-    { IORING_OP_RECV, m_recv }, { IORING_OP_SEND, m_send }, { IORING_OP_SEND, m_send_all },
-    { IORING_OP_WRITE, m_write_all }, { IORING_OP_ACCEPT, m_accept }, { IORING_OP_CONNECT, m_connect },
-    { IORING_OP_CONNECT, m_connect_tcp }, { IORING_OP_READ, m_read }, { IORING_OP_OPENAT, m_open },
-    { IORING_OP_STATX, m_statx }, { IORING_OP_POLL_ADD, m_poll }, { IORING_OP_FSYNC, m_sync },
-    { IORING_OP_NOP, m_nop } };
+static const struct { int opcode; make_fn make;
+} all[] = {{IORING_OP_RECV, m_recv},
+           {IORING_OP_SEND, m_send},
+           {IORING_OP_SEND, m_send_all},
+           {IORING_OP_WRITE, m_write_all},
+           {IORING_OP_ACCEPT, m_accept},
+           {IORING_OP_CONNECT, m_connect},
+           {IORING_OP_CONNECT, m_connect_tcp},
+           {IORING_OP_READ, m_read},
+           {IORING_OP_OPENAT, m_open},
+           {IORING_OP_STATX, m_statx},
+           {IORING_OP_POLL_ADD, m_poll},
+           {IORING_OP_FSYNC, m_sync},
+           {IORING_OP_NOP, m_nop}};
 static void hazard_17_contract_3_errors_as_the_caller_sees_them(void **state)
 {
     (void)state;
-    const int results[] = { -EPERM, -EIO, -EAGAIN, -ENOMEM, -EINVAL, -ECONNRESET, -ETIMEDOUT, -ENOBUFS, -EPIPE,
-                            -EINTR, -512, -513, -514, -515, -516, -ECANCELED };
+    const int results[] = {-EPERM,     -EIO,     -EAGAIN, -ENOMEM,   -EINVAL, -ECONNRESET,
+                           -ETIMEDOUT, -ENOBUFS, -EPIPE,  -EINTR,    -512,    -513,
+                           -514,       -515,     -516,    -ECANCELED};
     struct w w;
     memset(&w, 0, sizeof w);
     int fds[2], listener = tcp_listener(1);
@@ -249,7 +279,9 @@ static void hazard_17_contract_3_errors_as_the_caller_sees_them(void **state)
             uring_fake.opcode = all[i].opcode;
             uring_fake.result = results[k];
             uring_fake.done = uring_fake.skip = 0;
-            int expected = results[k] == -ECANCELED ? -EIO : results[k] <= -512 ? -EINTR : results[k];
+            int expected = results[k] == -ECANCELED ? -EIO
+                           : results[k] <= -512     ? -EINTR
+                                                    : results[k];
             assert_result(run_one(all[i].make, &w), expected);
             assert_int_equal(uring_fake.done, 1);
         }
@@ -274,7 +306,8 @@ aio_async(cancel_faked) {
 static void hazard_17_contract_3_errors_after_a_cancel(void **state)
 {
     (void)state;
-    const int results[] = { -EINTR, -512, -513, -514, -516, -ECANCELED, -ECONNRESET, -EIO, -EALREADY };
+    const int results[] = {-EINTR,     -512,        -513, -514,     -516,
+                           -ECANCELED, -ECONNRESET, -EIO, -EALREADY};
     struct w w;
     memset(&w, 0, sizeof w);
     int fds[2], listener = tcp_listener(1);
@@ -294,8 +327,8 @@ static void hazard_17_contract_3_errors_after_a_cancel(void **state)
     uring_hook.enter = 0;
     close(fds[0]), close(fds[1]), close(listener);
 }
-// The close of a descriptor cannot be cancelled: the kernel says it was, we close it all the same. One
-// that was interrupted has released the number, which may be another's by now.
+// The close of a descriptor cannot be cancelled: the kernel says it was, we close it all the same.
+// One that was interrupted has released the number, which may be another's by now.
 static void contract_5_a_cancelled_close_closes(void **state)
 {
     (void)state;
@@ -362,8 +395,9 @@ static void a_transfer_without_progress_is_eio(void **state)
 
 // --- operations of several results, of several steps
 enum flow { ACCEPTS, RECVS, RECVS_UNIX, MESSAGES, READS, POLLS, FLOWS };
-static const int errors[] = { EPERM, EIO, EAGAIN, ENOMEM, EINVAL, ECONNRESET, ETIMEDOUT, ENOBUFS, EPIPE, EINTR, EMFILE,
-                              ENFILE, ENOSPC, EOPNOTSUPP, ECONNABORTED, ECANCELED, 512, 513, 514, 516 };
+static const int errors[] = {
+    EPERM,  EIO,    EAGAIN, ENOMEM,     EINVAL,       ECONNRESET, ETIMEDOUT, ENOBUFS, EPIPE, EINTR,
+    EMFILE, ENFILE, ENOSPC, EOPNOTSUPP, ECONNABORTED, ECANCELED,  512,       513,     514,   516};
 struct flows {
     aio_frame aio;
     enum flow kind;
@@ -436,9 +470,10 @@ static void hazard_11_each_error_of_an_iterator(void **state)
             expect_reports();           // no descriptor for a connection
             aio_result r = run(flows, .kind = (enum flow)kind, .fds[0] = fds[0], .result = -e);
             assert_int_equal(uring_fake.done, 1);
-            bool again = e == EINTR || e == EAGAIN || (e == ECANCELED && kind != READS) || e >= 512 ||
-                         (e == ENOBUFS && kind != POLLS) ||
-                         (kind == ACCEPTS && (e == EMFILE || e == ENFILE || e == ENOMEM || e == ECONNABORTED));
+            bool again = e == EINTR || e == EAGAIN || (e == ECANCELED && kind != READS) ||
+                         e >= 512 || (e == ENOBUFS && kind != POLLS) ||
+                         (kind == ACCEPTS &&
+                          (e == EMFILE || e == ENFILE || e == ENOMEM || e == ECONNABORTED));
             if (r != 1 && r != uring_seen(-e))
                 fail_msg("iterator %d, errno %d: %lld", kind, e, (long long)r);
             if (again && r != 1) fail_msg("iterator %d, errno %d: it gave up", kind, e);
@@ -446,7 +481,14 @@ static void hazard_11_each_error_of_an_iterator(void **state)
         }
     }
 }
-struct steps { aio_frame aio; int fds[2], file, result, at; bool hard; aio_chain chain; char buf[3][8]; aio_result r; };
+struct steps {
+    aio_frame aio;
+    int fds[2], file, result, at;
+    bool hard;
+    aio_chain chain;
+    char buf[3][8];
+    aio_result r;
+};
 static void add_steps(struct steps *f)
 {
     aio_result (*add)(aio_chain *, aio_awaitable) = f->hard ? aio_chain_add_hard : aio_chain_add;
@@ -458,7 +500,9 @@ aio_async(steps) {
     aio_try(aio_nop());
     assert_result(aio_chain_init(&self->chain), 0);
     add_steps(self);
-    uring_fake.opcode = self->at == 0 ? IORING_OP_SEND : self->at == 1 ? IORING_OP_RECV : IORING_OP_READ;
+    uring_fake.opcode = self->at == 0   ? IORING_OP_SEND
+                        : self->at == 1 ? IORING_OP_RECV
+                                        : IORING_OP_READ;
     uring_fake.result = self->result;
     uring_fake.done = uring_fake.skip = 0;
     uring_hook.enter = uring_fake_enter;
@@ -466,7 +510,9 @@ aio_async(steps) {
     uring_hook.enter = 0;
     assert_int_equal(uring_fake.done, 1);
     for (int i = 0; i < 3; i++) {
-        aio_result want = i == self->at ? uring_seen(self->result) : i > self->at && !self->hard ? -ECANCELED : 5;
+        aio_result want = i == self->at                 ? uring_seen(self->result)
+                          : i > self->at && !self->hard ? -ECANCELED
+                                                        : 5;
         if (aio_chain_result(&self->chain, (unsigned)i) != want) return -EBADE;
     }
     return self->r;
@@ -480,10 +526,11 @@ static void each_error_of_each_step_of_a_chain(void **state)
             for (int hard = 0; hard < 2; hard++) {
                 int fds[2];
                 if (hard && at == 0) continue;          // then there is nothing to receive
-                if (errors[i] == ECANCELED || errors[i] >= 512) continue;       // those of one that was ended
+                if (errors[i] == ECANCELED || errors[i] >= 512)
+                    continue; // those of one that was ended
                 pair_of(fds);
-                aio_result r = run(steps, .fds[0] = fds[0], .fds[1] = fds[1], .file = file, .at = at,
-                                   .result = -errors[i], .hard = hard);
+                aio_result r = run(steps, .fds[0] = fds[0], .fds[1] = fds[1], .file = file,
+                                   .at = at, .result = -errors[i], .hard = hard);
                 if (r != uring_seen(-errors[i]))
                     fail_msg("step %d, errno %d: %lld", at, errors[i], (long long)r);
                 close(fds[0]), close(fds[1]);

@@ -1,4 +1,5 @@
-// A child forked inside a coroutine cannot use the loop, and cannot disturb its parent's (contract 8).
+// A child forked inside a coroutine cannot use the loop, and cannot disturb its parent's (contract
+// 8).
 #include "uring.h"
 #include <sys/mman.h>
 
@@ -132,8 +133,8 @@ static void hazard_20_contract_8_a_forked_child_gets_eperm_everywhere(void **sta
         struct aio_loop_options o = uring_options();
         if (clock) o.clock = AIO_CLOCK_VIRTUAL;
         uring_begin();
-        aio_result r = aio_run_with(&o, forker, .fds[0] = fds[0], .fds[1] = fds[1], .listener = listener,
-                                    .file = file, .virtual_clock = clock);
+        aio_result r = aio_run_with(&o, forker, .fds[0] = fds[0], .fds[1] = fds[1],
+                                    .listener = listener, .file = file, .virtual_clock = clock);
         if (getpid() != parent) {       // the child comes out here
             shared->run = r;
             if (uring_reports) print_error("%s", uring_told);
@@ -143,7 +144,8 @@ static void hazard_20_contract_8_a_forked_child_gets_eperm_everywhere(void **sta
         assert_result(r, 0);
         assert_int_equal(shared->n, 44);
         for (int i = 0; i < shared->n; i++) {
-            if (shared->results[i] != -EPERM) print_error("call %d: %lld\n", i, (long long)shared->results[i]);
+            if (shared->results[i] != -EPERM)
+                print_error("call %d: %lld\n", i, (long long)shared->results[i]);
             assert_result(shared->results[i], -EPERM);
         }
         assert_int_equal(shared->timers, 1);
@@ -249,7 +251,8 @@ static void hazard_20_a_living_child_holds_nothing_of_the_ring(void **state)
 
 int main(void)
 {
-    shared = (struct shared *)mmap(0, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared = (struct shared *)mmap(0, sizeof *shared, PROT_READ | PROT_WRITE,
+                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_20_contract_8_a_forked_child_gets_eperm_everywhere),
         cmocka_unit_test(contract_8_a_forked_child_may_run_a_loop_of_its_own),

@@ -1,8 +1,7 @@
-// Programs that chance writes: tasks start operations on pipes, sockets and files, race and limit and cancel
-// them, close what others use, and the loop ends at some moment. Then what was written is what was read and
-// what is left, and no descriptor and no block is missing. AIO_SEED=n runs the program of that seed alone,
-// AIO_SEEDS=n the first n.
-// TIMEOUT 200
+// Programs that chance writes: tasks start operations on pipes, sockets and files, race and limit
+// and cancel them, close what others use, and the loop ends at some moment. Then what was written
+// is what was read and what is left, and no descriptor and no block is missing. AIO_SEED=n runs the
+// program of that seed alone, AIO_SEEDS=n the first n. TIMEOUT 200
 #include "uring.h"
 
 // --- chance
@@ -18,8 +17,8 @@ static int64_t soon(void) { return chance(3) ? chance(300) * AIO_USEC : 0; }
 
 // --- the world
 struct end { int fd; bool closed; };
-// One direction of a stream, and what is known of it. In doubt: operations of which nobody was told how much
-// they did; they may have done all or nothing.
+// One direction of a stream, and what is known of it. In doubt: operations of which nobody was told
+// how much they did; they may have done all or nothing.
 struct way {
     struct end *from, *to;
     bool socket, tcp;
@@ -34,7 +33,7 @@ struct world {
     int file, port;
     aio_buffer_ring buffers;
     bool buffered;
-    bool stop, poor, full;      // poor: memory is short now and then; full: more is written than read
+    bool stop, poor, full; // poor: memory is short now and then; full: more is written than read
 };
 static void world_stream(struct world *w, int i, int from, int to)
 {
@@ -43,7 +42,8 @@ static void world_stream(struct world *w, int i, int from, int to)
     a->fd = from;
     b->fd = to;
     if (i == 0) fcntl(from, F_SETPIPE_SZ, 4096);
-    for (int k = 0; k < 2 && i; k++) setsockopt(a[k].fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    for (int k = 0; k < 2 && i; k++)
+        setsockopt(a[k].fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     struct way there = { .from = a, .to = b, .socket = i > 0, .tcp = i == STREAMS - 1 };
     struct way back = there;
     back.from = b;
@@ -71,16 +71,16 @@ static void world_begin(struct world *w)
 }
 static void way_check(struct way *y)
 {
-    if (y->to->closed || (y->tcp && y->from->closed)) return;       // the kernel has thrown away the rest
+    if (y->to->closed || (y->tcp && y->from->closed)) return; // the kernel has thrown away the rest
     unsigned char block[4096];
     uint64_t left = 0, sum = 0;
-    if (!y->from->closed && y->socket) shutdown(y->from->fd, SHUT_WR);  // TCP may hold back the last
+    if (!y->from->closed && y->socket) shutdown(y->from->fd, SHUT_WR); // TCP may hold back the last
     if (!y->from->closed && !y->socket) y->from->closed = !close(y->from->fd);
     for (ssize_t n; (n = read(y->to->fd, block, sizeof block)) > 0; left += (uint64_t)n)
         for (ssize_t i = 0; i < n; i++) sum += block[i];
     if (y->read + left > y->written + y->write_doubt || y->written > y->read + y->read_doubt + left)
-        fail_msg("written %zu (+%zu), read %zu (+%zu), left %zu", y->written, y->write_doubt, y->read,
-                 y->read_doubt, (size_t)left);
+        fail_msg("written %zu (+%zu), read %zu (+%zu), left %zu", y->written, y->write_doubt,
+                 y->read, y->read_doubt, (size_t)left);
     if (!y->write_doubt && !y->read_doubt) assert_int_equal(y->sum_written, y->sum_read + sum);
 }
 static void world_end(struct world *w)
@@ -95,8 +95,9 @@ static void world_end(struct world *w)
 // --- one operation on a way, and its account
 enum kind { READABLE, RECV, RECV_ALL, READ, WRITABLE, SEND, SEND_ALL, SEND_WHOLE, WRITE, WRITE_ALL,
             SEND_ZC, SEND_ZC_ALL, KINDS };
-static const char *const move_names[] = { "poll in", "recv", "recv all", "read", "poll out", "send", "send all",
-                                          "send whole", "write", "write all", "send zc", "send zc all" };
+static const char *const move_names[] = {"poll in",  "recv",      "recv all", "read",
+                                         "poll out", "send",      "send all", "send whole",
+                                         "write",    "write all", "send zc",  "send zc all"};
 struct move {
     struct way *way;
     enum kind kind;
@@ -142,8 +143,8 @@ static void move_end(struct world *w, struct move *m, aio_result r)
 {
     struct way *y = m->way;
     bool gone = y->from->closed || y->to->closed;
-    bool legal = r >= 0 || r == -ECANCELED || (r == -ENOMEM && w->poor) || (r == -EBADF && end_of(m)->closed) ||
-                 ((r == -EPIPE || r == -ECONNRESET) && gone);
+    bool legal = r >= 0 || r == -ECANCELED || (r == -ENOMEM && w->poor) ||
+                 (r == -EBADF && end_of(m)->closed) || ((r == -EPIPE || r == -ECONNRESET) && gone);
     if (!legal) fail_msg("%s gave %s", move_names[m->kind], aio_strerror(r));
     if (m->kind == READABLE || m->kind == WRITABLE) return;
     size_t moved = r > 0 ? (size_t)r : 0;
@@ -202,7 +203,14 @@ static int take(int *fd)
     *fd = 0;
     return n;
 }
-struct opener { aio_frame aio; struct world *w; int fd; aio_result r; char buf[64]; struct statx stx; };
+struct opener {
+    aio_frame aio;
+    struct world *w;
+    int fd;
+    aio_result r;
+    char buf[64];
+    struct statx stx;
+};
 aio_drop(opener) {
     if (self->fd > 0) close(self->fd);
     return 0;
@@ -301,11 +309,13 @@ aio_async(talker) {                         // a stream of its own
     self->n = 1 + (aio_result)chance(sizeof self->buf);
     memset(self->buf, (int)self->n, (size_t)self->n);
     if (self->r >= 0) aio_await(self->r, aio_stream_write(&self->s, self->buf, (size_t)self->n));
-    if (self->r >= 0) aio_await(self->r, aio_recv(self->fds[1], self->back, (size_t)self->n, MSG_WAITALL));
+    if (self->r >= 0)
+        aio_await(self->r, aio_recv(self->fds[1], self->back, (size_t)self->n, MSG_WAITALL));
     if (self->r > 0) assert_memory_equal(self->buf, self->back, (size_t)self->r);
     if (self->r > 0) aio_await(self->r, aio_send_all(self->fds[1], self->back, (size_t)self->r, 0));
-    if (self->r > 0) aio_await(self->r, aio_wait_for(soon(), aio_stream_read_exactly(&self->s, self->back,
-                                                                                   (size_t)self->r)));
+    if (self->r > 0)
+        aio_await(self->r, aio_wait_for(soon(), aio_stream_read_exactly(&self->s, self->back,
+                                                                        (size_t)self->r)));
     if (self->fds[0]) aio_await(aio_close(take(&self->fds[0])));
     aio_await(aio_close(take(&self->fds[1])));
     if (chance(2)) aio_await(aio_wait_for(soon(), aio_stream_close(&self->s)));
@@ -341,10 +351,17 @@ static aio_task *something(struct world *w)
 }
 static bool expected(const struct world *w, aio_result r)
 {
-    return r >= 0 || r == -ECANCELED || r == -ETIMEDOUT || r == -EBADF || r == -EPIPE || r == -ECONNRESET ||
-           r == -ENOENT || (r == -ENOMEM && w->poor) || (r == -ECONNREFUSED && w->listener.closed);
+    return r >= 0 || r == -ECANCELED || r == -ETIMEDOUT || r == -EBADF || r == -EPIPE ||
+           r == -ECONNRESET || r == -ENOENT || (r == -ENOMEM && w->poor) ||
+           (r == -ECONNREFUSED && w->listener.closed);
 }
-struct together { aio_frame aio; struct world *w; aio_group group; aio_task *tasks[3]; aio_result results[3]; };
+struct together {
+    aio_frame aio;
+    struct world *w;
+    aio_group group;
+    aio_task *tasks[3];
+    aio_result results[3];
+};
 aio_async(together) {                       // several tasks in a group, or gathered
     aio_result r;
     if (chance(2)) {
@@ -399,7 +416,10 @@ aio_async(actor) {
         case 1: aio_await(self->r, aio_call(&self->u.racer, racer, .w = self->w)); break;
         case 2: aio_await(self->r, aio_call(&self->u.leaver, leaver, .w = self->w)); break;
         case 3: aio_await(self->r, aio_call(&self->u.opener, opener, .w = self->w)); break;
-        case 4: aio_await(self->r, aio_wait_for(soon(), aio_call(&self->u.caller, caller, .w = self->w))); break;
+        case 4:
+            aio_await(self->r,
+                      aio_wait_for(soon(), aio_call(&self->u.caller, caller, .w = self->w)));
+            break;
         case 5: aio_await(self->r, aio_call(&self->u.filer, filer, .w = self->w)); break;
         case 6: aio_await(self->r, aio_call_new(together, .w = self->w)); break;
         case 7: aio_await(self->r, aio_call_new(limited, .w = self->w)); break;
@@ -409,7 +429,10 @@ aio_async(actor) {
             break;
         case 9: aio_await(self->r, aio_nop()); break;
         case 14: aio_await(self->r, aio_call(&self->u.sipper, sipper, .w = self->w)); break;
-        case 15: aio_await(self->r, aio_wait_for(soon(), aio_call(&self->u.greeter, greeter, .w = self->w))); break;
+        case 15:
+            aio_await(self->r,
+                      aio_wait_for(soon(), aio_call(&self->u.greeter, greeter, .w = self->w)));
+            break;
         case 16: aio_await(self->r, aio_call(&self->u.linker, linker, .w = self->w)); break;
         case 17: aio_await(self->r, aio_call(&self->u.talker, talker, .w = self->w)); break;
         case 10: aio_await(self->r, aio_sleep(soon())); break;
@@ -433,11 +456,13 @@ static unsigned some_of(unsigned submit)        // no kernel takes a part of a c
 {
     const aio_uring *u = uring_of_loop();
     unsigned n = u ? 1 + chance(submit - 1) : submit;
-    while (n < submit && u->sqes[(*u->sq_khead + n - 1) & u->sq_mask].flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK))
+    while (n < submit &&
+           u->sqes[(*u->sq_khead + n - 1) & u->sq_mask].flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK))
         n++;
     return n;
 }
-static int flaky_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int flaky_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                       size_t size)
 {
     static const int errors[] = { -EAGAIN, -EBUSY, -EINTR };
     if (flaky && chance(8) == 0) return errors[chance(3)];

@@ -2,8 +2,8 @@
 #include "uring.h"
 #include <pthread.h>
 
-// What the kernel does to memory no checker sees. So blocks that were given back are kept, filled with a
-// pattern, and looked at when all is over.
+// What the kernel does to memory no checker sees. So blocks that were given back are kept, filled
+// with a pattern, and looked at when all is over.
 enum { KEPT = 4096, PATTERN = 0xa5 };
 static struct { unsigned char *at; size_t size; } kept[KEPT];
 static int kept_count;
@@ -83,7 +83,8 @@ aio_async(waits) {
     return 0;
 } aio_end
 static int pairs[PAIRS][2], held;
-// When the ring goes: files that operations still hold. The peer of such a one does not see the end.
+// When the ring goes: files that operations still hold. The peer of such a one does not see the
+// end.
 static void count_held(void)
 {
     char c;
@@ -139,7 +140,7 @@ aio_async(slots) {
     aio_detach(aio_spawn_in(&self->slot, in_a_slot, .fd = self->fds[0]));
     aio_await(aio_sleep(AIO_MSEC));
     aio_task_cancel(&self->slot.task);
-    self->t = aio_spawn_in(&self->slot, in_a_slot, .fd = self->fds[0]);     // the cancel is on its way
+    self->t = aio_spawn_in(&self->slot, in_a_slot, .fd = self->fds[0]); // the cancel is on its way
     assert_result(aio_task_result(self->t), -EBUSY);
     aio_detach(self->t);
     aio_await(aio_sleep(AIO_MSEC));
@@ -196,13 +197,18 @@ static void hazard_2_a_call_that_returns_early_ends_what_it_began(void **state)
 // --- hazard 3: the kernel does not take an entry, and what it points to goes
 static bool refuse;
 static long refusals;
-static int refusing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int refusing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                          sigset_t *extra, size_t size)
 {
     if (refuse && ++refusals) return refusals & 1 ? -EAGAIN : -EBUSY;
     return io_uring_enter2(fd, submit, wait, flags, extra, size);
 }
 struct unsubmitted { aio_frame aio; int fds[2]; aio_task *t; void *block; };
-struct receiver { aio_frame aio; int fd; char buf[sizeof(struct squatter) - sizeof(aio_frame) - sizeof(int)]; };
+struct receiver {
+    aio_frame aio;
+    int fd;
+    char buf[sizeof(struct squatter) - sizeof(aio_frame) - sizeof(int)];
+};
 aio_async(receiver) {
     aio_result n;
     aio_await(n, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
@@ -311,7 +317,14 @@ static void hazard_4_a_cancel_waits_for_room(void **state)
 }
 
 // --- hazard 12: an iterator without a buffer rests until there is one
-struct starves { aio_frame aio; int fds[2]; aio_buffer_ring ring; aio_many rx; long enters, calls; aio_result r; };
+struct starves {
+    aio_frame aio;
+    int fds[2];
+    aio_buffer_ring ring;
+    aio_many rx;
+    long enters, calls;
+    aio_result r;
+};
 aio_async(starves) {
     assert_result(aio_buffer_ring_init(&self->ring, 1, 16), 0);
     assert_result(aio_recv_many(&self->rx, self->fds[0], &self->ring), 0);
@@ -348,7 +361,13 @@ static void hazard_12_without_a_buffer_it_rests(void **state)
 // --- hazard 14: on a stream, one operation in each direction, however many tasks use it
 enum { AUTHORS = 8, RECORDS = 40 };
 struct record { uint32_t author, number, length; };
-struct author { aio_frame aio; aio_stream *s; uint32_t me, i; struct record r; char buf[sizeof(struct record) + 3000]; };
+struct author {
+    aio_frame aio;
+    aio_stream *s;
+    uint32_t me, i;
+    struct record r;
+    char buf[sizeof(struct record) + 3000];
+};
 aio_async(author) {
     for (; self->i < RECORDS; self->i++) {
         self->r.author = self->me;
@@ -380,7 +399,8 @@ struct press { aio_frame aio; int fds[2]; aio_stream s; aio_task *editor, *autho
 aio_async(press) {
     if (aio_stream_open(&self->s, self->fds[0], self->fds[0], NULL) < 0) return -EIO;
     self->editor = aio_spawn(editor, .fd = self->fds[1], .left = AUTHORS * RECORDS);
-    for (uint32_t i = 0; i < AUTHORS; i++) self->authors[i] = aio_spawn(author, .s = &self->s, .me = i);
+    for (uint32_t i = 0; i < AUTHORS; i++)
+        self->authors[i] = aio_spawn(author, .s = &self->s, .me = i);
     for (; self->i < AUTHORS; self->i++) {
         aio_await(self->r, aio_join(self->authors[self->i]));
         assert_true(self->r > 0);
@@ -476,7 +496,12 @@ static void hazard_18_limits_beyond_what_a_timespec_holds(void **state)
 }
 
 // --- hazard 21: the thread that submits is the one that waits, and ends the loop
-struct other { aio_loop *loop; aio_task *task; aio_result run, forever, close; pthread_barrier_t gate; };
+struct other {
+    aio_loop *loop;
+    aio_task *task;
+    aio_result run, forever, close;
+    pthread_barrier_t gate;
+};
 static void *owner(void *arg)
 {
     struct other *o = (struct other *)arg;
@@ -548,7 +573,8 @@ aio_async(splicer) {
 struct crowd { aio_frame aio; int from, to, i, most; aio_task *t[BLOCKED]; };
 aio_async(crowd) {
     aio_result r;
-    for (int i = 0; i < BLOCKED; i++) self->t[i] = aio_spawn(splicer, .from = self->from, .to = self->to);
+    for (int i = 0; i < BLOCKED; i++)
+        self->t[i] = aio_spawn(splicer, .from = self->from, .to = self->to);
     for (; self->i < 20; self->i++) {
         aio_await(aio_sleep(2 * AIO_MSEC));
         int n = count_workers();
@@ -590,7 +616,8 @@ static void hazard_22_blocked_operations_share_few_threads(void **state)
 
 // --- hazard 23: each wait says that it is no wait for a disk
 static long waits, without;
-static int watching_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int watching_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                          sigset_t *extra, size_t size)
 {
     waits += wait != 0;
     without += wait && !(flags & (1u << 7));                // NO_IOWAIT
@@ -629,7 +656,8 @@ aio_async(spinner) {
 struct patient { aio_frame aio; int fds[2]; bool stop; aio_task *t[32], *reader; int i; aio_result r; };
 aio_async(patient) {
     for (int i = 0; i < 32; i++)
-        self->t[i] = i & 1 ? aio_spawn(eager, .stop = &self->stop) : aio_spawn(spinner, .stop = &self->stop);
+        self->t[i] =
+            i & 1 ? aio_spawn(eager, .stop = &self->stop) : aio_spawn(spinner, .stop = &self->stop);
     self->reader = aio_spawn(receiver, .fd = self->fds[0]);
     for (; self->i < 5; self->i++) aio_try(aio_sleep(100 * AIO_USEC));
     assert_int_equal(write(self->fds[1], "hello", 5), 5);

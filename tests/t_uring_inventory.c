@@ -1,5 +1,6 @@
-// Each operation by a table: its success, an error, an array or a name that was a local, a cancel at
-// each moment, a limit, a frame and a loop that end over it; and all of that where the kernel lacks it.
+// Each operation by a table: its success, an error, an array or a name that was a local, a cancel
+// at each moment, a limit, a frame and a loop that end over it; and all of that where the kernel
+// lacks it.
 #include "uring.h"
 #include <linux/futex.h>
 #include <sys/epoll.h>
@@ -9,8 +10,8 @@
 enum { A_DESCRIPTOR = 1 << 20 };       // for .result: some descriptor, which is closed again
 enum { CHILD_ENDS = 1, CHILD_STAYS = 2, SECOND_RING = 3 };
 
-// What the operations work on, made anew for each. What lies in `locals` is overwritten as soon as the
-// operation has begun.
+// What the operations work on, made anew for each. What lies in `locals` is overwritten as soon as
+// the operation has begun.
 struct world {
     char dir[64];
     int dirfd, fd, full[2], empty[2], data[2], pair[2], udp[2], listener, busy, client, epoll;
@@ -73,9 +74,17 @@ static struct open_how *how(struct world *w, int flags)
     w->locals.open.how.flags = (unsigned)flags;
     return &w->locals.open.how;
 }
-static char *open_path(struct world *w, const char *name) { return strcpy(w->locals.open.path, name); }
+static char *open_path(struct world *w, const char *name)
+{
+    return strcpy(w->locals.open.path, name);
+}
 
-#define OP(name, expression) static aio_awaitable name(struct world *w) { (void)w; return expression; }
+#define OP(name, expression)                   \
+    static aio_awaitable name(struct world *w) \
+    {                                          \
+        (void)w;                               \
+        return expression;                     \
+    }
 // --- files
 OP(o_openat2, aio_openat2(w->dirfd, open_path(w, "file"), how(w, O_RDWR)))
 OP(e_openat2, aio_openat2(w->dirfd, open_path(w, "none"), how(w, O_RDWR)))
@@ -268,7 +277,8 @@ OP(b_futex_waitv, aio_futex_waitv(words(w, 0), 2))
 OP(n_futex_waitv, aio_futex_waitv(words(w, 0), 129))
 OP(o_nop, aio_nop())
 // Prepared by hand.
-static aio_awaitable raw(struct world *w, unsigned opcode, int fd, void *addr, unsigned len, uint64_t off)
+static aio_awaitable raw(struct world *w, unsigned opcode, int fd, void *addr, unsigned len,
+                         uint64_t off)
 {
     memset(&w->sqe, 0, sizeof w->sqe);
     io_uring_prep_rw((int)opcode, &w->sqe, fd, addr, len, off);
@@ -475,7 +485,8 @@ static void world_init(struct world *w, const struct row *row)
     assert_non_null(mkdtemp(w->dir));
     w->dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     put_file(w, "file");
-    int ok = pipe2(w->full, O_CLOEXEC) | pipe2(w->empty, O_CLOEXEC) | pipe2(w->data, O_CLOEXEC) | pair_of(w->pair);
+    int ok = pipe2(w->full, O_CLOEXEC) | pipe2(w->empty, O_CLOEXEC) | pipe2(w->data, O_CLOEXEC) |
+             pair_of(w->pair);
     assert_int_equal(ok, 0);
     fill(w->full[1]);
     fill(w->pair[1]);
@@ -493,9 +504,9 @@ static void world_init(struct world *w, const struct row *row)
 }
 static void world_end(struct world *w)
 {
-    const int fds[] = { w->fd,       w->full[0], w->full[1], w->empty[0], w->empty[1], w->data[0], w->data[1],
-                        w->pair[0],  w->pair[1], w->udp[0],  w->udp[1],   w->listener, w->busy,    w->client,
-                        w->epoll };
+    const int fds[] = {w->fd,      w->full[0],  w->full[1], w->empty[0], w->empty[1],
+                       w->data[0], w->data[1],  w->pair[0], w->pair[1],  w->udp[0],
+                       w->udp[1],  w->listener, w->busy,    w->client,   w->epoll};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) close(fds[i]);
     if (w->has_ring) io_uring_queue_exit(&w->ring);
     unlinkat(w->dirfd, "file", 0);
@@ -554,13 +565,16 @@ static aio_result run_how(enum how how, struct world *w, op_fn op)
     default: return aio_run_with(&o, limited, .w = w, .op = op, .ns = 10 * AIO_SECOND);
     }
 }
-static void expect(const struct row *row, enum how how, op_fn op, aio_result want, void (*check)(struct world *))
+static void expect(const struct row *row, enum how how, op_fn op, aio_result want,
+                   void (*check)(struct world *))
 {
     struct world w;
     world_init(&w, row);
     uring_begin();
     aio_result r = settled(row, run_how(how, &w, op));
-    if (r != want) print_error("%s, way %d: %lld, not %lld\n", row->name, (int)how, (long long)r, (long long)want);
+    if (r != want)
+        print_error("%s, way %d: %lld, not %lld\n", row->name, (int)how, (long long)r,
+                    (long long)want);
     assert_true(r == want);
     if (check) check(&w);
     uring_check(__FILE__, __LINE__);
@@ -602,7 +616,8 @@ static void success_and_errors(void **state)
     each(row_success_and_errors);
 }
 
-// --- a cancel, at each moment: -ECANCELED comes out once, here or at the next await; no result is lost
+// --- a cancel, at each moment: -ECANCELED comes out once, here or at the next await; no result is
+// lost
 struct victim { aio_frame aio; struct world *w; op_fn op; aio_result first, then; };
 aio_async(victim) {
     aio_await(self->first, self->op(self->w));
@@ -641,7 +656,8 @@ static void cancelled_at(const struct row *row, op_fn op, int moment, bool block
     bool once = first == -ECANCELED || then == -ECANCELED || (moment == 2 && !blocked);
     bool sound = first == -ECANCELED || (!blocked && first == row->result);
     if (!once || !sound)
-        fail_msg("%s cancelled at %d: %lld, then %lld", row->name, moment, (long long)first, (long long)then);
+        fail_msg("%s cancelled at %d: %lld, then %lld", row->name, moment, (long long)first,
+                 (long long)then);
     if (first >= 0) made_of_nothing(&w, row);
     uring_check(__FILE__, __LINE__);
     world_end(&w);
@@ -751,8 +767,9 @@ static void no_memory_from_the_nth_allocation_on(void **state)
 }
 
 // --- each error that the kernel can give
-static const int errors[] = { ECANCELED, EINTR, 512, EINVAL, EPERM, EIO, EAGAIN, ENOMEM, ECONNRESET, ETIMEDOUT,
-                              ENOBUFS, EPIPE, EMFILE, ENOSPC, EOPNOTSUPP, 513, 514, 515, 516 };
+static const int errors[] = {ECANCELED,  EINTR,      512,       EINVAL,  EPERM, EIO,    EAGAIN,
+                             ENOMEM,     ECONNRESET, ETIMEDOUT, ENOBUFS, EPIPE, EMFILE, ENOSPC,
+                             EOPNOTSUPP, 513,        514,       515,     516};
 static void row_errors(const struct row *row, bool missing)
 {
     const char *rung = getenv("AIO_URING_LEVEL");       // there the first few are enough
@@ -783,7 +800,8 @@ static void hazard_17_each_error_of_each_operation(void **state)
 
 // --- no room in the ring, and the kernel takes nothing for a while: a backlog
 static int refusals;
-static int refusing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int refusing_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                          sigset_t *extra, size_t size)
 {
     if (refusals && refusals--) return refusals & 1 ? -EAGAIN : -EBUSY;
     return io_uring_enter2(fd, submit, wait, flags, extra, size);
@@ -801,7 +819,8 @@ aio_async(behind) {
     for (uint32_t i = 0; i < uring_of_loop()->sq_entries; i++) aio_detach(aio_spawn(nop));
     aio_try(aio_sleep(0));
     if (aio_start(&self->it, self->op(self->w)) < 0) return -EBADE;
-    if (self->it.waiter.node.cls->kind == AIO__WAIT_URING) assert_non_null(uring_of_loop()->backlog);
+    if (self->it.waiter.node.cls->kind == AIO__WAIT_URING)
+        assert_non_null(uring_of_loop()->backlog);
     forget_locals(self->w);
     if (self->cancel) aio_op_cancel(&self->it);
     aio_await(r, aio_op_wait(&self->it));
@@ -816,7 +835,8 @@ static void row_behind(const struct row *row, bool missing)
         struct aio_loop_options o = uring_options();
         uring_begin();
         uring_hook.enter = refusing_enter;
-        aio_result r = settled(row, aio_run_with(&o, behind, .w = &w, .op = row->make, .cancel = cancel));
+        aio_result r =
+            settled(row, aio_run_with(&o, behind, .w = &w, .op = row->make, .cancel = cancel));
         uring_hook.enter = 0;
         if (r != row->result && !(cancel && r == -ECANCELED))
             fail_msg("%s behind a full ring: %lld", row->name, (long long)r);

@@ -32,7 +32,8 @@ aio_async(sunk) {
     self->port = port_of(self->fd);
     self->d->listener = self->fd;
     self->d->sink.done = drain_done;
-    for (self->i = 0; self->how == IN_BACKLOG && !ring_here()->backlog && self->i < 3000; self->i++) {
+    for (self->i = 0; self->how == IN_BACKLOG && !ring_here()->backlog && self->i < 3000;
+         self->i++) {
         ring_here()->sq_room = 0;
         aio__backlog_add(ring_here())->user_data = AIO__UD_NOBODY;
     }
@@ -86,7 +87,13 @@ static void a_sink_ends_with_its_last_completion(void **state)
 }
 
 // --- aio_accept_many
-struct takes { aio_frame aio; int listener, port, n, want, got, clients[40]; bool all_first; aio_many conns; aio_result r; };
+struct takes {
+    aio_frame aio;
+    int listener, port, n, want, got, clients[40];
+    bool all_first;
+    aio_many conns;
+    aio_result r;
+};
 aio_async(takes) {
     aio_try(self->listener, aio_listen_tcp("127.0.0.1", 0));
     self->port = port_of(self->listener);
@@ -173,7 +180,12 @@ static void a_cancelled_next_loses_nothing(void **state)
 
 // --- connections that nobody takes: bounded, and closed in the end
 enum { LEFT_CLOSE, LEFT_RETURN, LEFT_LOOP, LEFT_TAKEN };
-struct crowded { aio_frame aio; int how, listener, port, i, *clients; aio_many conns; aio_result r; };
+struct crowded {
+    aio_frame aio;
+    int how, listener, port, i, *clients;
+    aio_many conns;
+    aio_result r;
+};
 aio_async(crowded) {
     aio_try(self->listener, aio_listen_tcp("127.0.0.1", 0));
     self->port = port_of(self->listener);
@@ -251,8 +263,14 @@ static void hazard_11_and_31_an_overrun_ring(void **state)
 }
 
 // --- no descriptor left: it waits for one
-struct full { aio_frame aio; int listener, port, clients[3], spare[64], i, n; bool by_close; aio_many conns; aio_result r;
-              struct rlimit before, few; };
+struct full {
+    aio_frame aio;
+    int listener, port, clients[3], spare[64], i, n;
+    bool by_close;
+    aio_many conns;
+    aio_result r;
+    struct rlimit before, few;
+};
 aio_async(full) {
     aio_try(self->listener, aio_listen_tcp("127.0.0.1", 0));
     self->port = port_of(self->listener);

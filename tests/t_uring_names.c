@@ -1,4 +1,5 @@
-// Names: the resolver on threads of its own, and connecting by name (RFC 8305). No network is asked: a
+// Names: the resolver on threads of its own, and connecting by name (RFC 8305). No network is
+//        asked: a
 // planted resolver gives addresses of the loopback network, 127.0.0.1 … 127.0.0.7, on one port. On
 // some of them somebody listens, on some nobody, and some are silent (their queue is full).
 #include "uring.h"
@@ -32,7 +33,8 @@ static int plant(const char *host, const char *service, const struct addrinfo *h
                  struct addrinfo **result)
 {
     if (host && !strcmp(host, "numeric.only")) return EAI_FAMILY;
-    if (!host || (hints->ai_flags & AI_NUMERICHOST)) return getaddrinfo(host, service, hints, result);
+    if (!host || (hints->ai_flags & AI_NUMERICHOST))
+        return getaddrinfo(host, service, hints, result);
     __atomic_add_fetch(&inside, 1, __ATOMIC_SEQ_CST);
     int r = look_up(service, hints, result);
     __atomic_sub_fetch(&inside, 1, __ATOMIC_SEQ_CST);
@@ -93,7 +95,12 @@ static int last_byte_of_peer(int fd)
 }
 
 // --- aio_getaddrinfo
-struct looks { aio_frame aio; const char *host, *service; struct addrinfo *list, hints; bool plain; };
+struct looks {
+    aio_frame aio;
+    const char *host, *service;
+    struct addrinfo *list, hints;
+    bool plain;
+};
 aio_async(looks) {
     aio_result r;
     {
@@ -134,11 +141,18 @@ static void a_name_is_looked_up(void **state)
 static void errors_and_their_words(void **state)
 {
     (void)state;
-    const struct { int gai, error; } all[] = {
-        { EAI_NONAME, ENOENT }, { EAI_AGAIN, EAGAIN }, { EAI_FAIL, EREMOTEIO }, { EAI_MEMORY, ENOMEM },
-        { EAI_BADFLAGS, EINVAL }, { EAI_FAMILY, EAFNOSUPPORT }, { EAI_SOCKTYPE, ESOCKTNOSUPPORT },
-        { EAI_SERVICE, ENOPROTOOPT }, { EAI_OVERFLOW, EOVERFLOW }, { EAI_NODATA, ENODATA },
-        { EAI_ADDRFAMILY, EADDRNOTAVAIL } };
+    const struct { int gai, error;
+    } all[] = {{EAI_NONAME, ENOENT},
+               {EAI_AGAIN, EAGAIN},
+               {EAI_FAIL, EREMOTEIO},
+               {EAI_MEMORY, ENOMEM},
+               {EAI_BADFLAGS, EINVAL},
+               {EAI_FAMILY, EAFNOSUPPORT},
+               {EAI_SOCKTYPE, ESOCKTNOSUPPORT},
+               {EAI_SERVICE, ENOPROTOOPT},
+               {EAI_OVERFLOW, EOVERFLOW},
+               {EAI_NODATA, ENODATA},
+               {EAI_ADDRFAMILY, EADDRNOTAVAIL}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         planted_error = all[i].gai;
         assert_result(run(looks, .host = "name"), -all[i].error);
@@ -166,7 +180,8 @@ aio_async(crowd) {
     aio_result r;
     self->three = 3;
     set_gate(1);
-    for (self->i = 0; self->i < MANY; self->i++) self->t[self->i] = aio_spawn(looks, .host = "name");
+    for (self->i = 0; self->i < MANY; self->i++)
+        self->t[self->i] = aio_spawn(looks, .host = "name");
     aio_try(aio_sleep(AIO_MSEC));
     aio_await(r, aio_to_thread(job, &self->three));         // not starved
     if (r != 3) return -EPROTO;
@@ -176,10 +191,11 @@ aio_async(crowd) {
     if (r < 0) return r;
     for (self->i = 0; self->i < MANY; self->i++)
         if (self->r[self->i] != -ECANCELED) return -EPROTO;
-    if (__atomic_load_n(&asked, __ATOMIC_SEQ_CST) != 4) return -EPROTO;     // the others never began
+    if (__atomic_load_n(&asked, __ATOMIC_SEQ_CST) != 4) return -EPROTO; // the others never began
     set_gate(0);
     self->hold = 1;                                         // now the other way round
-    for (self->i = 0; self->i < MANY; self->i++) self->t[self->i] = aio_spawn(blocked, .hold = &self->hold);
+    for (self->i = 0; self->i < MANY; self->i++)
+        self->t[self->i] = aio_spawn(blocked, .hold = &self->hold);
     aio_try(aio_sleep(AIO_MSEC));
     aio_await(r, aio_join(aio_spawn(looks, .host = "name")));
     __atomic_store_n(&self->hold, 0, __ATOMIC_SEQ_CST);
@@ -224,7 +240,8 @@ static void limits_frames_and_results_nobody_took(void **state)
 struct chained { aio_frame aio; struct addrinfo *list; aio_op first, second; bool late; };
 aio_async(chained) {
     aio_result r;
-    r = aio_start(&self->first, aio_getaddrinfo(self->late ? "name" : "127.0.0.1", "80", NULL, &self->list));
+    r = aio_start(&self->first,
+                  aio_getaddrinfo(self->late ? "name" : "127.0.0.1", "80", NULL, &self->list));
     if (r >= 0) r = aio_start(&self->second, aio_op_wait(&self->first));
     if (r < 0) return r;
     aio_try(aio_sleep(AIO_MSEC * 20));

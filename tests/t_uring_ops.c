@@ -238,7 +238,8 @@ static void write_all_through_a_pipe(void **state)
     uring_begin();
     uring_fds_before--;
     struct aio_loop_options o = uring_options();
-    assert_result(aio_run_with(&o, send_big, .fds[0] = fds[1], .fds[1] = fds[0], .pipe = true), BIG);
+    assert_result(aio_run_with(&o, send_big, .fds[0] = fds[1], .fds[1] = fds[0], .pipe = true),
+                  BIG);
     uring_check(__FILE__, __LINE__);
     close(fds[0]);
 }
@@ -365,7 +366,8 @@ static void hazard_27_lengths_beyond_32_bits(void **state)
 {
     (void)state;
     struct w w = { .n = (size_t)5 << 30 };
-    void *room = mmap(0, w.n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *room =
+        mmap(0, w.n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     assert_ptr_not_equal(room, MAP_FAILED);
     w.fd = temp_file("abc");
     w.text = (const char *)room;
@@ -510,9 +512,11 @@ static void contract_10_absurd_descriptors(void **state)
     (void)state;
     struct w w = { .fd = INT_MAX, .text = "x" };
     make_fn all[] = { m_recv, m_send, m_accept, m_pread, m_pwrite, m_read, m_write };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) assert_result(run_one(all[i], &w), -EBADF);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_result(run_one(all[i], &w), -EBADF);
     w.fd = INT_MIN;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) assert_result(run_one(all[i], &w), -EBADF);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_result(run_one(all[i], &w), -EBADF);
 }
 MAKE(m_poll, struct w, aio_poll(a->fd, a->events))
 static void poll_gives_events(void **state)
@@ -538,7 +542,12 @@ static void poll_gives_events(void **state)
 static const char *listen_host;
 MAKE(m_listen_tcp, struct w, aio_listen_tcp(listen_host, a->port))
 MAKE(m_connect_tcp, struct w, aio_connect_tcp(listen_host, a->port))
-struct tcp_meet { aio_frame aio; const char *at, *to; aio_task *dial; int listener, client, accepted; };
+struct tcp_meet {
+    aio_frame aio;
+    const char *at, *to;
+    aio_task *dial;
+    int listener, client, accepted;
+};
 static int socket_option(int fd, int level, int name)
 {
     int value = -1;
@@ -759,15 +768,16 @@ static void hazard_34_more_than_one_result_is_refused(void **state)
     close(w.fds[1]);
 }
 static int seen_pad;
-static int look_at_entry(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
-                         size_t size)
+static int look_at_entry(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                         sigset_t *extra, size_t size)
 {
     aio_uring *u = uring_of_loop();
     if (!u) return io_uring_enter2(fd, submit, wait, flags, extra, size);
     for (uint32_t i = u->sq_tail - submit; i != u->sq_tail; i++) {
         const unsigned char *sqe = (const unsigned char *)&u->sqes[i & u->sq_mask];
         if (sqe[0] != IORING_OP_NOP) continue;
-        for (int k = 0; k < 64; k++) seen_pad += (k < 32 || k >= 40) && k && sqe[k] == (unsigned char)(k + 1);
+        for (int k = 0; k < 64; k++)
+            seen_pad += (k < 32 || k >= 40) && k && sqe[k] == (unsigned char)(k + 1);
     }
     return io_uring_enter2(fd, submit, wait, flags, extra, size);
 }
@@ -783,7 +793,8 @@ static void contract_2_the_whole_entry_is_copied(void **state)
     uring_hook.enter = look_at_entry;
     run_one(m_op, &w);
     uring_hook.enter = 0;
-    assert_int_equal(seen_pad, 55 - 1);     // but for opcode, flags and user_data: cmd[] and attributes too
+    assert_int_equal(seen_pad,
+                     55 - 1); // but for opcode, flags and user_data: cmd[] and attributes too
 }
 
 static void attach_twice(void **state)

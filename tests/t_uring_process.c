@@ -1,4 +1,5 @@
-// Processes: spawning, waiting, talking to them, killing them, and that none is left behind: each test
+// Processes: spawning, waiting, talking to them, killing them, and that none is left behind: each
+//            test
 // counts descriptors, blocks and children.
 #include "uring.h"
 #include <termios.h>
@@ -58,7 +59,8 @@ aio_async(late_shell) {
                                 .o.stdout_ = AIO_PROCESS_PIPE));
     return self->r;
 } aio_end
-#define PIPES .o.stdin_ = AIO_PROCESS_PIPE, .o.stdout_ = AIO_PROCESS_PIPE, .o.stderr_ = AIO_PROCESS_PIPE
+#define PIPES \
+    .o.stdin_ = AIO_PROCESS_PIPE, .o.stdout_ = AIO_PROCESS_PIPE, .o.stderr_ = AIO_PROCESS_PIPE
 #define sh(...) run(shell, .command = __VA_ARGS__)
 
 // --- SP-1
@@ -117,15 +119,17 @@ static void SP_1_communicate_cannot_deadlock(void **state)
     enum { SIZE = 1 << 20 };
     char *in = (char *)malloc(SIZE), *out = (char *)malloc(SIZE);
     for (int i = 0; i < SIZE; i++) in[i] = (char)(i * 7 + i / 999);
-    assert_result(sh("tee /dev/stderr", PIPES, .io.input = in, .io.input_bytes = SIZE, .io.output = out,
-                     .io.output_bytes = SIZE), 0);
+    assert_result(sh("tee /dev/stderr", PIPES, .io.input = in, .io.input_bytes = SIZE,
+                     .io.output = out, .io.output_bytes = SIZE),
+                  0);
     assert_int_equal(last.io.input_count, SIZE);
     assert_int_equal(last.io.output_count, SIZE);
     assert_int_equal(last.io.errors_count, SIZE);       // there was room for 255
     assert_memory_equal(in, out, SIZE);
     assert_memory_equal(in, last.err, 255);
-    assert_result(sh("exit 3", PIPES, .io.input = in, .io.input_bytes = SIZE), 3);     // EPIPE is none
-    assert_result(sh("exec <&-; head -c 100000 /dev/zero", PIPES, .io.input = in, .io.input_bytes = SIZE), 0);
+    assert_result(sh("exit 3", PIPES, .io.input = in, .io.input_bytes = SIZE), 3); // EPIPE is none
+    assert_result(
+        sh("exec <&-; head -c 100000 /dev/zero", PIPES, .io.input = in, .io.input_bytes = SIZE), 0);
     assert_int_equal(last.io.output_count, 100000);
     free(in);
     free(out);
@@ -135,7 +139,8 @@ static void SP_1_communicate_cannot_deadlock(void **state)
 static void why_it_could_not_begin(void **state)
 {
     (void)state;
-    char *none[] = { (char *)(uintptr_t)"/no/such/program", NULL }, *root[] = { (char *)(uintptr_t)"/", NULL };
+    char *none[] = {(char *)(uintptr_t) "/no/such/program", NULL},
+         *root[] = {(char *)(uintptr_t) "/", NULL};
     char *empty[] = { NULL }, *unknown[] = { (char *)(uintptr_t)"no-such-program-in-PATH", NULL };
     assert_result(run(shell, .o.argv = none, PIPES), -ENOENT);
     assert_result(run(shell, .o.argv = unknown, PIPES), -ENOENT);
@@ -195,7 +200,8 @@ static void spawn_without_stdin(void *arg)
     for (int late = 0; late < 2; late++) {
         if (!late) close(0);
         r = late ? aio_run_with(&o, late_shell)
-                 : aio_run_with(&o, shell, .command = "test -e /proc/self/fd/0", .o.stdout_ = AIO_PROCESS_PIPE);
+                 : aio_run_with(&o, shell, .command = "test -e /proc/self/fd/0",
+                                .o.stdout_ = AIO_PROCESS_PIPE);
         printf("%lld ", (long long)r);
         assert_int_equal(open("/dev/null", O_RDONLY), 0);
     }
@@ -217,10 +223,12 @@ static void where_its_stdio_goes(void **state)
     (void)state;
     char text[64] = "";
     int file = temp_file("");
-    assert_result(sh("cat; echo err >&2", .o.stdin_ = AIO_PROCESS_NULL, .o.stdout_ = AIO_PROCESS_PIPE,
-                     .o.stderr_ = AIO_PROCESS_STDOUT), 0);
+    assert_result(sh("cat; echo err >&2", .o.stdin_ = AIO_PROCESS_NULL,
+                     .o.stdout_ = AIO_PROCESS_PIPE, .o.stderr_ = AIO_PROCESS_STDOUT),
+                  0);
     assert_string_equal(last.out, "err\n");
-    assert_result(sh("echo out; echo err >&2", .o.stdout_ = file, .o.stderr_ = AIO_PROCESS_STDOUT), 0);
+    assert_result(sh("echo out; echo err >&2", .o.stdout_ = file, .o.stderr_ = AIO_PROCESS_STDOUT),
+                  0);
     assert_int_equal(pread(file, text, sizeof text - 1, 0), 8);
     assert_string_equal(text, "out\nerr\n");
     lseek(file, 0, SEEK_SET);
@@ -241,13 +249,15 @@ static void its_environment_and_directory(void **state)
 {
     (void)state;
     char *env[] = { (char *)(uintptr_t)"ONLY=this", NULL };
-    assert_result(sh("pwd; echo $ONLY; echo ${HOME-none}", PIPES, .o.cwd = "/usr", .o.env = env), 0);
+    assert_result(sh("pwd; echo $ONLY; echo ${HOME-none}", PIPES, .o.cwd = "/usr", .o.env = env),
+                  0);
     assert_string_equal(last.out, "/usr\nthis\nnone\n");
     setenv("AIO_TEST", "inherited", 1);
     assert_result(sh("echo $AIO_TEST", PIPES), 0);
     assert_string_equal(last.out, "inherited\n");
     // pgrp and session of the shell, in /proc/PID/stat behind the name
-    assert_result(sh("read a b c d e f g </proc/$$/stat; echo $(($e == $$)) $(($f == $$))", PIPES), 0);
+    assert_result(sh("read a b c d e f g </proc/$$/stat; echo $(($e == $$)) $(($f == $$))", PIPES),
+                  0);
     assert_string_equal(last.out, "0 0\n");
     assert_result(sh("read a b c d e f g </proc/$$/stat; echo $(($e == $$)) $(($f == $$))", PIPES,
                      .o.new_group = true), 0);
@@ -291,7 +301,7 @@ static void signals_are_as_they_were(void **state)
 {
     (void)state;
     sigset_t some, before;
-    unsigned long long ignored = own_mask("SigIgn:");      // whoever started the tests ignored these
+    unsigned long long ignored = own_mask("SigIgn:"); // whoever started the tests ignored these
     sigemptyset(&some);
     sigaddset(&some, SIGUSR1);
     sigprocmask(SIG_BLOCK, &some, &before);
@@ -307,11 +317,15 @@ static void signals_are_as_they_were(void **state)
 static void a_terminal_of_its_own(void **state)
 {
     (void)state;
-    assert_result(sh("test -t 0 && test -t 1 && test -t 2 && tty >/dev/null && echo yes", .o.pty = true), 0);
+    assert_result(
+        sh("test -t 0 && test -t 1 && test -t 2 && tty >/dev/null && echo yes", .o.pty = true), 0);
     assert_string_equal(last.out, "yes\r\n");
-    assert_result(sh("echo there >/dev/tty; echo out", .o.pty = true, .o.stdout_ = AIO_PROCESS_NULL), 0);
+    assert_result(
+        sh("echo there >/dev/tty; echo out", .o.pty = true, .o.stdout_ = AIO_PROCESS_NULL), 0);
     assert_string_equal(last.out, "there\r\n");
-    assert_result(sh("read line; echo got $line", .o.pty = true, .io.input = "word\n", .io.input_bytes = 5), 0);
+    assert_result(
+        sh("read line; echo got $line", .o.pty = true, .io.input = "word\n", .io.input_bytes = 5),
+        0);
     assert_non_null(strstr(last.out, "got word\r\n"));
     assert_result(sh("echo out; echo err >&2", .o.pty = true, .o.stderr_ = AIO_PROCESS_PIPE), 0);
     assert_string_equal(last.out, "out\r\n");
@@ -319,7 +333,13 @@ static void a_terminal_of_its_own(void **state)
 }
 
 // A child that does not read its terminal does not stop the loop.
-struct deaf { aio_frame aio; aio_process p; struct aio_process_io io; char input[60000]; aio_result r; };
+struct deaf {
+    aio_frame aio;
+    aio_process p;
+    struct aio_process_io io;
+    char input[60000];
+    aio_result r;
+};
 aio_async(deaf) {
     {
         char *argv[] = { (char *)"sh", (char *)"-c", (char *)"exec sleep 100", NULL };
@@ -387,7 +407,8 @@ struct leaves { aio_frame aio; aio_process p; char *argv[3]; aio_task *t; aio_re
 aio_async(leaves) {
     self->argv[0] = (char *)(uintptr_t)"sleep";
     self->argv[1] = (char *)(uintptr_t)"600";
-    struct aio_process_options o = { .argv = self->argv, .stdin_ = AIO_PROCESS_PIPE, .stdout_ = AIO_PROCESS_PIPE };
+    struct aio_process_options o = {
+        .argv = self->argv, .stdin_ = AIO_PROCESS_PIPE, .stdout_ = AIO_PROCESS_PIPE};
     if ((self->r = aio_process_spawn(&self->p, &o)) < 0) return self->r;
     self->t = aio_spawn(reads, .p = &self->p);
     return 5;
@@ -431,12 +452,19 @@ static void a_loop_closes_over_it(void **state)
         uring_check(__FILE__, __LINE__);
     }
 }
-struct again { aio_frame aio; struct shell shell; aio_process p; char *argv[4]; int i; aio_result r; };
+struct again {
+    aio_frame aio;
+    struct shell shell;
+    aio_process p;
+    char *argv[4];
+    int i;
+    aio_result r;
+};
 aio_async(again) {
     self->argv[0] = (char *)(uintptr_t)"/bin/sh";
     self->argv[1] = (char *)(uintptr_t)"-c";
     self->argv[2] = (char *)(uintptr_t)"exit 3";
-    for (self->i = 0; self->i < 5; self->i++) {         // what is left open of the last one is closed
+    for (self->i = 0; self->i < 5; self->i++) { // what is left open of the last one is closed
         struct aio_process_options o;
         memset(&o, 0, sizeof o);
         o.argv = self->argv;
@@ -455,7 +483,8 @@ static void one_after_the_other(void **state)
 // --- cancelling, at every await
 struct cut { aio_frame aio; aio_task *t; int turns; aio_result r; };
 aio_async(cut) {
-    self->t = aio_spawn(shell, .command = "cat; echo e >&2; exit 6", PIPES, .io.input = "some input", .io.input_bytes = 10);
+    self->t = aio_spawn(shell, .command = "cat; echo e >&2; exit 6", PIPES,
+                        .io.input = "some input", .io.input_bytes = 10);
     for (; self->turns; self->turns--) {
         aio_try(aio_next_turn());
         if (self->turns % 4 == 0) usleep(500);
@@ -478,7 +507,15 @@ static void a_cancel_at_each_moment(void **state)
 }
 // Communicating is cut short again and again, and goes on where it was.
 enum { LONG = 300000 };
-struct resumed { aio_frame aio; aio_process p; char *argv[2]; struct aio_process_io io; char *in, *out; int cuts; aio_result r; };
+struct resumed {
+    aio_frame aio;
+    aio_process p;
+    char *argv[2];
+    struct aio_process_io io;
+    char *in, *out;
+    int cuts;
+    aio_result r;
+};
 aio_async(resumed) {
     self->argv[0] = (char *)(uintptr_t)"cat";
     {
@@ -492,10 +529,13 @@ aio_async(resumed) {
     self->io.output = self->out;
     self->io.input_bytes = self->io.output_bytes = LONG;
     for (;; self->cuts++) {
-        aio_await(self->r, aio_wait_for(AIO_USEC * 300, aio_process_communicate(&self->p, &self->io)));
+        aio_await(self->r,
+                  aio_wait_for(AIO_USEC * 300, aio_process_communicate(&self->p, &self->io)));
         if (self->r != -ETIMEDOUT) break;
     }
-    return self->r < 0 ? self->r : self->io.output_count == LONG && !memcmp(self->in, self->out, LONG) ? self->r : -EPROTO;
+    return self->r < 0                                                           ? self->r
+           : self->io.output_count == LONG && !memcmp(self->in, self->out, LONG) ? self->r
+                                                                                 : -EPROTO;
 } aio_end
 static void cut_short_it_goes_on(void **state)
 {

@@ -34,9 +34,10 @@ static int lines(const char *s)
 static void hazard_25_contract_12_every_errno_of_the_set_up(void **state)
 {
     (void)state;
-    const int errors[] = { ENOSYS, EPERM, EACCES, EOPNOTSUPP, ENOMEM, EMFILE, ENFILE, EINVAL, ENODEV, EFAULT };
-    const char *say[] = { "too old", "refused", "refused", "refused", "RLIMIT_MEMLOCK", "ulimit -n", "ulimit -n",
-                          "too old", "refused", "refused" };
+    const int errors[] = {ENOSYS, EPERM,  EACCES, EOPNOTSUPP, ENOMEM,
+                          EMFILE, ENFILE, EINVAL, ENODEV,     EFAULT};
+    const char *say[] = {"too old",   "refused",   "refused", "refused", "RLIMIT_MEMLOCK",
+                         "ulimit -n", "ulimit -n", "too old", "refused", "refused"};
     uring_hook.init = refuse;
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
         refusal = -errors[i];
@@ -186,7 +187,7 @@ static void contract_12_seccomp(void **state)
 {
     (void)state;
     said(&(struct limits){ .memlock = -1, .nofile = -1, .seccomp = EPERM }, "result -1", "seccomp");
-    said(&(struct limits){ .memlock = -1, .nofile = -1, .seccomp = ENOSYS }, "result -38", "seccomp");
+    said(&(struct limits){.memlock = -1, .nofile = -1, .seccomp = ENOSYS}, "result -38", "seccomp");
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-// Options of operations, registered buffers, direct descriptors; descriptors that come with messages;
-// operations on two descriptors; what the report says.
+// Options of operations, registered buffers, direct descriptors; descriptors that come with
+// messages; operations on two descriptors; what the report says.
 #include "uring.h"
 #include <linux/futex.h>
 #include <sys/epoll.h>
@@ -49,7 +49,8 @@ aio_async(sensible) {
     TRUE(!pair_of(self->fds));
     aio_await(r, aio_io_with(aio_nop(), 0));
     TRUE(r == 0);
-    aio_await(r, aio_io_with(aio_send(self->fds[0], "hello", 5, 0), AIO_IO_ASYNC | AIO_IO_POLL_FIRST));
+    aio_await(r,
+              aio_io_with(aio_send(self->fds[0], "hello", 5, 0), AIO_IO_ASYNC | AIO_IO_POLL_FIRST));
     TRUE(r == 5);
     aio_await(r, aio_io_with(aio_recv(self->fds[1], self->buf, 16, 0), AIO_IO_POLL_FIRST));
     TRUE(r == 5);
@@ -101,7 +102,8 @@ aio_async(direct) {
     TRUE(aio_direct_put(0, 7, self->file) == 0);
     aio_await(r, aio_io_with(aio_pread(7, self->buf, 4, 0), AIO_IO_DIRECT));
     TRUE(r == 4);
-    TRUE(aio_start(&self->op, aio_io_with(aio_recv(self->slot, self->buf, 8, 0), AIO_IO_DIRECT)) == 0);
+    TRUE(aio_start(&self->op, aio_io_with(aio_recv(self->slot, self->buf, 8, 0), AIO_IO_DIRECT)) ==
+         0);
     TRUE(aio_direct_unregister(0) == -EBUSY);
     aio_op_cancel(&self->op);
     aio_await(r, aio_op_wait(&self->op));
@@ -111,7 +113,8 @@ aio_async(direct) {
 static void direct_descriptors(void **state)
 {
     (void)state;
-    int listener = tcp_listener(4), client = tcp_client(port_of(listener)), file = temp_file("data");
+    int listener = tcp_listener(4), client = tcp_client(port_of(listener)),
+        file = temp_file("data");
     assert_int_equal(write(client, "hello", 5), 5);
     assert_result(run(direct, .listener = listener, .client = client, .file = file), 0);
     close(listener);
@@ -127,11 +130,13 @@ aio_async(unseen) {
     aio_await(r, aio_io_with(aio_socket(AF_INET, SOCK_STREAM, 0), AIO_IO_INTO(2)));
     TRUE(r == 2);
     self->to = loopback(0);
-    aio_await(r, aio_io_with(aio_setsockopt(2, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), AIO_IO_DIRECT));
+    aio_await(r, aio_io_with(aio_setsockopt(2, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one),
+                             AIO_IO_DIRECT));
     TRUE(r == 0 || r == -EOPNOTSUPP);
     aio_await(r, aio_io_with(aio_getsockopt(2, SOL_SOCKET, SO_TYPE, self->buf, 8), AIO_IO_DIRECT));
     TRUE((r == 4 && self->buf[0] == SOCK_STREAM) || r == -EOPNOTSUPP);
-    aio_await(r, aio_io_with(aio_bind(2, (struct sockaddr *)&self->to, sizeof self->to), AIO_IO_DIRECT));
+    aio_await(
+        r, aio_io_with(aio_bind(2, (struct sockaddr *)&self->to, sizeof self->to), AIO_IO_DIRECT));
     if (r == -EOPNOTSUPP) return 0;
     TRUE(r == 0);
     aio_await(r, aio_io_with(aio_listen(2, 4), AIO_IO_DIRECT));
@@ -212,8 +217,8 @@ aio_async(buffered) {
     self->v[1].iov_base = self->memory + 200, self->v[1].iov_len = 2;
     aio_await(r, aio_io_with(aio_preadv(self->file, self->v, 2, 0, 0), AIO_IO_BUFFER(0)));
     TRUE(r == -EOPNOTSUPP || (r == 4 && !memcmp(self->memory + 200, "ff", 2)));
-    TRUE(aio_start(&self->op, aio_io_with(aio_read_some(self->pipe[0], self->memory, 4), AIO_IO_BUFFER(0))) ==
-         0);
+    TRUE(aio_start(&self->op, aio_io_with(aio_read_some(self->pipe[0], self->memory, 4),
+                                          AIO_IO_BUFFER(0))) == 0);
     TRUE(aio_buffers_unregister(0) == -EBUSY);
     aio_op_cancel(&self->op);
     aio_await(aio_op_wait(&self->op));
@@ -223,7 +228,8 @@ static void registered_buffers(void **state)
 {
     (void)state;
     int pipes[2], file = temp_file("");
-    char *memory = (char *)mmap(0, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *memory =
+        (char *)mmap(0, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
     assert_result(run(buffered, .memory = memory, .file = file, .pipe[0] = pipes[0]), 0);
     setenv("AIO_URING_WITHOUT", "readv_fixed", 1);
@@ -349,7 +355,13 @@ static void descriptors_of_a_lost_message_are_closed(void **state)
         close(fds[1]);
     }
 }
-struct lost_pipe { aio_frame aio; int fds[2], more[2]; aio_op op, second; struct io_uring_sqe sqe; bool run; };
+struct lost_pipe {
+    aio_frame aio;
+    int fds[2], more[2];
+    aio_op op, second;
+    struct io_uring_sqe sqe;
+    bool run;
+};
 aio_async(lost_pipe) {
     TRUE(aio_start(&self->op, aio_pipe(self->fds, 0)) == 0);
     TRUE(aio_start(&self->second, aio_op_wait(&self->op)) == 0);
@@ -501,7 +513,8 @@ aio_async(odd_waits) {
     aio_await(self->r, aio_waitid(P_ALL, 0, 0, WEXITED));
     TRUE(self->r == -EOPNOTSUPP);
     self->pidfd = (int)syscall(SYS_pidfd_open, self->pid, 0);
-    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_waitid((idtype_t)3, (id_t)self->pidfd, 0, WEXITED)));
+    aio_await(self->r,
+              aio_wait_for(AIO_MSEC, aio_waitid((idtype_t)3, (id_t)self->pidfd, 0, WEXITED)));
     TRUE(self->r == -ETIMEDOUT);
     kill(self->pid, SIGTERM);
     aio_await(self->r, aio_waitid((idtype_t)3, (id_t)self->pidfd, 0, WEXITED));
@@ -613,7 +626,8 @@ static void storms(long fail_from)
     aio_result r = aio_run_with(&o, storm, .dirfd = dirfd, .fd = fd, .pair[0] = fds[0]);
     uring_reports = 0;              // that there is no memory may be told
     uring_check(__FILE__, __LINE__);
-    if (fail_from ? r != 0 && r != -ENOMEM : r != 0) fail_msg("%lld from %ld on", (long long)r, fail_from);
+    if (fail_from ? r != 0 && r != -ENOMEM : r != 0)
+        fail_msg("%lld from %ld on", (long long)r, fail_from);
     for (int i = 1; !fail_from && i < MANY; i += 4) {
         char c = 0;
         assert_int_equal(pread(fd, &c, 1, i), 1);
@@ -658,10 +672,15 @@ static void report_says_how_each_operation_runs(void **state)
     assert_true(report_has(0, "kernel "));
     assert_true(report_has(0, "\nrecv               ring\n"));
     assert_true(report_has(0, "\nstatx              ring, on a kernel thread\n"));
-    assert_true(report_has("mkdirat", "\nmkdirat            system call on a thread of the pool (the ring: Linux 5.15)"));
-    assert_true(report_has("pipe,waitid", "\nwaitid             ring waits (poll), then a system call (the ring: "));
-    assert_true(report_has("pipe,waitid", "\npipe               system call (the ring: Linux 6.16)"));
-    assert_true(report_has("futex_wait", "\nfutex_wait         not available (the ring: Linux 6.7)"));
+    assert_true(report_has(
+        "mkdirat",
+        "\nmkdirat            system call on a thread of the pool (the ring: Linux 5.15)"));
+    assert_true(report_has(
+        "pipe,waitid", "\nwaitid             ring waits (poll), then a system call (the ring: "));
+    assert_true(
+        report_has("pipe,waitid", "\npipe               system call (the ring: Linux 6.16)"));
+    assert_true(
+        report_has("futex_wait", "\nfutex_wait         not available (the ring: Linux 6.7)"));
 }
 static int refuse(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
 {

@@ -217,7 +217,8 @@ aio_async(in_order) {
 } aio_end
 struct start_many { aio_frame aio; aio_task **tasks; int i; };
 static bool overflowed;
-static int watch_overflow(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int watch_overflow(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                          sigset_t *extra, size_t size)
 {
     int r = io_uring_enter2(fd, submit, wait, flags, extra, size);
     aio_uring *u = uring_of_loop();
@@ -253,11 +254,12 @@ static void hazard_31_ten_thousand_in_one_turn_through_a_tiny_ring(void **state)
 // The kernel takes nothing for a while: what is started waits in a backlog.
 static int starve;
 static unsigned at_most = UINT_MAX;
-static int take_little(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int take_little(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                       size_t size)
 {
     if (starve > 0 && starve--) return starve & 1 ? -EAGAIN : -EBUSY;
-    return io_uring_enter2(fd, submit < at_most ? submit : at_most, submit < at_most ? wait : 0, flags, extra,
-                           size);
+    return io_uring_enter2(fd, submit < at_most ? submit : at_most, submit < at_most ? wait : 0,
+                           flags, extra, size);
 }
 static void hazard_31_a_backlog_keeps_the_order(void **state)
 {
@@ -332,14 +334,16 @@ static void hazard_31_a_busy_loop_sees_completions_that_did_not_fit(void **state
     assert_int_equal(ordered, 100);
     detach(&l);
 }
-// hazard 5: after 65,536 entries a place in the ring comes again; a cancel must not hit who is there now.
+// hazard 5: after 65,536 entries a place in the ring comes again; a cancel must not hit who is
+// there now.
 struct alias { aio_frame aio; int fds[2], more[2]; aio_task *old, *young; };
 aio_async(alias) {
     aio_result r;
     aio_try(aio_nop());
     self->old = aio_spawn(receiver, .fd = self->fds[0]);
     aio_await(aio_sleep(AIO_MSEC));
-    while ((uint16_t)(uring_of_loop()->sq_tail + 1) != (uint16_t)(self->old->waiter.node.u.w[0] >> 48))
+    while ((uint16_t)(uring_of_loop()->sq_tail + 1) !=
+           (uint16_t)(self->old->waiter.node.u.w[0] >> 48))
         aio_try(aio_nop());
     self->young = aio_spawn_eager(receiver, .fd = self->more[0]);
     assert_int_equal(self->young->waiter.node.u.w[0] >> 48, self->old->waiter.node.u.w[0] >> 48);
@@ -385,7 +389,8 @@ aio_async(in_backlog) {
     aio_result r;
     starve = 1000000;
     for (int i = 0; i < 8; i++) self->fill[i] = aio_spawn(nops, .n = 1);
-    for (int i = 0; i < 30; i++) self->send[i] = aio_spawn(sender, .fd = self->fds[0], .byte = (char)i);
+    for (int i = 0; i < 30; i++)
+        self->send[i] = aio_spawn(sender, .fd = self->fds[0], .byte = (char)i);
     for (int i = 0; i < 20; i++) self->open[i] = aio_spawn(opener, .i = i);
     aio_await(aio_sleep(0));
     aio_await(aio_sleep(0));
@@ -428,7 +433,7 @@ static void a_backlog_can_be_cancelled_and_closed(void **state)
         uring_hook.enter = 0;
         detach(&l);
         ssize_t n = recv(fds[1], got, sizeof got, MSG_DONTWAIT);
-        assert_int_equal(n, shut ? 0 : 20);                 // what was cancelled was not sent, the rest in order
+        assert_int_equal(n, shut ? 0 : 20); // what was cancelled was not sent, the rest in order
         for (int i = 0, k = 0; i < 30 && !shut; i++)
             if (i % 3) assert_int_equal(got[k++], i);
         if (!shut) close(fds[0]);
@@ -454,7 +459,8 @@ static void no_memory_from_here(aio_executor *x)
 }
 aio_async(cancel_poor) {
     aio_result r;
-    if (self->what) self->t = aio_spawn(chained, .fd = self->fds[0], .step_by_step = self->what > 1);
+    if (self->what)
+        self->t = aio_spawn(chained, .fd = self->fds[0], .step_by_step = self->what > 1);
     else self->t = aio_spawn(receiver, .fd = self->fds[0]);
     aio_await(aio_sleep(2 * AIO_MSEC));
     for (int i = 0; i < 8; i++) self->fill[i] = aio_spawn(nops, .n = 1);
@@ -532,7 +538,14 @@ static void contract_5_a_close_in_the_backlog_is_carried_out(void **state)
 
 // --- hazard 9: the kernel runs at most 20 pieces of deferred work in one call
 enum { PIPES = 100 };
-struct all_ready { aio_frame aio; int (*pipes)[2]; bool busy; aio_task *tasks[PIPES]; int i; long enters; };
+struct all_ready {
+    aio_frame aio;
+    int (*pipes)[2];
+    bool busy;
+    aio_task *tasks[PIPES];
+    int i;
+    long enters;
+};
 struct reader { aio_frame aio; int fd; char buf[8]; };
 aio_async(reader) {
     aio_result n;
@@ -585,7 +598,13 @@ static void hazard_8_a_busy_loop_sees_deferred_completions(void **state)
 }
 
 // --- waking up
-struct remote { aio_loop *loop; aio_handle handles[2000]; int n, delay_us, fd; aio_future *done; int *left; };
+struct remote {
+    aio_loop *loop;
+    aio_handle handles[2000];
+    int n, delay_us, fd;
+    aio_future *done;
+    int *left;
+};
 static int count_down(void *arg)
 {
     struct remote *r = (struct remote *)arg;
@@ -601,8 +620,14 @@ static void *call_in(void *arg)
     }
     return 0;
 }
-struct wait_threads { aio_frame aio; int fd, n, left, calls, delay_us; struct remote *remotes; pthread_t *threads;
-                      aio_future done; aio_task *t; };
+struct wait_threads {
+    aio_frame aio;
+    int fd, n, left, calls, delay_us;
+    struct remote *remotes;
+    pthread_t *threads;
+    aio_future done;
+    aio_task *t;
+};
 aio_async(wait_threads) {
     self->t = aio_spawn(receiver, .fd = self->fd);          // the loop sleeps in the ring
     aio_await(aio_sleep(AIO_MSEC));
@@ -633,8 +658,9 @@ static void hazard_32_threads_wake_a_loop_that_sleeps_in_the_ring(void **state)
     pthread_t threads[4];
     int fds[2];
     pair_of(fds);
-    assert_result(run(wait_threads, .fd = fds[0], .n = 1, .calls = 20, .delay_us = 1000, .remotes = remotes,
-                      .threads = threads), 0);
+    assert_result(run(wait_threads, .fd = fds[0], .n = 1, .calls = 20, .delay_us = 1000,
+                      .remotes = remotes, .threads = threads),
+                  0);
     assert_result(run(wait_threads, .fd = fds[0], .n = 4, .calls = 2000, .remotes = remotes,
                       .threads = threads), 0);
     close(fds[0]), close(fds[1]);
@@ -642,7 +668,8 @@ static void hazard_32_threads_wake_a_loop_that_sleeps_in_the_ring(void **state)
 // A kernel without multishot polls says -EINVAL: then each wake-up takes a poll of its own.
 static aio_uring *old_ring;
 static int refused_polls;
-static int without_multishot(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int without_multishot(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                             sigset_t *extra, size_t size)
 {
     aio_uring *u = old_ring;
     for (uint32_t i = 0; u && i < submit; i++) {
@@ -658,8 +685,8 @@ aio_async(on_old) {
     aio_result r;
     assert_int_equal(aio_uring_attach(aio_running_loop(), NULL), 0);
     old_ring = uring_of_loop();
-    aio_try(r, aio_call(&self->inner, wait_threads, .fd = old_fds[0], .n = 2, .calls = 50, .delay_us = 300,
-                        .remotes = old_remotes, .threads = old_threads));
+    aio_try(r, aio_call(&self->inner, wait_threads, .fd = old_fds[0], .n = 2, .calls = 50,
+                        .delay_us = 300, .remotes = old_remotes, .threads = old_threads));
     assert_true(old_ring->wake_once);
     old_ring = NULL;
     return r;
@@ -684,7 +711,8 @@ aio_async(tokens) {
     if (!aio_thread_index()) (void)aio_loop_post(aio_thread_loop(1), 0);
     do {
         aio_try(aio_loop_receive(&self->m));
-        self->r = aio_loop_post(aio_thread_loop((aio_thread_index() + 1) % aio_thread_count()), self->m + 1);
+        self->r = aio_loop_post(aio_thread_loop((aio_thread_index() + 1) % aio_thread_count()),
+                                self->m + 1);
         aio_try(aio_nop());
     } while (self->m < TOKENS * 3 - 3);
     return self->r == -EBADFD ? 0 : self->r;
@@ -697,7 +725,8 @@ static void messages_wake_rings(void **state)
     assert_result(aio_run_threads(3, tokens), 0);
     assert_int_equal(uring_count_fds(), before);
 }
-// The call comes when the loop has found its inbox empty and reads the clock, to know for how long to sleep.
+// The call comes when the loop has found its inbox empty and reads the clock, to know for how long
+// to sleep.
 static struct { struct remote remote; int posted, over; pthread_t thread; } late;
 static void *calls_late(void *arg)
 {
@@ -819,7 +848,7 @@ aio_async(on_time) {
     for (; self->i < 10; self->i++) {
         self->began = aio_loop_time(aio_running_loop());
         aio_await(aio_sleep(2 * AIO_MSEC));
-        assert_true(aio_loop_time(aio_running_loop()) - self->began >= 2 * AIO_MSEC);     // never early
+        assert_true(aio_loop_time(aio_running_loop()) - self->began >= 2 * AIO_MSEC); // never early
     }
     aio_task_cancel(self->t);
     aio_await(aio_join(self->t));

@@ -77,7 +77,16 @@ static void every_connection_has_its_handler(void **state)
 }
 
 // --- the ends of a server, with two connections that go on
-enum { STOP_NOW, STOP_LATE, STOP_DRAINED, STOP_SHORTENED, CANCELLED, CLOSED, CANCELLED_DRAINING, LEFT };
+enum {
+    STOP_NOW,
+    STOP_LATE,
+    STOP_DRAINED,
+    STOP_SHORTENED,
+    CANCELLED,
+    CLOSED,
+    CANCELLED_DRAINING,
+    LEFT
+};
 struct ends { aio_frame aio; int how; aio_server server; int listener, a, b; char buf[8];
               aio_task *task; aio_result r; };
 aio_async(ends) {
@@ -344,7 +353,13 @@ static void memory_is_constant(void **state)
     assert_result(run(churn, .n = 1500), 0);
 }
 // From the n-th allocation on there is none: connections are refused, none is left open.
-struct poor { aio_frame aio; aio_server server; int listener, fds[40], i, own; aio_task *t; long after; };
+struct poor {
+    aio_frame aio;
+    aio_server server;
+    int listener, fds[40], i, own;
+    aio_task *t;
+    long after;
+};
 struct poor_server { aio_frame aio; struct poor *p; };
 aio_async(poor_server) {
     aio_result r;
@@ -356,8 +371,10 @@ aio_async(poor) {
     self->t = aio_spawn(poor_server, .p = self);
     aio_await(aio_sleep(AIO_MSEC));
     uring_memory.fail_from = uring_memory.calls + self->after;
-    for (self->i = 0; self->i < 40; self->i++) self->fds[self->i] = tcp_client(port_of(self->listener));
-    for (self->i = 0; self->i < 1000 && self->server.accepted + self->server.refused < 40; self->i++)
+    for (self->i = 0; self->i < 40; self->i++)
+        self->fds[self->i] = tcp_client(port_of(self->listener));
+    for (self->i = 0; self->i < 1000 && self->server.accepted + self->server.refused < 40;
+         self->i++)
         aio_await(aio_next_turn());
     uring_memory.fail_from = 0;
     aio_server_stop(&self->server, 0);
@@ -374,7 +391,8 @@ static void without_memory_connections_are_refused(void **state)
         assert_result(run(poor, .after = after), 0);
     }
 }
-// Refused for want of memory, and then not: every handler begins with the arguments as they were given.
+// Refused for want of memory, and then not: every handler begins with the arguments as they were
+// given.
 struct bulky { aio_frame aio; int fd; const char *text; char buf[60000]; };
 aio_async(bulky) {
     assert_string_equal(self->text, "given");
@@ -401,7 +419,8 @@ aio_async(again) {
     for (self->i = 0; self->i < 6; self->i++) {
         uring_memory.fail_from = self->i < 3 ? 1 : 0;
         self->fds[self->i] = tcp_client(port_of(self->listener));
-        while (self->server.accepted + self->server.refused <= (uint64_t)self->i) aio_await(aio_next_turn());
+        while (self->server.accepted + self->server.refused <= (uint64_t)self->i)
+            aio_await(aio_next_turn());
     }
     assert_int_equal(self->server.refused, 3);
     while (seen.begun < 3) aio_await(aio_next_turn());
@@ -445,8 +464,8 @@ static void the_end_of_a_run_ends_servers(void **state)
     uring_check(__FILE__, __LINE__);
 }
 
-// The loop is closed under a server: also what was accepted for a handler that never began is closed,
-// and the books are those of no server any more.
+// The loop is closed under a server: also what was accepted for a handler that never began is
+// closed, and the books are those of no server any more.
 struct cut { aio_frame aio; aio_server *server; int listener; bool with_hook; };
 aio_async(cut) {
     aio_result r;

@@ -1,6 +1,5 @@
-// 10,000 connections, thousands at a time, which end in every way there is. Afterwards there are as many
-// descriptors, tasks, operations, buffers and blocks of memory as before.
-// TIMEOUT 200
+// 10,000 connections, thousands at a time, which end in every way there is. Afterwards there are as
+// many descriptors, tasks, operations, buffers and blocks of memory as before. TIMEOUT 200
 #include "uring.h"
 
 enum fate {
@@ -16,7 +15,8 @@ enum fate {
     CLOSED_BY_ANOTHER,      // task, while it receives
     FATES
 };
-static const aio_result expected[FATES] = { 0, 0, 0, -ECONNRESET, 0, -ETIMEDOUT, 0, -ECANCELED, 0, -EBADF };
+static const aio_result expected[FATES] = {0,          0, 0,          -ECONNRESET, 0,
+                                           -ETIMEDOUT, 0, -ECANCELED, 0,           -EBADF};
 static const char command[FATES] = { 0, 0, 0, 'R', '!', 0, 'T', 0, 'K', 0 };
 enum { CONNECTIONS = 10000, WAVES = 4, MOST = 4000 };
 
@@ -37,7 +37,14 @@ static void close_by_reset(int fd)
 }
 
 // --- the server
-struct handler { aio_frame aio; struct soak *s; int fd; aio_result r; char *data, buf[16]; aio_many rx; };
+struct handler {
+    aio_frame aio;
+    struct soak *s;
+    int fd;
+    aio_result r;
+    char *data, buf[16];
+    aio_many rx;
+};
 static aio_awaitable more(struct handler *h)
 {
     return h->s->many ? aio_next(&h->rx) : aio_recv(h->fd, h->buf, sizeof h->buf, 0);
@@ -99,7 +106,8 @@ aio_async(talk) {
     if (self->fate == RESETS) close_by_reset(self->fd);
     if (self->fate == LEAVES_A_BYTE) aio_try(aio_poll(self->fd, POLLIN));
     if (self->fate == CLOSES || self->fate == RESETS || self->fate == LEAVES_A_BYTE) return 0;
-    if (self->fate == TIMES_OUT) aio_try(n, aio_wait_for(AIO_MSEC, aio_recv(self->fd, self->buf, 16, 0)));
+    if (self->fate == TIMES_OUT)
+        aio_try(n, aio_wait_for(AIO_MSEC, aio_recv(self->fd, self->buf, 16, 0)));
     else aio_try(n, aio_recv(self->fd, self->buf, sizeof self->buf, 0));
     return n;
 } aio_end
@@ -119,7 +127,8 @@ aio_async(wave) {
     aio_result r;
     self->s->arrived = 0;
     aio_event_clear(&self->s->here);
-    for (int i = 0; i < self->s->wave; i++) self->s->tasks[i] = aio_spawn(client, .s = self->s, .i = i);
+    for (int i = 0; i < self->s->wave; i++)
+        self->s->tasks[i] = aio_spawn(client, .s = self->s, .i = i);
     aio_try(aio_event_wait(&self->s->here));
     assert_int_equal(self->s->handlers, self->s->wave);         // so many at once
     aio_try(aio_sleep(0));

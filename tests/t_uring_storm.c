@@ -1,6 +1,5 @@
-// Thousands of operations started, cancelled, closed and completed in an order that chance decides; what
-// must hold is counted. Seeds are fixed; AIO_STORM_SEED=n runs another one.
-// TIMEOUT 240
+// Thousands of operations started, cancelled, closed and completed in an order that chance decides;
+// what must hold is counted. Seeds are fixed; AIO_STORM_SEED=n runs another one. TIMEOUT 240
 #include "uring.h"
 
 static uint64_t rng;
@@ -80,7 +79,7 @@ aio_async(streams) {
         aio_task_cancel(self->all[self->i].writer);
         aio_await(r, aio_join(self->all[self->i].writer));
         aio_await(aio_shutdown(self->all[self->i].fds[0], SHUT_WR));
-        for (;;) {                                  // it reads all to the end, cancelled before or not
+        for (;;) { // it reads all to the end, cancelled before or not
             aio_await(r, aio_join(self->all[self->i].reader));
             if (r != -ECANCELED) break;
             self->all[self->i].reader = aio_spawn(reader, .s = &self->all[self->i]);
@@ -105,7 +104,8 @@ static void contract_3_no_byte_is_lost(void **state)
     }
 }
 
-// --- descriptors: connects, accepts, opens, closes, cancelled at any moment; run() counts what is left
+// --- descriptors: connects, accepts, opens, closes, cancelled at any moment; run() counts what is
+// left
 struct one_client { aio_frame aio; int port, fd; aio_result r; char c; };
 aio_async(one_client) {
     aio_await(self->r, aio_connect_tcp("127.0.0.1", self->port));
@@ -141,7 +141,8 @@ aio_async(one_file) {
     snprintf(path, sizeof path, "/dev/%s", chance(2) ? "zero" : "null");
     aio_try(self->fd, aio_openat(AT_FDCWD, path, O_RDWR, 0));
     aio_await(self->r, aio_pread((int)self->fd, self->buf, sizeof self->buf, 0));
-    if (self->r >= 0) aio_await(self->r, aio_statx((int)self->fd, "", AT_EMPTY_PATH, STATX_SIZE, &self->stx));
+    if (self->r >= 0)
+        aio_await(self->r, aio_statx((int)self->fd, "", AT_EMPTY_PATH, STATX_SIZE, &self->stx));
     if (self->r >= 0) aio_await(self->r, aio_write_all((int)self->fd, self->buf, sizeof self->buf));
     if (chance(3) == 0) aio_task_cancel(aio_current_task());
     aio_await(aio_close((int)self->fd));

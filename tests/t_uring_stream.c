@@ -50,7 +50,14 @@ static void ST_1_a_read_gives_what_is_there(void **state)
 }
 
 // An older kernel answers -EAGAIN for a non-blocking descriptor, instead of waiting.
-struct unwilling { aio_frame aio; int in[2], out[2]; aio_stream s; bool cancel; char buf[8]; aio_result r; };
+struct unwilling {
+    aio_frame aio;
+    int in[2], out[2];
+    aio_stream s;
+    bool cancel;
+    char buf[8];
+    aio_result r;
+};
 aio_async(unwilling) {
     assert_int_equal(pipe2(self->in, O_CLOEXEC | O_NONBLOCK), 0);
     assert_int_equal(pipe2(self->out, O_CLOEXEC | O_NONBLOCK), 0);
@@ -90,8 +97,15 @@ static void a_kernel_that_does_not_wait(void **state)
 }
 
 // Received is what somebody reads, and not more than twice the limit; the rest stays with the peer.
-struct ahead { aio_frame aio; int fds[2]; aio_stream s; size_t full, read; aio_bytes line; char buf[3000];
-               aio_result r; };
+struct ahead {
+    aio_frame aio;
+    int fds[2];
+    aio_stream s;
+    size_t full, read;
+    aio_bytes line;
+    char buf[3000];
+    aio_result r;
+};
 aio_async(ahead) {
     static const struct aio_stream_options o = { 1000, 0, 0 };
     assert_int_equal(pair_of(self->fds), 0);
@@ -195,7 +209,14 @@ static void ST_2_read_exactly_is_all_or_nothing_but_for_the_end(void **state)
     assert_result(run(exact), 0);
 }
 
-struct lines { aio_frame aio; int fds[2]; aio_stream s; char buf[64]; aio_bytes line; aio_result r; };
+struct lines {
+    aio_frame aio;
+    int fds[2];
+    aio_stream s;
+    char buf[64];
+    aio_bytes line;
+    aio_result r;
+};
 aio_async(lines) {
     static const struct aio_stream_options o = { 8, 0, 0 };
     assert_int_equal(pair_of(self->fds), 0);
@@ -244,7 +265,14 @@ static void ST_2_lines_have_a_limit_and_the_last_may_lack_its_newline(void **sta
     assert_result(run(lines), 0);
 }
 
-struct until { aio_frame aio; int fds[2]; aio_stream s; aio_bytes out; char buf[64]; aio_result r; };
+struct until {
+    aio_frame aio;
+    int fds[2];
+    aio_stream s;
+    aio_bytes out;
+    char buf[64];
+    aio_result r;
+};
 aio_async(until) {
     static const aio_bytes several[] = { { "\r\n\r\n", 4 }, { "\n", 1 }, { "::", 2 } };
     static const aio_bytes bad[] = { { "a", 1 }, { "", 0 } };
@@ -387,8 +415,9 @@ aio_async(splits) {
         if (self->line)
             aio_await(self->r, aio_wait_for(AIO_USEC, aio_stream_read_line(&self->s, &self->out)));
         else
-            aio_await(self->r, aio_wait_for(AIO_USEC,
-                aio_stream_read_until_any(&self->s, &self->out, self->separator, self->separators)));
+            aio_await(self->r, aio_wait_for(AIO_USEC, aio_stream_read_until_any(
+                                                          &self->s, &self->out, self->separator,
+                                                          self->separators)));
         if (self->r == -ETIMEDOUT) continue;
         if (self->r == -EMSGSIZE) break;        // how much had come by then is chance
         if (splits_check(self)) break;

@@ -9,7 +9,8 @@ static const char zeros[200000];
 
 // --- errors that the kernel gives, put into completions
 static struct { aio_result error; unsigned tag; int hits; } fault;
-static int faulty_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size)
+static int faulty_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                        sigset_t *extra, size_t size)
 {
     int r = io_uring_enter2(fd, submit, wait, flags, extra, size);
     aio_uring *u = uring_of_loop();
@@ -22,7 +23,14 @@ static int faulty_enter(unsigned fd, unsigned submit, unsigned wait, unsigned fl
     }
     return r;
 }
-struct pair { aio_frame aio; int fds[2]; aio_stream s; char buf[64]; aio_bytes line; aio_result r, error; };
+struct pair {
+    aio_frame aio;
+    int fds[2];
+    aio_stream s;
+    char buf[64];
+    aio_bytes line;
+    aio_result r, error;
+};
 aio_async(pair) {
     assert_int_equal(pair_of(self->fds), 0);
     assert_result(aio_stream_open(&self->s, self->fds[0], self->fds[0], NULL), 0);
@@ -104,7 +112,14 @@ static void ST_4_after_a_loss_every_write_fails(void **state)
 }
 
 // --- real peers that go away
-struct gone { aio_frame aio; int listener, peer, how; aio_stream s; char buf[64]; aio_result r; int i; };
+struct gone {
+    aio_frame aio;
+    int listener, peer, how;
+    aio_stream s;
+    char buf[64];
+    aio_result r;
+    int i;
+};
 aio_async(gone) {
     aio_try(self->listener, aio_listen_tcp("127.0.0.1", 0));
     self->peer = tcp_client(port_of(self->listener));
@@ -275,8 +290,16 @@ static void many_small_writes_are_gathered(void **state)
     assert_result(run(gathers), 0);
 }
 
-// A terminal that nobody reads must not stop the loop: the kernel blocks in a write that polling allowed.
-struct terminal { aio_frame aio; int ours, theirs; size_t got; bool reads; aio_stream s; aio_result r; };
+// A terminal that nobody reads must not stop the loop: the kernel blocks in a write that polling
+// allowed.
+struct terminal {
+    aio_frame aio;
+    int ours, theirs;
+    size_t got;
+    bool reads;
+    aio_stream s;
+    aio_result r;
+};
 aio_async(terminal) {
     self->ours = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     assert_true(self->ours >= 0 && !grantpt(self->ours) && !unlockpt(self->ours));
@@ -289,7 +312,8 @@ aio_async(terminal) {
         self->got += empty(self->ours);
         aio_await(aio_sleep(AIO_MSEC / 10));
     }
-    aio_await(self->r, aio_wait_for(self->reads ? 10 * AIO_SECOND : AIO_MSEC, aio_stream_close(&self->s)));
+    aio_await(self->r,
+              aio_wait_for(self->reads ? 10 * AIO_SECOND : AIO_MSEC, aio_stream_close(&self->s)));
     close(self->ours);
     return self->r;
 } aio_end
@@ -301,8 +325,20 @@ static void a_terminal_that_nobody_reads(void **state)
 }
 
 // --- closing with much unsent, in every way
-enum { CLOSE, CLOSE_LIMIT, CLOSE_CANCEL, RETURN, RETURN_ERROR, RETURN_CANCELLED, RETURN_CUT, ABORT, ABORT_WAITED,
-       PEER_GONE, LOOP_CLOSES, HOW };
+enum {
+    CLOSE,
+    CLOSE_LIMIT,
+    CLOSE_CANCEL,
+    RETURN,
+    RETURN_ERROR,
+    RETURN_CANCELLED,
+    RETURN_CUT,
+    ABORT,
+    ABORT_WAITED,
+    PEER_GONE,
+    LOOP_CLOSES,
+    HOW
+};
 struct closes {
     aio_frame aio;
     int how, fds[2], *peer;
@@ -371,7 +407,8 @@ aio_async(closing) {
 } aio_end
 static void ST_5_closing_sends_what_is_left_and_a_cancel_drops_it(void **state)
 {
-    static const aio_result expected[HOW] = { 0, -ETIMEDOUT, -ECANCELED, 5, -EPROTO, -ECANCELED, -ECANCELED, 0, 5, 5, 0 };
+    static const aio_result expected[HOW] = {
+        0, -ETIMEDOUT, -ECANCELED, 5, -EPROTO, -ECANCELED, -ECANCELED, 0, 5, 5, 0};
     (void)state;
     for (int how = 0; how < HOW; how++) {
         expect_reports();               // an error that main's end does not take
@@ -430,7 +467,14 @@ static void a_stream_over_a_file(void **state)
 
 // --- who waits when it ends
 enum { BY_ABORT, BY_CLOSE, BY_RETURN, BY_CANCEL };
-struct waits { aio_frame aio; aio_stream *s; bool op; aio_op started; char buf[100]; aio_result r, after; };
+struct waits {
+    aio_frame aio;
+    aio_stream *s;
+    bool op;
+    aio_op started;
+    char buf[100];
+    aio_result r, after;
+};
 aio_async(waits) {
     if (self->op) {
         aio_start(&self->started, aio_stream_read_exactly(self->s, self->buf, 100));
@@ -492,7 +536,14 @@ static void who_waits_is_told_when_a_stream_ends(void **state)
 }
 
 // The loop is closed under a stream on which others wait, without a word to anybody.
-struct under { aio_frame aio; int fds[2], *peer; aio_stream s, *shared; aio_op op; char buf[8]; int how; };
+struct under {
+    aio_frame aio;
+    int fds[2], *peer;
+    aio_stream s, *shared;
+    aio_op op;
+    char buf[8];
+    int how;
+};
 aio_async(under) {
     if (self->shared) {
         if (self->how == 0) aio_await(aio_stream_read(self->shared, self->buf, 8));
@@ -564,7 +615,16 @@ static void closing_the_loop_while_a_stream_closes(void **state)
 }
 
 // --- memory: at each allocation that fails, nothing is lost or left
-struct poor { aio_frame aio; int fds[2]; aio_stream s; aio_bytes line; char buf[9000]; long after; aio_result r; int i; };
+struct poor {
+    aio_frame aio;
+    int fds[2];
+    aio_stream s;
+    aio_bytes line;
+    char buf[9000];
+    long after;
+    aio_result r;
+    int i;
+};
 aio_async(poor) {
     assert_int_equal(pair_of(self->fds), 0);
     aio_await(aio_nop());
@@ -616,8 +676,17 @@ static const char python[] =
     "    await server.wait_closed()\n"
     "try: asyncio.run(main())\n"
     "except asyncio.CancelledError: pass\n";
-struct peer { aio_frame aio; char path[64]; FILE *p; aio_stream s; char head[32], data[50000]; aio_bytes word;
-              int i; size_t n; aio_result r; };
+struct peer {
+    aio_frame aio;
+    char path[64];
+    FILE *p;
+    aio_stream s;
+    char head[32], data[50000];
+    aio_bytes word;
+    int i;
+    size_t n;
+    aio_result r;
+};
 aio_scratch(peer, head);
 static size_t peer_size(int i) { return (size_t)(i * i * 37 % 49999) + (i & 1); }
 aio_async(peer) {

@@ -1,4 +1,5 @@
-// Streams in a storm of time limits, cancels, odd sizes and slow peers: no byte is lost, doubled or moved.
+// Streams in a storm of time limits, cancels, odd sizes and slow peers: no byte is lost, doubled or
+// moved.
 #include "uring.h"
 
 static uint32_t dice;
@@ -21,11 +22,20 @@ struct side {
     char buf[3000];
     aio_result r;
 };
-struct reading { aio_frame aio; struct side *side; int kind; size_t n, done; aio_bytes view; char buf[5000]; aio_result r; };
+struct reading {
+    aio_frame aio;
+    struct side *side;
+    int kind;
+    size_t n, done;
+    aio_bytes view;
+    char buf[5000];
+    aio_result r;
+};
 static void check(struct reading *f, const char *data, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (data[i] != pattern(f->side->read + i)) fail_msg("byte %zu of %zu", f->side->read + i, total);
+        if (data[i] != pattern(f->side->read + i))
+            fail_msg("byte %zu of %zu", f->side->read + i, total);
     f->side->read += n;
 }
 aio_async(reading) {
@@ -53,7 +63,8 @@ aio_async(reading) {
             if (self->r > 0 || self->r == -ENODATA) check(self, self->view.data, self->view.size);
             if (self->r == -ENODATA) break;
         }
-        if (self->r == -EMSGSIZE && self->kind == 2) return -EMSGSIZE;  // the limit is larger than that
+        if (self->r == -EMSGSIZE && self->kind == 2)
+            return -EMSGSIZE; // the limit is larger than that
         if (self->r <= 0 && self->r != -ETIMEDOUT && self->r != -EMSGSIZE)
             fail_msg("%s at %zu", aio_strerror(self->r), self->side->read);
         if (!roll(8)) aio_try(aio_sleep(roll(300) * AIO_USEC));
@@ -89,15 +100,22 @@ aio_async(side) {
     return 0;                           // sends what is left
 } aio_end
 enum { PAIRS = 6 };
-struct storm { aio_frame aio; bool pipes; int i, a[2], b[2]; aio_task *t[2 * PAIRS]; aio_result r; };
+struct storm {
+    aio_frame aio;
+    bool pipes;
+    int i, a[2], b[2];
+    aio_task *t[2 * PAIRS];
+    aio_result r;
+};
 aio_async(storm) {
     for (self->i = 0; self->i < PAIRS; self->i++) {
         assert_int_equal(self->pipes ? pipe2(self->a, O_CLOEXEC) : pair_of(self->a), 0);
         if (self->pipes) assert_int_equal(pipe2(self->b, O_CLOEXEC), 0);
         self->t[2 * self->i] = self->pipes ? aio_spawn(side, .fd = self->a[0], .out = self->b[1])
                                            : aio_spawn(side, .fd = self->a[0], .out = self->a[0]);
-        self->t[2 * self->i + 1] = self->pipes ? aio_spawn(side, .fd = self->b[0], .out = self->a[1])
-                                               : aio_spawn(side, .fd = self->a[1], .out = self->a[1]);
+        self->t[2 * self->i + 1] = self->pipes
+                                       ? aio_spawn(side, .fd = self->b[0], .out = self->a[1])
+                                       : aio_spawn(side, .fd = self->a[1], .out = self->a[1]);
     }
     for (self->i = 0; self->i < 2 * PAIRS; self->i++) {
         aio_await(self->r, aio_join(self->t[self->i]));
@@ -115,7 +133,15 @@ static void no_byte_is_lost_in_a_storm(void **state)
 }
 
 // All sorts of ends at any moment: nothing is left, nobody hangs.
-struct ending { aio_frame aio; aio_stream s; int fd; uint32_t how, i, n; char buf[20000]; aio_bytes line; aio_result r; };
+struct ending {
+    aio_frame aio;
+    aio_stream s;
+    int fd;
+    uint32_t how, i, n;
+    char buf[20000];
+    aio_bytes line;
+    aio_result r;
+};
 aio_async(ending) {
     if (aio_stream_open(&self->s, self->fd, self->fd, NULL) < 0) {
         aio_await(aio_close(self->fd));
@@ -123,7 +149,8 @@ aio_async(ending) {
     }
     self->n = roll(20);
     for (self->i = 0; self->i < self->n; self->i++) {
-        if (roll(2)) aio_await(self->r, aio_stream_write(&self->s, self->buf, roll(sizeof self->buf)));
+        if (roll(2))
+            aio_await(self->r, aio_stream_write(&self->s, self->buf, roll(sizeof self->buf)));
         else aio_await(self->r, aio_wait_for(roll(100) * AIO_USEC,
                                              aio_stream_read_line(&self->s, &self->line)));
         if (self->r == -ECANCELED) return self->r;

@@ -31,7 +31,8 @@ aio_async(sender) {
         self->m.msg_iov = &self->v;
         self->m.msg_iovlen = 1;
         if (self->how == HOW_MESSAGE) aio_await(self->r, aio_sendmsg_zc(self->fd, &self->m, 0));
-        else if (self->how == HOW_ALL) aio_await(self->r, aio_send_zc_all(self->fd, block, BYTES, 0, &self->done));
+        else if (self->how == HOW_ALL)
+            aio_await(self->r, aio_send_zc_all(self->fd, block, BYTES, 0, &self->done));
         else aio_await(self->r, aio_send_zc(self->fd, block + self->sent, BYTES - self->sent, 0));
         assert_true(self->r > 0);
         if (self->how == HOW_ALL) assert_int_equal(self->done, BYTES);
@@ -65,7 +66,14 @@ static void hazard_13_the_buffer_is_free_when_it_returns(void **state)
     unsetenv("AIO_URING_WITHOUT");
 }
 // An error comes with its notification too: both are waited for, and nothing is left in flight.
-struct errors { aio_frame aio; int how, fds[2]; size_t done; struct msghdr m; struct iovec v; aio_result r; };
+struct errors {
+    aio_frame aio;
+    int how, fds[2];
+    size_t done;
+    struct msghdr m;
+    struct iovec v;
+    aio_result r;
+};
 aio_async(errors) {
     tcp_pair(self->fds);
     aio_await(aio_shutdown(self->fds[0], SHUT_WR));
@@ -124,9 +132,16 @@ static void a_cancel_waits_for_the_buffer(void **state)
     (void)state;
     assert_result(run(cut), 0);
 }
-// A close does not wait for a peer that does not read; what is left does not go to the next owner of
-// the number.
-struct stalled { aio_frame aio; bool large; int fds[2], other[2], n; aio_task *t; size_t done; aio_result r; };
+// A close does not wait for a peer that does not read; what is left does not go to the next owner
+// of the number.
+struct stalled {
+    aio_frame aio;
+    bool large;
+    int fds[2], other[2], n;
+    aio_task *t;
+    size_t done;
+    aio_result r;
+};
 static char huge[8 << 20];
 struct one_send { aio_frame aio; int fd; size_t bytes, *done; };
 aio_async(one_send) {
@@ -153,7 +168,8 @@ aio_async(stalled) {
     }
     self->n = 1 << 20;                          // and now there is room on our side again
     setsockopt(self->fds[0], SOL_SOCKET, SO_SNDBUF, &self->n, sizeof self->n);
-    self->t = aio_spawn(one_send, .fd = self->fds[0], .bytes = self->large ? sizeof huge : 4096, .done = &self->done);
+    self->t = aio_spawn(one_send, .fd = self->fds[0], .bytes = self->large ? sizeof huge : 4096,
+                        .done = &self->done);
     aio_await(aio_sleep(5 * AIO_MSEC));
     assert_false(aio_task_done(self->t));
     aio_await(self->r, aio_close(self->fds[0]));

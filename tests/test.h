@@ -41,7 +41,8 @@ static __attribute__((constructor)) void test_output(void)
     cmocka_set_message_output(CM_OUTPUT_TAP);
 }
 
-// Ends the test without a verdict and says why. In CI only what tests/skips.allowed lists may do so.
+// Ends the test without a verdict and says why. In CI only what tests/skips.allowed lists may do
+// so.
 #define test_skip(reason) \
     do { \
         printf("# SKIP-REASON %s\n", reason); \

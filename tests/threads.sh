@@ -11,7 +11,7 @@ build_and_run() {       # test, compiler
 }
 for c in "$GCC" "$CLANG"; do
     have "$c" && builds "$c" >/dev/null 2>&1 || { skip "$c" "no thread sanitizer here"; continue; }
-    for test in t_inbox t_thread t_signal t_uring_names; do
+    for test in t_inbox t_thread t_signal t_cores t_uring_names; do
         ok_later "$test: $c" build_and_run $test "$c"
     done
 done

@@ -1,6 +1,5 @@
-// uring.h - what the tests of aio_io_uring.h share: a run that must leave nothing behind, hooks in the
-// system calls of the ring, descriptors to play with.
-// SPDX-License-Identifier: MIT
+// uring.h - what the tests of aio_io_uring.h share: a run that must leave nothing behind, hooks in
+// the system calls of the ring, descriptors to play with. SPDX-License-Identifier: MIT
 #ifndef TEST_URING_H
 #define TEST_URING_H
 
@@ -25,7 +24,8 @@ static struct {
     long waits;         // those that may sleep
     unsigned flags;     // of the last
     long spilled;       // completions that did not fit into the ring
-    int (*enter)(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra, size_t size);
+    int (*enter)(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                 size_t size);
     int (*init)(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
     int (*socket)(int domain, int type, int protocol);
     void (*exit)(void);     // the ring goes now
@@ -35,8 +35,8 @@ static struct {
                        struct addrinfo **result);
 } uring_hook;
 
-TEST_FN int uring_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
-                        size_t size)
+TEST_FN int uring_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                        sigset_t *extra, size_t size)
 {
     __atomic_fetch_add(&uring_hook.enters, 1, __ATOMIC_RELAXED);       // by several loops at a time
     __atomic_fetch_add(&uring_hook.waits, wait != 0, __ATOMIC_RELAXED);
@@ -107,7 +107,8 @@ TEST_FN void uring_on_error(aio_loop *l, const struct aio_report *r, void *conte
     (void)context;
     uring_reports++;
     if (!strcmp(r->message, "task was destroyed but it is pending")) uring_reports--;
-    snprintf(uring_told + at, sizeof uring_told - at, "%s: %s\n", r->message, aio_strerror(r->error));
+    snprintf(uring_told + at, sizeof uring_told - at, "%s: %s\n", r->message,
+             aio_strerror(r->error));
 }
 TEST_FN int uring_count_fds(void)
 {
@@ -146,7 +147,8 @@ TEST_FN void uring_check(const char *file, int line)
     if (uring_memory.blocks) print_error("%ld blocks are left\n", uring_memory.blocks);
     long twice = uring_hook.bad_closes - uring_expect.bad_closes;
     if (twice) print_error("%ld descriptors were closed twice\n", twice);
-    bool bad = twice || fds != uring_fds_before || uring_memory.blocks || (uring_reports && !uring_expect.reports);
+    bool bad = twice || fds != uring_fds_before || uring_memory.blocks ||
+               (uring_reports && !uring_expect.reports);
     uring_expect.reports = false;
     uring_expect.bad_closes = 0;
     if (bad) _fail(file, line);
@@ -202,15 +204,15 @@ TEST_FN void uring_post_now(void)
     if (uring_of_loop()) aio__uring_enter(uring_of_loop(), 0);
 }
 
-// An operation is made a no-op, and its result is put in: uring_hook.enter = uring_fake_enter, after
-// uring_fake was set.
+// An operation is made a no-op, and its result is put in: uring_hook.enter = uring_fake_enter,
+// after uring_fake was set.
 static struct {
     int opcode;         // which; negative: any
     int result, skip;   // skip: so many before it
     int done;           // how many there were; one is enough
 } uring_fake;
-TEST_FN int uring_fake_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
-                             size_t size)
+TEST_FN int uring_fake_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
+                             sigset_t *extra, size_t size)
 {
     aio_uring *u = uring_of_loop();
     uint64_t target = 0;
@@ -221,13 +223,14 @@ TEST_FN int uring_fake_enter(unsigned fd, unsigned submit, unsigned wait, unsign
         if ((sqe->user_data & 7) == AIO__UD_CLOSING) continue;
         if (uring_fake.skip-- > 0) continue;
         target = sqe->user_data;
-        const uint8_t links = sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS);
+        const uint8_t links =
+            sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS);
         memset((void *)sqe, 0, sizeof *sqe);
         sqe->opcode = IORING_OP_NOP;
         sqe->user_data = target;
         sqe->flags = links;
         if (!links) continue;
-        sqe->rw_flags = 1;                          // IORING_NOP_INJECT_RESULT: the kernel fails it, and
+        sqe->rw_flags = 1; // IORING_NOP_INJECT_RESULT: the kernel fails it, and
         sqe->len = (uint32_t)uring_fake.result;     // with it what is linked to it
     }
     uint32_t tail = u ? *u->cq_ktail : 0;

@@ -49,6 +49,9 @@ found=$(grep -nE "TO""DO|FIX""ME|for no""w[^a-z]" "${prose[@]}" /dev/null | grep
 found=$(grep -nE '\.\./shar''ed|/wor''k/|/ro''ot/|/ho''me/' "${prose[@]}" /dev/null)
 [ -z "$found" ] || complain "a path of one machine" "$found"
 
+# The planted case of aio.h is long on purpose: gcc prints it, and it says what is wrong.
+found=$(LC_ALL=C.UTF-8 grep -nE '^.{101,}$' "${headers[@]}" /dev/null | grep -v 'THIS LOCAL WOULD BE LOST')
+[ -z "$found" ] || complain "a header's line is longer than 100 columns" "$found"
 found=$(grep -nP '\t' "${code[@]}" /dev/null)
 [ -z "$found" ] || complain "a tab" "$found"
 found=$(grep -nE ' +$' "${code[@]}" /dev/null)

@@ -1,5 +1,5 @@
-// Two coroutines on a bare executor: no libc, no start files, memory from a static array. On the host it
-// has its own _start and two system calls; on a microcontroller it would be the main loop.
+// Two coroutines on a bare executor: no libc, no start files, memory from a static array. On the
+// host it has its own _start and two system calls; on a microcontroller it would be the main loop.
 #include "aio.h"
 
 void *memcpy(void *to, const void *from, size_t n);
@@ -97,7 +97,8 @@ static long system_call(long number, long a, long b, long c)
 #  if defined __x86_64__
     __asm__ volatile("syscall" : "=a"(r) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
 #  elif defined __aarch64__
-    register long x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c;
+    register long x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b,
+                     x2 __asm__("x2") = c;
     __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
     r = x0;
 #  elif defined __i386__

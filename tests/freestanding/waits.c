@@ -66,7 +66,8 @@ int waits(void)
     if (aio_executor_init(&bare, &options) < 0) return 1;
     aio_task *t = aio_spawn_on(&bare, counts, .n = 3), *other;
     if (run(aio_spawn_on(&bare, shields, .inner = t)) != 5) return 2;
-    if (aio_future_add_done_callback(aio_task_future(t), &odd_callback.callback, tell, 0) < 0) return 3;
+    if (aio_future_add_done_callback(aio_task_future(t), &odd_callback.callback, tell, 0) < 0)
+        return 3;
     aio_detach(t);
     if (run(aio_spawn_on(&bare, races)) != 1 || told != 1) return 4;
     t = aio_spawn_on(&bare, locks, .lock = &lock, .n = 3);

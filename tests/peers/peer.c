@@ -45,7 +45,8 @@ aio_async(sum) {
         self->n += (uint64_t)self->r;
         self->sum = sum_of(self->sum, self->buf, (size_t)self->r);
     }
-    snprintf(self->buf, sizeof self->buf, "%llu %llu\n", (unsigned long long)self->n, (unsigned long long)self->sum);
+    snprintf(self->buf, sizeof self->buf, "%llu %llu\n", (unsigned long long)self->n,
+             (unsigned long long)self->sum);
     aio_await(aio_send_all(self->fd, self->buf, strlen(self->buf), 0));
     aio_await(aio_close(self->fd));
     return 0;
@@ -75,7 +76,14 @@ aio_async(source) {
 } aio_end
 // HTTP/1.1 as far as curl needs it: the body comes back; connections are kept.
 enum { BODY = 3 << 20 };
-struct http { aio_frame aio; int fd; size_t have, head, body; aio_result r; char *buf; char line[200]; };
+struct http {
+    aio_frame aio;
+    int fd;
+    size_t have, head, body;
+    aio_result r;
+    char *buf;
+    char line[200];
+};
 aio_drop(http) {
     close(self->fd);
     return 0;
@@ -83,7 +91,8 @@ aio_drop(http) {
 static bool http_parse(struct http *h)
 {
     h->buf[h->have] = 0;
-    const char *end = strstr(h->buf, "\r\n\r\n"), *length = strcasestr(h->buf, "\r\ncontent-length:");
+    const char *end = strstr(h->buf, "\r\n\r\n"),
+               *length = strcasestr(h->buf, "\r\ncontent-length:");
     if (!end) return false;
     h->head = (size_t)(end - h->buf) + 4;
     h->body = length && length < end ? strtoul(length + 17, 0, 10) : 0;
@@ -93,12 +102,14 @@ aio_async(http) {
     self->buf = (char *)malloc(BODY + 8192);
     for (self->r = 1; self->r > 0;) {
         while (!http_parse(self) || self->have < self->head + self->body) {
-            aio_await(self->r, aio_recv(self->fd, self->buf + self->have, BODY + 8191 - self->have, 0));
+            aio_await(self->r,
+                      aio_recv(self->fd, self->buf + self->have, BODY + 8191 - self->have, 0));
             if (self->r <= 0) break;
             self->have += (size_t)self->r;
         }
         if (self->r <= 0) break;
-        snprintf(self->line, sizeof self->line, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", self->body);
+        snprintf(self->line, sizeof self->line, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
+                 self->body);
         aio_await(self->r, aio_send_all(self->fd, self->line, strlen(self->line), MSG_MORE));
         if (self->r > 0 && self->body)
             aio_await(self->r, aio_send_all(self->fd, self->buf + self->head, self->body, 0));
@@ -134,10 +145,17 @@ static int listen_at(const char *path)
 {
     struct sockaddr_un a = at_path(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 100) < 0) return -errno;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 100) < 0)
+        return -errno;
     return fd;
 }
-struct serve { aio_frame aio; const char *folder; int i, fd; aio_task *tasks[KINDS + 1]; char path[200]; };
+struct serve {
+    aio_frame aio;
+    const char *folder;
+    int i, fd;
+    aio_task *tasks[KINDS + 1];
+    char path[200];
+};
 aio_async(serve) {
     static const char *const names[KINDS] = { "echo", "sum", "source", "http" };
     for (; self->i < KINDS; self->i++) {
@@ -199,7 +217,8 @@ aio_async(client) {
         self->sum = sum_of(self->sum, self->buf, (size_t)self->r);
     }
     if (self->r == 0) aio_await(self->r, aio_future_wait(aio_task_future(self->sender)));
-    if (self->r == 0 && aio_task_frame(send_all, self->sender)->sum != self->sum) self->r = -EBADMSG;
+    if (self->r == 0 && aio_task_frame(send_all, self->sender)->sum != self->sum)
+        self->r = -EBADMSG;
     aio_detach(self->sender);
     aio_await(aio_close(self->fd));
     return self->r;

@@ -5,7 +5,10 @@
 #  define RIGGED 0
 #endif
 
-aio_task *b_spawn(int a, int b) { return aio_spawn(adder, .a = a + RIGGED, .b = b, .pause_ns = 10); }
+aio_task *b_spawn(int a, int b)
+{
+    return aio_spawn(adder, .a = a + RIGGED, .b = b, .pause_ns = 10);
+}
 aio_loop *b_running_loop(void) { return aio_running_loop(); }
 aio_result b_cancel_and_look(aio_task *t) { return aio_task_cancel(t) ? aio_task_result(t) : -EIO; }
 const void *b_ready_class(void) { return &aio__ready; }
