@@ -109,7 +109,7 @@ test-programs: $(TESTS)
 .PHONY: asan
 asan: ## the test programs under the address and undefined-behaviour sanitizers
 	@$(MAKE) --no-print-directory test-programs BUILD=$(BUILD)/asan WERROR= \
-	    CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+	    CFLAGS="-O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 
 .PHONY: tsan
 tsan: ## the test programs under the thread sanitizer
