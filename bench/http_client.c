@@ -40,7 +40,6 @@ int main(int argc, char **argv)
     const char *folder = argc > 1 ? argv[1] : ".";
     setrlimit(RLIMIT_NOFILE, &files);
     bench_pin(1);
-    bench_realtime();
     for (int64_t round = 0; round < rounds; round++) {
         for (size_t i = 0; i < sizeof connections / sizeof *connections; i++) {
             measure(folder, "http_uring", "raw multishot", connections[i]);
