@@ -3963,7 +3963,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__gen_end(aio_frame *f)
 
 // --- ops
 // An awaitable that will never be awaited gives up what it holds.
-AIO_FN void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
+AIO_SLOW void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
 {
     aio_frame *f = (aio_frame *)a->u.p[0];
     switch (a->cls->kind) {

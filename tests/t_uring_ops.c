@@ -664,6 +664,13 @@ static void tcp_errors(void **state)
 
 // --- any operation
 MAKE(m_op, struct w, aio_uring_op(&a->sqe))
+// A newer liburing prepares what it needs and leaves the rest as it was.
+static aio_result run_prepared(struct w *w)
+{
+    aio_result r = run_one(m_op, w);
+    memset(&w->sqe, 0, sizeof w->sqe);
+    return r;
+}
 static void any_prepared_operation(void **state)
 {
     (void)state;
@@ -672,28 +679,28 @@ static void any_prepared_operation(void **state)
     struct __kernel_timespec ts = { 0, 2000000 };
     w.fd = temp_file("");
     io_uring_prep_writev(&w.sqe, w.fd, iov, 2, 0);
-    assert_result(run_one(m_op, &w), 5);
+    assert_result(run_prepared(&w), 5);
     io_uring_prep_fallocate(&w.sqe, w.fd, 0, 0, 100);
-    assert_result(run_one(m_op, &w), 0);
+    assert_result(run_prepared(&w), 0);
     struct stat st;
     fstat(w.fd, &st);
     assert_int_equal(st.st_size, 100);
     io_uring_prep_fadvise(&w.sqe, w.fd, 0, 0, POSIX_FADV_RANDOM);
-    assert_result(run_one(m_op, &w), 0);
+    assert_result(run_prepared(&w), 0);
     io_uring_prep_timeout(&w.sqe, &ts, 0, 0);
-    assert_result(run_one(m_op, &w), -ETIME);
+    assert_result(run_prepared(&w), -ETIME);
     io_uring_prep_mkdirat(&w.sqe, AT_FDCWD, "/no/such/place", 0700);
-    assert_result(run_one(m_op, &w), -ENOENT);
+    assert_result(run_prepared(&w), -ENOENT);
     pipe2(w.fds, O_CLOEXEC);
     io_uring_prep_splice(&w.sqe, w.fd, 0, w.fds[1], -1, 5, 0);
-    assert_result(run_one(m_op, &w), 5);
+    assert_result(run_prepared(&w), 5);
     assert_int_equal(read(w.fds[0], w.buf, 10), 5);
     assert_memory_equal(w.buf, "abcde", 5);
     io_uring_prep_cancel64(&w.sqe, 12345, 0);
-    assert_result(run_one(m_op, &w), -ENOENT);
+    assert_result(run_prepared(&w), -ENOENT);
     w.sqe.opcode = 200;
     w.sqe.flags = 0;
-    assert_result(run_one(m_op, &w), -EINVAL);
+    assert_result(run_prepared(&w), -EINVAL);
     close(w.fd);
     close(w.fds[0]);
     close(w.fds[1]);
