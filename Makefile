@@ -142,6 +142,11 @@ bench: ## build and run the benchmarks, with libuv, epoll and wrk beside them
 	@tools/deps.sh bench
 	@BUILD="$(BUILD)" bench/run.sh
 
+.PHONY: mutate
+mutate: ## which small changes of the headers the tests notice (an hour): SEED=1 COUNT=380
+	@tools/deps.sh mutate
+	@BUILD="$(BUILD)" tools/mutate --seed $(or $(SEED),1) --count $(or $(COUNT),380)
+
 # --- lint
 .PHONY: lint
 lint: lint-lite ## style checks, and the lost-locals analysis of examples and tests

@@ -3,6 +3,7 @@
 #   tools/deps.sh demo      what the examples and the demo need
 #   tools/deps.sh check     what the tests need as well
 #   tools/deps.sh bench     what the benchmarks need: the peers
+#   tools/deps.sh mutate    what tools/mutate needs besides the tests
 what=${1:-demo}
 cc=${CC:-cc}
 command -v "$cc" >/dev/null 2>&1 || cc=gcc
@@ -29,7 +30,10 @@ look() {
         tool ip || need iproute
         tool valgrind || need valgrind
     fi
-    if [ "$what" = check ]; then
+    if [ "$what" = mutate ]; then
+        /usr/bin/python3 -c 'import clang.cindex' 2>/dev/null || need python3-clang
+    fi
+    if [ "$what" = check ] || [ "$what" = mutate ]; then
         tool g++ || need cxx
         tool clang && tool clang++ || need clang
         tool clang && ! clang_runtime && need clang-rt
@@ -83,6 +87,7 @@ package() {     # our name -> this distribution's
     pacman:arm-gcc) echo arm-none-eabi-gcc ;;
     apt:clang-rt) apt_clang_runtime ;;      *:clang-rt) echo compiler-rt ;;
     apt:xz) echo xz-utils ;;
+    apk:python3-clang) echo py3-clang ;;    pacman:python3-clang) echo clang ;;
     apt:libuv) echo libuv1-dev ;;           dnf:libuv) echo libuv-devel ;;
     apk:libuv) echo libuv-dev ;;
     apt:http-parser) echo libhttp-parser-dev ;;
