@@ -87,16 +87,24 @@ $(BUILD)/differential: tests/differential/interpreter.c
 test: $(TESTS) $(TESTS_CXX) $(EXAMPLES) $(EXAMPLES_CXX) ## run the tests; T=name: those whose name contains it
 	@CC="$(CC)" CXX="$(CXX)" BUILD="$(BUILD)" tests/run.sh T="$(T)"
 
+# CHECK: what it does one after the other.
+CHECK ?= lint test asan
 .PHONY: check
 check: ## everything: packages, lint, tests, compile matrix, sanitizers (under 10 minutes)
 	@tools/deps.sh check
 	@mkdir -p $(BUILD) && : >$(BUILD)/tally
-	@failed=; for step in lint test asan; do \
+	@failed=; for step in $(CHECK); do \
 	    TALLY="$(abspath $(BUILD)/tally)" $(MAKE) --no-print-directory -j$(JOBS) $$step T= || failed="$$failed $$step"; done; \
 	    [ -z "$$failed" ] || echo "check failed:$$failed"; \
 	    awk '{ p += $$1; f += $$2; s += $$3 } END { \
 	        printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f != 0 }' $(BUILD)/tally && \
 	    [ -z "$$failed" ]
+
+# Those that meet the kernel.
+.PHONY: check-kernels
+check-kernels: $(filter %/t_cores $(BUILD)/tests/t_uring_%,$(TESTS)) ## the ring's tests on Linux 6.1, in user-mode-linux
+	@tools/deps.sh kernels
+	@BUILD="$(BUILD)" SKIPS_ALLOWED="$(CURDIR)/tests/kernels/uml.skips" tests/kernels/uml.sh $(abspath $^)
 
 .PHONY: differential
 differential: $(BUILD)/differential ## build the interpreter that is compared with CPython's asyncio

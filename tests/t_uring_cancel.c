@@ -186,7 +186,7 @@ aio_async(attack) {
         aio_await(aio_sleep(AIO_MSEC));
         if (self->op->event) self->op->event(self->w);
         usleep(5000);                               // kernel threads
-        if (self->phase == POSTED) uring_post_now();
+        if (self->phase == POSTED) uring_post_until_there();
         else uring_reap_until_ready(self->t);
         assert_true(aio_task_cancel(self->t));
         if (self->phase == UNCANCELLED) assert_int_equal(aio_task_uncancel(self->t), 0);
@@ -496,7 +496,8 @@ aio_async(exact) {
     uring_post_now();                   // a part has been written, and the loop does not know
     aio_task_cancel(self->t);
     aio_await(r, aio_join(self->t));
-    assert_result(r, -ECANCELED);
+    // Linux 6.1 has a worker write to a pipe, which goes on while it is read, to the end.
+    assert_true(r == -ECANCELED || (r == BIG && self->done == BIG));
     self->got += empty(self->fds[1]);
     assert_int_equal(self->got, self->done);
     return 0;

@@ -72,7 +72,13 @@ static void options_that_change_only_the_way(void **state)
 }
 
 // --- direct descriptors
-struct direct { aio_frame aio; int listener, client, file, slot, fd; char buf[32]; aio_op op; };
+struct direct {
+    aio_frame aio;
+    int listener, client, file, slot, fd;
+    bool install;
+    char buf[32];
+    aio_op op;
+};
 aio_async(direct) {
     aio_result r;
     TRUE(aio_direct_unregister(0) == -ENXIO);
@@ -88,17 +94,20 @@ aio_async(direct) {
     aio_await(r, aio_io_with(aio_pread(3, self->buf, 8, 0), AIO_IO_DIRECT));
     TRUE(r == -EBADF);
     aio_await(r, aio_direct_install(3));
-    TRUE(r == -EBADF);
+    self->install = r != -EOPNOTSUPP;       // Linux 6.8
+    TRUE(r == (self->install ? -EBADF : -EOPNOTSUPP));
     aio_await(r, aio_io_with(aio_accept(self->listener), AIO_IO_INTO_ANY));
     TRUE(r >= 0 && r < 8);
     self->slot = (int)r;
     aio_await(r, aio_io_with(aio_recv(self->slot, self->buf, 32, 0), AIO_IO_DIRECT));
     TRUE(r == 5 && !memcmp(self->buf, "hello", 5));
-    aio_await(self->fd, aio_direct_install((unsigned)self->slot));
-    TRUE(self->fd >= 0 && fcntl(self->fd, F_GETFD) == FD_CLOEXEC);
-    aio_await(r, aio_send(self->fd, "back", 4, 0));
-    TRUE(r == 4);
-    aio_await(aio_close(self->fd));
+    if (self->install) {
+        aio_await(self->fd, aio_direct_install((unsigned)self->slot));
+        TRUE(self->fd >= 0 && fcntl(self->fd, F_GETFD) == FD_CLOEXEC);
+        aio_await(r, aio_send(self->fd, "back", 4, 0));
+        TRUE(r == 4);
+        aio_await(aio_close(self->fd));
+    }
     TRUE(aio_direct_put(0, 7, self->file) == 0);
     aio_await(r, aio_io_with(aio_pread(7, self->buf, 4, 0), AIO_IO_DIRECT));
     TRUE(r == 4);
@@ -179,12 +188,13 @@ aio_async(lost_slot) {
     aio_await(aio_sleep(AIO_MSEC));
     return 0;                       // over the op: the connection is closed
 } aio_end
-struct slot_main { aio_frame aio; struct lost_slot child; int listener, client; bool any; };
+struct slot_main { aio_frame aio; struct lost_slot child; int listener, client; bool any; char c; };
 aio_async(slot_main) {
     aio_try(aio_call(&self->child, lost_slot, .listener = self->listener, .client = self->client,
                      .any = self->any));
-    char c;
-    return recv(self->client, &c, 1, MSG_DONTWAIT);
+    aio_result r;                   // Linux 6.1 empties the slot a moment later
+    aio_await(r, aio_wait_for(20 * AIO_SECOND, aio_recv(self->client, &self->c, 1, 0)));
+    return r;
 } aio_end
 static void a_lost_slot_is_emptied(void **state)
 {
@@ -429,6 +439,10 @@ struct waker { aio_frame aio; uint32_t word[2]; bool many; aio_task *t; aio_resu
 aio_async(waker) {
     self->t = aio_spawn(waiter, .word = self->word, .many = self->many);
     aio_await(aio_sleep(AIO_MSEC));
+    if (aio_task_done(self->t)) {                       // this kernel has none
+        aio_await(self->r, aio_join(self->t));
+        return self->r;
+    }
     aio_await(self->r, aio_futex_wake(&self->word[1], 1, 1, AIO_FUTEX_U32 | AIO_FUTEX_PRIVATE));
     TRUE(self->r == (self->many ? 1 : 0));              // other bits
     if (!self->many) {
@@ -605,7 +619,7 @@ aio_async(storm) {
         if (self->r == -ENOMEM) continue;
         if (self->i % 4 == 0) TRUE(self->r == 0 && self->stx[self->i].stx_size == 5);
         if (self->i % 4 == 1 || self->i % 4 == 2) TRUE(self->r == 1);
-        if (self->i % 4 == 3) TRUE(self->r == -ENOENT);
+        if (self->i % 4 == 3) TRUE(self->r == -ENOENT || self->r == -EXDEV);     // /tmp may be a mount
     }
     return 0;
 } aio_end

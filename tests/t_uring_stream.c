@@ -443,6 +443,7 @@ struct writes {
     size_t total, got;
     aio_result r;
     struct iovec v[3];
+    aio_task *reader;
     char big[300000];
 };
 aio_scratch(writes, big);
@@ -470,7 +471,7 @@ aio_async(writes) {
     for (size_t i = 0; i < sizeof self->big; i++) self->big[i] = (char)(i * 7 + i / 253);
     if (self->kind == 0) aio_stream_open(&self->s, self->fds[1], self->fds[1], NULL);
     else aio_stream_open(&self->s, -1, self->fds[1], NULL);
-    aio_detach(aio_spawn(slow, .fd = self->fds[0], .got = &self->got, .expect = self->big));
+    self->reader = aio_spawn(slow, .fd = self->fds[0], .got = &self->got, .expect = self->big);
     aio_await(self->r, aio_stream_write(&self->s, self->big, 0));
     assert_result(self->r, 0);
     self->v[0] = (struct iovec){ self->big, 10 };
@@ -488,7 +489,9 @@ aio_async(writes) {
     }
     aio_await(self->r, aio_stream_close(&self->s));
     assert_result(self->r, 0);
-    while (self->got < self->total) aio_await(aio_sleep(AIO_MSEC));
+    aio_await(self->r, aio_join(self->reader));
+    assert_result(self->r, 0);
+    assert_int_equal(self->got, self->total);
     close(self->fds[0]);
     return 0;
 } aio_end

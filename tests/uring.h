@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
@@ -247,6 +248,27 @@ TEST_FN int uring_fake_enter(unsigned fd, unsigned submit, unsigned wait, unsign
 TEST_FN aio_result uring_seen(aio_result result)
 {
     return result == -ECANCELED ? -EIO : result <= -512 && result >= -516 ? -EINTR : result;
+}
+
+// The same, until something is there. (In Linux 6.1 a worker reads a pipe, when it comes to it.)
+TEST_FN void uring_post_until_there(void)
+{
+    const aio_uring *u = uring_of_loop();
+    for (int i = 0; i < 100000 && (!i || *u->cq_ktail == *u->cq_khead); i++) {
+        uring_post_now();
+        if (*u->cq_ktail == *u->cq_khead) usleep(100);
+    }
+}
+
+// Whether Linux is that new.
+TEST_FN bool kernel_is(long major, long minor)
+{
+    struct utsname name;
+    char *end;
+    uname(&name);
+    long has_major = strtol(name.release, &end, 10);
+    long has_minor = *end ? strtol(end + 1, NULL, 10) : 0;
+    return has_major > major || (has_major == major && has_minor >= minor);
 }
 
 // --- coroutines that many tests use

@@ -3,6 +3,7 @@
 #   tools/deps.sh demo      what the examples and the demo need
 #   tools/deps.sh check     what the tests need as well
 #   tools/deps.sh bench     what the benchmarks need: the peers
+#   tools/deps.sh kernels   what make check-kernels needs: other kernels
 #   tools/deps.sh mutate    what tools/mutate needs besides the tests
 what=${1:-demo}
 cc=${CC:-cc}
@@ -29,6 +30,10 @@ look() {
         tool wrk || need wrk
         tool ip || need iproute
         tool valgrind || need valgrind
+    fi
+    if [ "$what" = kernels ]; then
+        tool linux.uml || need user-mode-linux
+        tool ip || need iproute
     fi
     if [ "$what" = mutate ]; then
         /usr/bin/python3 -c 'import clang.cindex' 2>/dev/null || need python3-clang
