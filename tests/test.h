@@ -16,6 +16,7 @@
 #  define _GNU_SOURCE
 #endif
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,11 +35,14 @@ extern "C" {
 
 #define TEST_FN static inline __attribute__((unused))
 
-// TAP on standard output, line by line, so that a crash loses nothing.
-static __attribute__((constructor)) void test_output(void)
+// TAP on standard output, line by line, so that a crash loses nothing. A shell starts what runs in the
+// background with these signals ignored; tests of them are about their default.
+static __attribute__((constructor)) void test_start(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 4096);
     cmocka_set_message_output(CM_OUTPUT_TAP);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
 }
 
 // Ends the test without a verdict and says why. In CI only what tests/skips.allowed lists may do
