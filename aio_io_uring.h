@@ -827,7 +827,6 @@ AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b);
 #define AIO__OP_READV_FIXED 60
 #define AIO__OP_WRITEV_FIXED 61
 #define AIO__OP_PIPE 62
-#define AIO__OPERATIONS 63                             // known by name
 #define AIO__OPS_5_12 ((UINT64_C(1) << 37) - 1) // what the oldest kernel has that will do
 #define AIO__ACCEPT_POLL_FIRST (1u << 2)
 #define AIO__P_PIDFD 3
@@ -1576,13 +1575,9 @@ AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a)
 }
 
 // --- what an opcode is
-struct aio__operation {
-    const char *name;
-    uint16_t kernel;            // since: 515 is 5.15; up to 512: always there
-    uint8_t without;            // AIO__WITHOUT_…: how it is done by other means
-    uint8_t copies;             // AIO__COPY_…: what it points to that may be a local
-    bool worker;                // runs on a kernel thread, ready or not
-};
+// One row for each that has a name: opcode, name, since (515 is Linux 5.15; up to 512: always
+// there), the other way to do it, what it points to that may be a local, traits, its form with a
+// registered buffer. All else that is said of opcodes is computed from these rows.
 enum {
     AIO__WITHOUT_NOTHING,
     AIO__WITHOUT_CALL,          // a system call that cannot block; preferred, but for direct ones
@@ -1590,85 +1585,167 @@ enum {
     AIO__WITHOUT_POLL,          // waits until a descriptor is ready, then a system call
 };
 enum {
+    AIO__COPY_NOTHING,
     AIO__COPY_PATH = 1,         // addr
     AIO__COPY_PATH2 = 2,        // off
+    AIO__COPY_PATHS = 3,
     AIO__COPY_PATH3 = 4,        // addr3
+    AIO__COPY_PATH_AND_3 = 5,
     AIO__COPY_ADDRESS = 8,      // addr, off bytes
     AIO__COPY_VECTOR = 16,      // addr, len iovecs
     AIO__COPY_HOW = 32,         // off
+    AIO__COPY_PATH_AND_HOW = 33,
 };
+enum {
+    AIO__OP_FD = 1,             // fd is a descriptor that aio_close has to wait for, or a slot
+    AIO__OP_TWO_FDS = 2,        // … and so is its other one
+    AIO__OP_NO_SLOT = 4,        // … not a slot: the kernel looks the number up itself
+    AIO__OP_SLOT = 32768,       // fd is a slot
+    AIO__OP_GIVES_FD = 8,       // its result is a descriptor: lost, it is closed
+    AIO__OP_GIVES_PIPE = 16,    // it stores two
+    AIO__OP_INTO = 32,          // puts what it opens into a slot (close: takes it out)
+    AIO__OP_BUFFER = 64,        // uses a registered buffer
+    AIO__OP_SEND_ZC = 128,      // … if it is told so; completes twice
+    AIO__OP_POLL_FIRST = 256,   // IORING_RECVSEND_POLL_FIRST
+    AIO__OP_WORKER = 512,       // runs on a kernel thread, ready or not
+    AIO__OP_SHORT = 1024,       // less than its length is short, and breaks the kernel's links …
+    AIO__OP_WAITALL = 2048,     // … with MSG_WAITALL
+    AIO__OP_VECTOR = 4096,      // its length is that of its iovecs
+    AIO__OP_MESSAGE = 8192,     // … of its header's
+    AIO__OP_GOES_ON = 16384,    // when it fails, the kernel runs what is linked to it all the same
+};
+#define AIO__OPERATION_ROWS(X, arg) \
+    X(arg, 0, "nop", 501, NOTHING, NOTHING, 0, 0) \
+    X(arg, 1, "readv", 501, NOTHING, VECTOR, AIO__OP_FD | AIO__OP_SHORT | AIO__OP_VECTOR, 60) \
+    X(arg, 2, "writev", 501, NOTHING, VECTOR, AIO__OP_FD | AIO__OP_SHORT | AIO__OP_VECTOR, 61) \
+    X(arg, 3, "fsync", 501, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 4, "read_fixed", 501, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_BUFFER | AIO__OP_SHORT, \
+      0) \
+    X(arg, 5, "write_fixed", 501, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_BUFFER | \
+      AIO__OP_SHORT, 0) \
+    X(arg, 6, "poll", 501, NOTHING, NOTHING, AIO__OP_FD, 0) \
+    X(arg, 7, "poll_remove", 501, NOTHING, NOTHING, 0, 0) \
+    X(arg, 8, "sync_file_range", 502, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_GOES_ON | \
+      AIO__OP_WORKER, 0) \
+    X(arg, 9, "sendmsg", 503, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_POLL_FIRST | \
+      AIO__OP_WAITALL | AIO__OP_MESSAGE, 0) \
+    X(arg, 10, "recvmsg", 503, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_POLL_FIRST | \
+      AIO__OP_WAITALL | AIO__OP_MESSAGE, 0) \
+    X(arg, 11, "timeout", 504, NOTHING, NOTHING, 0, 0) \
+    X(arg, 12, "timeout_remove", 505, NOTHING, NOTHING, 0, 0) \
+    X(arg, 13, "accept", 505, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_GIVES_FD | AIO__OP_INTO, 0) \
+    X(arg, 14, "cancel", 505, NOTHING, NOTHING, 0, 0) \
+    X(arg, 15, "link_timeout", 505, NOTHING, NOTHING, 0, 0) \
+    X(arg, 16, "connect", 505, NOTHING, ADDRESS, AIO__OP_FD, 0) \
+    X(arg, 17, "fallocate", 506, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_GOES_ON | \
+      AIO__OP_WORKER, 0) \
+    X(arg, 18, "openat", 506, NOTHING, PATH, AIO__OP_GIVES_FD | AIO__OP_INTO, 0) \
+    X(arg, 19, "close", 506, NOTHING, NOTHING, AIO__OP_INTO, 0) \
+    X(arg, 20, "files_update", 506, NOTHING, NOTHING, 0, 0) \
+    X(arg, 21, "statx", 506, NOTHING, PATH, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 22, "read", 506, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_SHORT, 4) \
+    X(arg, 23, "write", 506, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_SHORT, 5) \
+    X(arg, 24, "fadvise", 506, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_WORKER, 0) \
+    X(arg, 25, "madvise", 506, NOTHING, NOTHING, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 26, "send", 506, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_POLL_FIRST | \
+      AIO__OP_WAITALL, 0) \
+    X(arg, 27, "recv", 506, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_POLL_FIRST | \
+      AIO__OP_WAITALL, 0) \
+    X(arg, 28, "openat2", 506, NOTHING, PATH_AND_HOW, AIO__OP_GIVES_FD | AIO__OP_INTO, 0) \
+    X(arg, 29, "epoll_ctl", 506, CALL, NOTHING, AIO__OP_FD | AIO__OP_NO_SLOT, 0) \
+    X(arg, 30, "splice", 507, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_TWO_FDS | AIO__OP_SHORT | \
+      AIO__OP_WORKER, 0) \
+    X(arg, 31, "provide_buffers", 507, NOTHING, NOTHING, 0, 0) \
+    X(arg, 32, "remove_buffers", 507, NOTHING, NOTHING, 0, 0) \
+    X(arg, 33, "tee", 508, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_TWO_FDS | AIO__OP_SHORT | \
+      AIO__OP_WORKER, 0) \
+    X(arg, 34, "shutdown", 511, CALL, NOTHING, AIO__OP_FD | AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 35, "renameat", 511, NOTHING, PATHS, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 36, "unlinkat", 511, NOTHING, PATH, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 37, "mkdirat", 515, JOB, PATH, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 38, "symlinkat", 515, JOB, PATHS, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 39, "linkat", 515, JOB, PATHS, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 40, "msg_ring", 518, NOTHING, NOTHING, 0, 0) \
+    X(arg, 41, "fsetxattr", 519, JOB, PATH, AIO__OP_FD | AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 42, "setxattr", 519, JOB, PATH_AND_3, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 43, "fgetxattr", 519, JOB, PATH, AIO__OP_FD | AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 44, "getxattr", 519, JOB, PATH_AND_3, AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 45, "socket", 519, CALL, NOTHING, AIO__OP_GIVES_FD | AIO__OP_INTO, 0) \
+    X(arg, 46, "uring_cmd", 519, CALL, NOTHING, AIO__OP_FD, 0) \
+    X(arg, 47, "send_zc", 600, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_SEND_ZC | \
+      AIO__OP_WAITALL, 0) \
+    X(arg, 48, "sendmsg_zc", 601, NOTHING, NOTHING, AIO__OP_FD | AIO__OP_SEND_ZC | \
+      AIO__OP_WAITALL | AIO__OP_MESSAGE, 0) \
+    X(arg, 49, "read_multishot", 607, NOTHING, NOTHING, AIO__OP_FD, 0) \
+    X(arg, 50, "waitid", 607, POLL, NOTHING, 0, 0) \
+    X(arg, 51, "futex_wait", 607, NOTHING, NOTHING, 0, 0) \
+    X(arg, 52, "futex_wake", 607, CALL, NOTHING, 0, 0) \
+    X(arg, 53, "futex_waitv", 607, NOTHING, NOTHING, 0, 0) \
+    X(arg, 54, "fixed_fd_install", 608, NOTHING, NOTHING, AIO__OP_SLOT | AIO__OP_GIVES_FD, 0) \
+    X(arg, 55, "ftruncate", 609, JOB, NOTHING, AIO__OP_FD | AIO__OP_GOES_ON | AIO__OP_WORKER, 0) \
+    X(arg, 56, "bind", 611, CALL, ADDRESS, AIO__OP_FD, 0) \
+    X(arg, 57, "listen", 611, CALL, NOTHING, AIO__OP_FD, 0) \
+    X(arg, 58, "recv_zc", 615, NOTHING, NOTHING, 0, 0) \
+    X(arg, 59, "epoll_wait", 615, POLL, NOTHING, AIO__OP_FD, 0) \
+    X(arg, 60, "readv_fixed", 615, NOTHING, VECTOR, AIO__OP_FD | AIO__OP_BUFFER | AIO__OP_SHORT | \
+      AIO__OP_VECTOR, 0) \
+    X(arg, 61, "writev_fixed", 615, NOTHING, VECTOR, AIO__OP_FD | AIO__OP_BUFFER | \
+      AIO__OP_SHORT | AIO__OP_VECTOR, 0) \
+    X(arg, 62, "pipe", 616, CALL, NOTHING, AIO__OP_INTO | AIO__OP_GIVES_PIPE, 0)
+struct aio__operation {
+    const char *name;
+    uint16_t kernel, traits;
+    uint8_t without, copies, fixed;
+};
+#define AIO__ROW(arg, op, name, kernel, without, copies, traits, fixed) \
+    { name, kernel, traits, AIO__WITHOUT_##without, AIO__COPY_##copies, fixed },
+#define AIO__ROW_COUNT(arg, op, ...) + 1
+#define AIO__ROW_BIT(arg, op, name, kernel, without, copies, traits, fixed) \
+    | ((traits) & (arg) ? UINT64_C(1) << (op) : 0)
+enum { AIO__OPERATIONS = 0 AIO__OPERATION_ROWS(AIO__ROW_COUNT, 0) };   // known by name
+AIO__ASSERT(AIO__OPERATIONS <= 64, "a bit for each operation");
+// Opcodes as sets: those whose row has a trait.
+__extension__ enum {
+    AIO__OPS_FD = 0 AIO__OPERATION_ROWS(AIO__ROW_BIT, AIO__OP_FD),
+    AIO__OPS_TWO_FDS = 0 AIO__OPERATION_ROWS(AIO__ROW_BIT, AIO__OP_TWO_FDS),
+    AIO__OPS_GIVE_FD = 0 AIO__OPERATION_ROWS(AIO__ROW_BIT, AIO__OP_GIVES_FD),
+    AIO__OPS_GIVE_PIPE = 0 AIO__OPERATION_ROWS(AIO__ROW_BIT, AIO__OP_GIVES_PIPE),
+    AIO__OPS_INTO = 0 AIO__OPERATION_ROWS(AIO__ROW_BIT, AIO__OP_INTO),
+    AIO__OPS_BUFFER = 0 AIO__OPERATION_ROWS(AIO__ROW_BIT, AIO__OP_BUFFER),
+    AIO__OPS_SEND_ZC = 0 AIO__OPERATION_ROWS(AIO__ROW_BIT, AIO__OP_SEND_ZC),
+    AIO__OPS_MAY_BE_RARE = AIO__OPS_TWO_FDS | AIO__OPS_INTO | AIO__OPS_BUFFER | AIO__OPS_SEND_ZC,
+};
+// The set of one opcode; empty for those that have no row, also above 63.
+AIO_INLINE uint64_t aio__op_bit(unsigned op) { return op < 64 ? UINT64_C(1) << op : 0; }
+// Null: it has no row.
 AIO_FN const struct aio__operation *aio__operation_of(unsigned op)
 {
-    enum { NONE = AIO__WITHOUT_NOTHING, CALL, JOB, POLL };
-    enum { PATH = 1, PATH2 = 2, BOTH = 3, PATH_3 = 5, ADDRESS = 8, VECTOR = 16, HOW = 33 };
     static const struct aio__operation table[AIO__OPERATIONS] = {
-        { "nop", 501, NONE, 0, 0 },             { "readv", 501, NONE, VECTOR, 0 },
-        { "writev", 501, NONE, VECTOR, 0 },     { "fsync", 501, NONE, 0, 1 },
-        { "read_fixed", 501, NONE, 0, 0 },      { "write_fixed", 501, NONE, 0, 0 },
-        { "poll", 501, NONE, 0, 0 },            { "poll_remove", 501, NONE, 0, 0 },
-        { "sync_file_range", 502, NONE, 0, 1 }, { "sendmsg", 503, NONE, 0, 0 },
-        { "recvmsg", 503, NONE, 0, 0 },         { "timeout", 504, NONE, 0, 0 },
-        { "timeout_remove", 505, NONE, 0, 0 },  { "accept", 505, NONE, 0, 0 },
-        { "cancel", 505, NONE, 0, 0 },          { "link_timeout", 505, NONE, 0, 0 },
-        { "connect", 505, NONE, ADDRESS, 0 },   { "fallocate", 506, NONE, 0, 1 },
-        { "openat", 506, NONE, PATH, 0 },       { "close", 506, NONE, 0, 0 },
-        { "files_update", 506, NONE, 0, 0 },    { "statx", 506, NONE, PATH, 1 },
-        { "read", 506, NONE, 0, 0 },            { "write", 506, NONE, 0, 0 },
-        { "fadvise", 506, NONE, 0, 1 },         { "madvise", 506, NONE, 0, 1 },
-        { "send", 506, NONE, 0, 0 },            { "recv", 506, NONE, 0, 0 },
-        { "openat2", 506, NONE, HOW, 0 },       { "epoll_ctl", 506, CALL, 0, 0 },
-        { "splice", 507, NONE, 0, 1 },          { "provide_buffers", 507, NONE, 0, 0 },
-        { "remove_buffers", 507, NONE, 0, 0 },  { "tee", 508, NONE, 0, 1 },
-        { "shutdown", 511, CALL, 0, 1 },        { "renameat", 511, NONE, BOTH, 1 },
-        { "unlinkat", 511, NONE, PATH, 1 },     { "mkdirat", 515, JOB, PATH, 1 },
-        { "symlinkat", 515, JOB, BOTH, 1 },     { "linkat", 515, JOB, BOTH, 1 },
-        { "msg_ring", 518, NONE, 0, 0 },        { "fsetxattr", 519, JOB, PATH, 1 },
-        { "setxattr", 519, JOB, PATH_3, 1 },    { "fgetxattr", 519, JOB, PATH, 1 },
-        { "getxattr", 519, JOB, PATH_3, 1 },    { "socket", 519, CALL, 0, 0 },
-        { "uring_cmd", 519, CALL, 0, 0 },       { "send_zc", 600, NONE, 0, 0 },
-        { "sendmsg_zc", 601, NONE, 0, 0 },      { "read_multishot", 607, NONE, 0, 0 },
-        { "waitid", 607, POLL, 0, 0 },          { "futex_wait", 607, NONE, 0, 0 },
-        { "futex_wake", 607, CALL, 0, 0 },      { "futex_waitv", 607, NONE, 0, 0 },
-        { "fixed_fd_install", 608, NONE, 0, 0 }, { "ftruncate", 609, JOB, 0, 1 },
-        { "bind", 611, CALL, ADDRESS, 0 },      { "listen", 611, CALL, 0, 0 },
-        { "recv_zc", 615, NONE, 0, 0 },         { "epoll_wait", 615, POLL, 0, 0 },
-        { "readv_fixed", 615, NONE, VECTOR, 0 }, { "writev_fixed", 615, NONE, VECTOR, 0 },
-        { "pipe", 616, CALL, 0, 0 },
+        AIO__OPERATION_ROWS(AIO__ROW, 0)
     };
     return op < AIO__OPERATIONS ? &table[op] : 0;
+}
+AIO_FN bool aio__op_is(unsigned op, unsigned trait)
+{
+    const struct aio__operation *o = aio__operation_of(op);
+    return o && (o->traits & trait);
+}
+AIO_FN bool aio__op_takes_slot(unsigned op)
+{
+    return aio__op_is(op, AIO__OP_FD | AIO__OP_SLOT) && !aio__op_is(op, AIO__OP_NO_SLOT);
 }
 AIO_FN const char *aio__opcode_name(unsigned op)
 {
     const struct aio__operation *o = aio__operation_of(op);
     return o ? o->name : "operation";
 }
-#define AIO__BIT(op) (UINT64_C(1) << (op))
-// Opcodes whose fd is a descriptor that aio_close has to wait for.
-#define AIO__OPS_ON_FD \
-    (AIO__BIT(1) | AIO__BIT(2) | AIO__BIT(3) | AIO__BIT(4) | AIO__BIT(5) | AIO__BIT(6) | \
-    AIO__BIT(8) | AIO__BIT(9) | AIO__BIT(10) | AIO__BIT(13) | AIO__BIT(16) | AIO__BIT(17) | \
-    AIO__BIT(22) | AIO__BIT(23) | AIO__BIT(24) | AIO__BIT(26) | AIO__BIT(27) | AIO__BIT(29) | \
-    AIO__BIT(30) | AIO__BIT(33) | AIO__BIT(34) | AIO__BIT(41) | AIO__BIT(43) | AIO__BIT(46) | \
-    AIO__BIT(47) | AIO__BIT(48) | AIO__BIT(49) | AIO__BIT(55) | AIO__BIT(56) | AIO__BIT(57) | \
-    AIO__BIT(59) | AIO__BIT(60) | AIO__BIT(61))
-// Can put what they open into the table of direct descriptors (close: take it out).
-#define AIO__OPS_INTO (AIO__BIT(IORING_OP_ACCEPT) | AIO__BIT(IORING_OP_OPENAT) | \
-    AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET) | AIO__BIT(AIO__OP_PIPE) | \
-    AIO__BIT(IORING_OP_CLOSE))
-// Use a registered buffer.
-#define AIO__OPS_BUFFER (AIO__BIT(IORING_OP_READ_FIXED) | AIO__BIT(IORING_OP_WRITE_FIXED) | \
-    AIO__BIT(AIO__OP_READV_FIXED) | AIO__BIT(AIO__OP_WRITEV_FIXED))
-#define AIO__OPS_SEND_ZC (AIO__BIT(IORING_OP_SEND_ZC) | AIO__BIT(AIO__OP_SENDMSG_ZC))
-#define AIO__OPS_TWO_FDS (AIO__BIT(IORING_OP_SPLICE) | AIO__BIT(IORING_OP_TEE))
-#define AIO__OPS_GIVE_FD (AIO__BIT(IORING_OP_ACCEPT) | AIO__BIT(IORING_OP_OPENAT) | \
-    AIO__BIT(IORING_OP_OPENAT2) | AIO__BIT(IORING_OP_SOCKET) | AIO__BIT(AIO__OP_FIXED_FD_INSTALL))
 AIO_INLINE uint64_t aio__io_rare(const aio_awaitable *a, uint64_t bit)
 {
     uint64_t info = AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE ? AIO__IO_DIRECT : 0;
     if ((bit & AIO__OPS_INTO) && AIO__FILE_INDEX(a->u.w[4])) {
         info |= AIO__IO_DIRECT;
         if (bit & AIO__OPS_GIVE_FD) info |= AIO__IO_GIVES_SLOT;
-    } else if (bit & AIO__BIT(AIO__OP_PIPE)) {
+    } else if (bit & AIO__OPS_GIVE_PIPE) {
         info |= AIO__IO_GIVES_PIPE;
     }
     if ((bit & AIO__OPS_BUFFER) || ((bit & AIO__OPS_SEND_ZC) &&
@@ -1683,58 +1760,44 @@ AIO_INLINE uint64_t aio__io_rare(const aio_awaitable *a, uint64_t bit)
 }
 AIO_INLINE bool aio__may_be_rare(const aio_awaitable *a)
 {
-    const uint64_t rare = AIO__OPS_INTO | AIO__OPS_BUFFER | AIO__OPS_SEND_ZC | AIO__OPS_TWO_FDS;
     return (AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE) ||
-           (AIO__BIT(AIO__HEAD_OPCODE(a->u.w[0]) & 63) & rare);
+           (aio__op_bit(AIO__HEAD_OPCODE(a->u.w[0])) & AIO__OPS_MAY_BE_RARE);
 }
 AIO_INLINE uint64_t aio__io_usual(const aio_awaitable *a)
 {
     unsigned opcode = AIO__HEAD_OPCODE(a->u.w[0]);
     uint32_t fd = AIO__HEAD_FD(a->u.w[0]);
-    uint64_t bit = AIO__BIT(opcode & 63), info = fd | (uint64_t)opcode << 32;
+    uint64_t bit = aio__op_bit(opcode), info = fd | (uint64_t)opcode << 32;
     bool fixed = AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE;
-    if ((bit & AIO__OPS_ON_FD) && !fixed && (int32_t)fd >= 0) info |= AIO__IO_TRACKED;
+    if ((bit & AIO__OPS_FD) && !fixed && (int32_t)fd >= 0) info |= AIO__IO_TRACKED;
     if ((bit & AIO__OPS_GIVE_FD) && !AIO__FILE_INDEX(a->u.w[4])) info |= AIO__IO_GIVES_FD;
     return info;
 }
 AIO_INLINE uint64_t aio__io_info(const aio_awaitable *a)
 {
-    uint64_t bit = AIO__BIT(AIO__HEAD_OPCODE(a->u.w[0]) & 63);
+    uint64_t bit = aio__op_bit(AIO__HEAD_OPCODE(a->u.w[0]));
     return aio__io_usual(a) | aio__io_rare(a, bit);
 }
 
 // --- options
-#define AIO__OPS_POLL_FIRST (AIO__BIT(IORING_OP_RECV) | AIO__BIT(IORING_OP_SEND) | \
-    AIO__BIT(IORING_OP_RECVMSG) | AIO__BIT(IORING_OP_SENDMSG))
-// epoll_ctl takes two numbers, and looks them up itself.
-#define AIO__OPS_DIRECT \
-    ((AIO__OPS_ON_FD & ~AIO__BIT(IORING_OP_EPOLL_CTL)) | AIO__BIT(AIO__OP_FIXED_FD_INSTALL))
-// The operation with a registered buffer; 0: there is none.
-AIO_INLINE unsigned aio__fixed_opcode(unsigned op)
-{
-    return op == IORING_OP_READ     ? (unsigned)IORING_OP_READ_FIXED
-           : op == IORING_OP_WRITE  ? (unsigned)IORING_OP_WRITE_FIXED
-           : op == IORING_OP_READV  ? (unsigned)AIO__OP_READV_FIXED
-           : op == IORING_OP_WRITEV ? (unsigned)AIO__OP_WRITEV_FIXED
-                                    : 0;
-}
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_io_with(aio_awaitable a, uint64_t options)
 {
     unsigned op = AIO__HEAD_OPCODE(a.u.w[0]);
     uint32_t slot = (uint32_t)(options >> 32), buffer = (uint32_t)options >> 8;
     bool ok = a.cls->kind == AIO__AWAIT_IO;
     if (!ok) op = IORING_OP_NOP;
-    uint64_t bit = AIO__BIT(op & 63);
+    uint64_t bit = aio__op_bit(op);
     unsigned flags = (options & AIO_IO_DIRECT ? IOSQE_FIXED_FILE : 0u) |
                      (options & AIO_IO_ASYNC ? IOSQE_ASYNC : 0u);
     unsigned priority = 0;
-    if (options & AIO_IO_DIRECT) ok = ok && (bit & AIO__OPS_DIRECT);
+    if (options & AIO_IO_DIRECT) ok = ok && aio__op_takes_slot(op);
     if (options & AIO_IO_POLL_FIRST) {
-        ok = ok && (op == IORING_OP_ACCEPT || (bit & AIO__OPS_POLL_FIRST));
+        ok = ok && (op == IORING_OP_ACCEPT || aio__op_is(op, AIO__OP_POLL_FIRST));
         priority = op == IORING_OP_ACCEPT ? AIO__ACCEPT_POLL_FIRST : IORING_RECVSEND_POLL_FIRST;
     }
     if (options & AIO__IO_BUFFERED) {
-        unsigned fixed = aio__fixed_opcode(op);
+        const struct aio__operation *o = aio__operation_of(op);
+        unsigned fixed = o ? o->fixed : 0;
         ok = ok && fixed && buffer <= UINT16_MAX;
         a.u.w[0] ^= AIO__WORD(AIO__HEAD(op ^ fixed, 0, 0), 0);
         a.u.w[4] |= AIO__BUFFER_INDEX(buffer);
@@ -2241,12 +2304,13 @@ AIO_INLINE aio_result aio__io_submit_as(aio_uring *u, aio_waiter *w, const aio_a
     aio_waiter_begin(w, cls);
     return 0;
 }
+AIO_FN bool aio__has(const aio_uring *u, unsigned op) { return u->has & aio__op_bit(op); }
 AIO_SLOW aio_result aio__io_submit_rare(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
                                         unsigned tag, const aio_wait_class *cls)
 {
     uint64_t info = aio__io_info(a);
     // without mkdirat it is older than 5.15, does not look at the slot, and gives a descriptor
-    bool refused = (info & AIO__IO_GIVES_SLOT) && !(u->has & AIO__BIT(IORING_OP_MKDIRAT));
+    bool refused = (info & AIO__IO_GIVES_SLOT) && !aio__has(u, IORING_OP_MKDIRAT);
     if (refused) u->arena_held = false;
     return refused ? -EOPNOTSUPP : aio__io_submit_as(u, w, a, tag, cls, info);
 }
@@ -2347,7 +2411,6 @@ AIO_FN aio_result aio__copy_in(aio_uring *u, aio_awaitable *a, unsigned what)
     if (r < 0) u->arena_held = false;
     return r;
 }
-AIO_FN bool aio__has(const aio_uring *u, unsigned op) { return u->has & AIO__BIT(op & 63); }
 AIO_FN bool aio__job_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__polled_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
 AIO_SLOW bool aio__checked_start(aio_waiter *w, const aio_awaitable *a)
@@ -4246,18 +4309,10 @@ AIO_FN aio_result aio_chain_init(aio_chain *c)
     c->cancel_owed = c->cut = false;
     return 0;
 }
-// Where less than the length breaks the kernel's links: always; with MSG_WAITALL.
-#define AIO__OPS_SHORT (AIO__BIT(IORING_OP_READ) | AIO__BIT(IORING_OP_WRITE) | \
-    AIO__BIT(IORING_OP_READ_FIXED) | AIO__BIT(IORING_OP_WRITE_FIXED) | \
-    AIO__BIT(IORING_OP_SPLICE) | AIO__BIT(IORING_OP_TEE) | AIO__OPS_VECTOR)
-#define AIO__OPS_VECTOR (AIO__BIT(IORING_OP_READV) | AIO__BIT(IORING_OP_WRITEV) | \
-    AIO__BIT(AIO__OP_READV_FIXED) | AIO__BIT(AIO__OP_WRITEV_FIXED))
-#define AIO__OPS_SHORT_ALL (AIO__BIT(IORING_OP_SEND) | AIO__BIT(IORING_OP_RECV) | \
-    AIO__BIT(IORING_OP_SENDMSG) | AIO__BIT(IORING_OP_RECVMSG))
 AIO_FN uint32_t aio__linked_length(const aio_awaitable *a)
 {
     unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
-    bool message = op == IORING_OP_SENDMSG || op == IORING_OP_RECVMSG;
+    bool message = aio__op_is(op, AIO__OP_MESSAGE);
     const struct iovec *pieces = (const struct iovec *)a->u.cp[2];
     size_t n = AIO__FIRST_HALF(a->u.w[3]), length = 0;
     if (message && a->u.w[5] == AIO__MESSAGE_PLAIN) return aio__length((size_t)a->u.w[6]);
@@ -4265,7 +4320,7 @@ AIO_FN uint32_t aio__linked_length(const aio_awaitable *a)
         const struct msghdr *m = (const struct msghdr *)a->u.cp[2];
         pieces = m->msg_iov;
         n = (size_t)m->msg_iovlen;
-    } else if (!(AIO__BIT(op & 63) & AIO__OPS_VECTOR)) {
+    } else if (!aio__op_is(op, AIO__OP_VECTOR)) {
         return (uint32_t)n;
     }
     for (size_t i = 0; pieces && i < n && length < AIO__LENGTH_MAX; i++) {
@@ -4288,8 +4343,8 @@ AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
         a->u.w[4] = a->u.w[5] = a->u.w[6] = 0;
     }
     if (a->cls->kind != AIO__AWAIT_IO) return;
-    bool file = AIO__BIT(op & 63) & AIO__OPS_SHORT;
-    bool all = (AIO__BIT(op & 63) & AIO__OPS_SHORT_ALL) && (flags & MSG_WAITALL);
+    bool file = aio__op_is(op, AIO__OP_SHORT);
+    bool all = aio__op_is(op, AIO__OP_WAITALL) && (flags & MSG_WAITALL);
     if (file || all) s->expect = aio__linked_length(a);
     s->skips = op == IORING_OP_SEND && all && !hard;
     s->plain = op == IORING_OP_READ || op == IORING_OP_WRITE || op == IORING_OP_SEND ||
@@ -6373,11 +6428,11 @@ AIO_FN void aio__uring_probe(aio_uring *u)
     memset((void *)&p, 0, sizeof p);
     if (io_uring_register_probe(&u->ring, &p.probe, 64) < 0) u->has = AIO__OPS_5_12;
     for (unsigned op = 0; op < AIO__OPERATIONS && op <= p.probe.last_op; op++) {
-        if (p.probe.ops[op].flags & IO_URING_OP_SUPPORTED) u->has |= AIO__BIT(op);
+        if (p.probe.ops[op].flags & IO_URING_OP_SUPPORTED) u->has |= aio__op_bit(op);
     }
     for (unsigned op = 0; without && op < AIO__OPERATIONS; op++) {
         const struct aio__operation *o = aio__operation_of(op);
-        if (o->kernel > 512 && aio__listed(without, o->name)) u->has &= ~AIO__BIT(op);
+        if (o->kernel > 512 && aio__listed(without, o->name)) u->has &= ~aio__op_bit(op);
     }
 }
 AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *options)
@@ -6520,7 +6575,7 @@ AIO_FN const char *aio__how(const aio_uring *u, unsigned op, const struct aio__o
     bool has = aio__has(u, op);
     if (o->without == AIO__WITHOUT_CALL)
         return has ? "system call; for direct descriptors the ring" : "system call";
-    if (has) return o->worker ? "ring, on a kernel thread" : "ring";
+    if (has) return o->traits & AIO__OP_WORKER ? "ring, on a kernel thread" : "ring";
     if (o->without == AIO__WITHOUT_JOB) return "system call on a thread of the pool";
     if (o->without == AIO__WITHOUT_POLL) return "ring waits (poll), then a system call";
     return "not available";
