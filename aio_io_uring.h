@@ -129,6 +129,7 @@ struct aio_uring_options {
     unsigned sq_entries;        // bounds one submission; AIO_URING_SQ_ENTRIES
     unsigned cq_entries;        // bounds what completes between two turns; AIO_URING_CQ_ENTRIES
     unsigned workers;           // most kernel threads for what is no regular file (splice …): 64
+    const char *allow;          // "accept,recv,send": the kernel refuses all else; null: nothing
 };
 
 // A buffered stream over one or two descriptors. All zero: not open. Its members are private.
@@ -294,6 +295,9 @@ struct aio_connect_options {
 // Gives the loop its ring now, instead of at its first operation. options may be null.
 // Result: 0; -EALREADY: it has one; -ENOSYS, -EPERM, -EACCES, -ENOMEM, -EMFILE …: io_uring is
 // refused (on_error is told why and what to do); -EBADFD: the loop is closed.
+// With `allow` the ring is restricted for good before it is enabled (Linux 5.10): operations other
+// than those, by their names in aio_uring_report, and the loop's own (nop, poll_add, poll_remove,
+// async_cancel) give -EACCES, also to whoever takes the program over. An unknown name: -EINVAL.
 // Thread: the one that will run the loop. AIO_URING_LEVEL=2..4 and AIO_URING_ENTRIES in the
 // environment force an older kernel's flags and a small ring, for tests.
 AIO_FN aio_result aio_uring_attach(aio_loop *loop, const struct aio_uring_options *options);
@@ -5872,7 +5876,7 @@ AIO_FN aio_result aio__spawn_clone(struct aio__spawn *c, int *pidfd)
 {
     sigset_t all, before;
     size_t arguments = 0, size;
-    const char *path = getenv("PATH");
+    const char *path = getenv("PATH");       // where execvpe will look, too
     while (c->options->argv[arguments]) arguments++;
     // execvpe copies them if the file has no format of its own, and PATH's folders
     size = arguments * sizeof(char *) + (path ? strlen(path) : 0);
@@ -6388,9 +6392,76 @@ AIO_FN unsigned aio__uring_flags(unsigned level)
     if (level <= 1) flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;       // 6.1
     return flags;
 }
+AIO_FN bool aio__listed(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (; list; list = strchr(list, ',') ? strchr(list, ',') + 1 : 0) {
+        if (!strncmp(list, name, n) && (!list[n] || list[n] == ',')) return true;
+    }
+    return false;
+}
+// Least privilege. A restricted ring refuses each operation, flag of an entry and registration that
+// was not listed while it was disabled: so what the toolkit needs is listed beside `allow`.
+static const uint8_t aio__own_registrations[] = {
+    IORING_REGISTER_BUFFERS,       IORING_UNREGISTER_BUFFERS, IORING_REGISTER_FILES,
+    IORING_REGISTER_FILES2,        IORING_UNREGISTER_FILES,   IORING_REGISTER_FILES_UPDATE,
+    IORING_REGISTER_PROBE,         IORING_REGISTER_PBUF_RING, IORING_UNREGISTER_PBUF_RING,
+    IORING_REGISTER_IOWQ_MAX_WORKERS, IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS,
+};
+enum {
+    AIO__OWN_REGISTRATIONS = sizeof aio__own_registrations,
+    AIO__RESTRICTIONS = 64 + AIO__OWN_REGISTRATIONS + 1,
+};
+AIO_FN bool aio__loops_own(unsigned op)
+{
+    return op == IORING_OP_NOP || op == IORING_OP_POLL_ADD || op == IORING_OP_POLL_REMOVE ||
+           op == IORING_OP_ASYNC_CANCEL;
+}
+// Whether each name of the list, which may be empty, is one.
+AIO_FN bool aio__all_known(const char *allow)
+{
+    unsigned names = *allow != 0, known = 0;
+    for (const char *c = allow; *c; c++) names += *c == ',';
+    for (unsigned op = 0; op < AIO__OPERATIONS; op++)
+        known += aio__listed(allow, aio__opcode_name(op));
+    return names == known;
+}
+// Result: how many restrictions.
+AIO_FN unsigned aio__restrictions(const char *allow, struct io_uring_restriction *list)
+{
+    unsigned n = 0;
+    for (unsigned op = 0; op < AIO__OPERATIONS; op++) {
+        if (!aio__loops_own(op) && !aio__listed(allow, aio__opcode_name(op))) continue;
+        list[n].opcode = IORING_RESTRICTION_SQE_OP;
+        list[n++].sqe_op = (uint8_t)op;
+    }
+    for (unsigned i = 0; i < AIO__OWN_REGISTRATIONS; i++) {
+        list[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+        list[n++].register_op = aio__own_registrations[i];
+    }
+    list[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+    list[n++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC |
+                          IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+    return n;
+}
+AIO_COLD aio_result aio__uring_restrict(aio_uring *u, const char *allow)
+{
+    struct io_uring_restriction list[AIO__RESTRICTIONS];
+    memset(list, 0, sizeof list);
+    unsigned n = aio__restrictions(allow, list);
+    // Not every build of liburing exports its calls for these two.
+    long r = syscall(SYS_io_uring_register, u->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, list, n);
+    if (!r) r = syscall(SYS_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, 0, 0);
+    if (!r) return 0;
+    r = -errno;
+    io_uring_queue_exit(&u->ring);
+    return r;
+}
 AIO_SLOW aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options *options)
 {
-    const char *level_text = getenv("AIO_URING_LEVEL"), *entries_text = getenv("AIO_URING_ENTRIES");
+    const char *level_text = AIO__ENV("AIO_URING_LEVEL");
+    const char *entries_text = AIO__ENV("AIO_URING_ENTRIES");
+    const char *allow = options ? options->allow : 0;
     unsigned level = level_text ? (unsigned)atoi(level_text) : 1;
     unsigned sq = options && options->sq_entries ? options->sq_entries : AIO_URING_SQ_ENTRIES;
     unsigned cq = options && options->cq_entries ? options->cq_entries : AIO_URING_CQ_ENTRIES;
@@ -6402,29 +6473,21 @@ AIO_SLOW aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options
     for (;;) {
         struct io_uring_params p;
         memset(&p, 0, sizeof p);
-        p.flags = aio__uring_flags(level);
+        p.flags = aio__uring_flags(level) | (allow ? IORING_SETUP_R_DISABLED : 0);
         p.cq_entries = cq;
         int r = io_uring_queue_init_params(sq, &u->ring, &p);
         u->level = level;
-        if (r >= 0) return 0;
+        if (r >= 0) return allow ? aio__uring_restrict(u, allow) : 0;
         if (r == -EINVAL && level < 4) level++;
         else if (r == -ENOMEM && sq > 8) sq /= 2, cq /= 2;
         else return r;
     }
 }
 // Which operations the kernel has. AIO_URING_WITHOUT takes some away.
-AIO_FN bool aio__listed(const char *list, const char *name)
-{
-    size_t n = strlen(name);
-    for (; list; list = strchr(list, ',') ? strchr(list, ',') + 1 : 0) {
-        if (!strncmp(list, name, n) && (!list[n] || list[n] == ',')) return true;
-    }
-    return false;
-}
 AIO_FN void aio__uring_probe(aio_uring *u)
 {
     union { struct io_uring_probe probe; char room[sizeof(struct io_uring_probe) + 64 * 8]; } p;
-    const char *without = getenv("AIO_URING_WITHOUT");
+    const char *without = AIO__ENV("AIO_URING_WITHOUT");
     memset((void *)&p, 0, sizeof p);
     if (io_uring_register_probe(&u->ring, &p.probe, 64) < 0) u->has = AIO__OPS_5_12;
     for (unsigned op = 0; op < AIO__OPERATIONS && op <= p.probe.last_op; op++) {
@@ -6471,6 +6534,10 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
     if (l->backend_state) return -EALREADY;
     aio_result r = aio__loop_own(l);
     if (r < 0) return r;
+    if (options && options->allow && !aio__all_known(options->allow)) {
+        aio__loop_say(l, "aio_uring_options.allow names what is no operation", -EINVAL);
+        return -EINVAL;
+    }
     aio_uring *u = (aio_uring *)aio__chunk_new(&l->executor, sizeof *u + AIO__ARENA_BYTES);
     if (!u) return -ENOMEM;
     memset((void *)u, 0, sizeof *u);

@@ -90,6 +90,14 @@
 #elif defined __GLIBC__ && !defined __USE_GNU   // another header came first, without _GNU_SOURCE
 extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
 extern const char *strerrorname_np(int);
+extern char *secure_getenv(const char *);
+#elif defined __linux__ && !defined __GLIBC__
+extern char *secure_getenv(const char *);
+#endif
+#ifdef __linux__        // a program with more rights than its caller takes no advice from him
+#  define AIO__ENV(name) secure_getenv(name)
+#else
+#  define AIO__ENV(name) getenv(name)
 #endif
 
 // -------------------------------------------------------------------------------------- >>types
@@ -2547,7 +2555,7 @@ AIO_TABLE(struct aio__observer, aio__loop_observer,
     { aio__shuffle, aio__before_step, aio__after_step })
 AIO_FN void aio__observe(aio_loop *l)
 {
-    const char *seed = getenv("AIO_SEED"), *debug = getenv("AIO_DEBUG");
+    const char *seed = AIO__ENV("AIO_SEED"), *debug = AIO__ENV("AIO_DEBUG");
     l->seed = l->options.seed;
     if (!l->seed && seed) l->seed = strtoull(seed, 0, 0);
     l->first_seed = l->seed;
