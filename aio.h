@@ -1269,9 +1269,8 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
 #  define AIO__SPAWN(n, begin, x, name, ...) AIO__CAT(begin, _from)( \
        aio__task_new(x, &AIO__CO(name), sizeof(struct name)), &AIO__CO(name), \
        &AIO__INIT(name, __VA_ARGS__)->aio)
-#  define AIO__SPAWN_IN(n, slot, name, ...) aio__task_begin_from( \
-       aio__task_new_in(&(slot)->task, sizeof *(slot), &AIO__CO(name), sizeof(struct name)), \
-       &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
+#  define AIO__SPAWN_IN(n, slot, name, ...) aio__task_begin_in(&(slot)->task, sizeof *(slot), \
+       &AIO__CO(name), sizeof(struct name), &AIO__INIT(name, __VA_ARGS__)->aio)
 #  define AIO__CALL(n, storage, name, ...) \
        aio__call(&AIO__CO(name), (struct name *)__builtin_memcpy( \
        (1 ? (storage) : (struct name *)0), AIO__INIT(name, __VA_ARGS__), sizeof(struct name)))
@@ -1283,9 +1282,7 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
 #else
 #  define AIO__SPAWN(n, begin, x, name, ...) \
        AIO__MAKE(n, begin, aio__task_new(x, &AIO__CO(name), sizeof(struct name)), name, __VA_ARGS__)
-#  define AIO__SPAWN_IN(n, slot, name, ...) AIO__MAKE(n, aio__task_begin, \
-       aio__task_new_in(&(slot)->task, sizeof *(slot), &AIO__CO(name), sizeof(struct name)), \
-       name, __VA_ARGS__)
+#  define AIO__SPAWN_IN(n, slot, name, ...) AIO__SPAWN_IN_(n, slot, name, __VA_ARGS__)
 #  define AIO__MAKE(n, begin, make, name, ...) AIO__MAKE_(n, begin, make, name, __VA_ARGS__)
 #  define AIO__MAKE_(n, begin, make, name, ...) aio__handle_to_join_or_detach(__extension__({ \
        aio_task *AIO__V(task_, n) = make; \
@@ -1321,19 +1318,50 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
          AIO__ASSERT(__builtin_types_compatible_p(__typeof__(*(pointer)), struct name), \
              "aio_call: this storage is not a struct " #name);
 #  endif
+   // The arguments are read before the storage is touched: they may stand in it (in a union, in the
+   // frame of the call before). So they go to a frame on the C stack. A small one is assigned as a
+   // whole, which compilers take apart: it costs nothing. A large one is on the stack for so long.
+#  ifdef __cplusplus
+#    define AIO__ONE 1
+#    define AIO__FILL(frame, n, storage, name, ...) \
+         struct name *frame = (storage); \
+         [&]() { \
+             struct name AIO__V(new_, n) = decltype(AIO__V(new_, n))(); \
+             AIO__V(new_, n).aio.site = &AIO__CO(name).start; \
+             AIO__SET(&AIO__V(new_, n), __VA_ARGS__) \
+             aio__frame_copy(&AIO__CO(name), &frame->aio, &AIO__V(new_, n).aio, \
+                             sizeof(struct name)); }();
+#  else
+#    define AIO__ONE aio__one()         // on the stack while its block lasts
+#    define AIO__FILL(frame, n, storage, name, ...) \
+         AIO__SAME_TYPE(storage, name) \
+         struct name *frame = (storage); \
+         if (sizeof(struct name) <= 192) { \
+             struct name AIO__V(new_, n) = {}; \
+             AIO__V(new_, n).aio.site = &AIO__CO(name).start; \
+             AIO__SET(&AIO__V(new_, n), __VA_ARGS__) \
+             *frame = AIO__V(new_, n); \
+         } else { \
+             struct name AIO__V(new_, n)[AIO__ONE]; \
+             aio__frame_clear(&AIO__CO(name), &AIO__V(new_, n)->aio, sizeof(struct name)); \
+             AIO__SET(AIO__V(new_, n), __VA_ARGS__) \
+             aio__frame_copy(&AIO__CO(name), &frame->aio, &AIO__V(new_, n)->aio, \
+                             sizeof(struct name)); \
+         }
+#  endif
 #  define AIO__CALL(n, storage, name, ...) AIO__CALL_(n, storage, name, __VA_ARGS__)
 #  define AIO__CALL_(n, storage, name, ...) aio__call(&AIO__CO(name), __extension__({ \
-       AIO__SAME_TYPE(storage, name) \
-       struct name *AIO__V(frame_, n) = (storage); \
-       aio__frame_init(&AIO__CO(name), &AIO__V(frame_, n)->aio, sizeof(struct name)); \
-       AIO__SET(AIO__V(frame_, n), __VA_ARGS__) \
+       AIO__FILL(AIO__V(frame_, n), n, storage, name, __VA_ARGS__) \
        AIO__V(frame_, n); }))
+#  define AIO__SPAWN_IN_(n, slot, name, ...) aio__handle_to_join_or_detach(__extension__({ \
+       struct name AIO__V(new_, n)[AIO__ONE]; \
+       aio__frame_clear(&AIO__CO(name), &AIO__V(new_, n)->aio, sizeof(struct name)); \
+       AIO__SET(AIO__V(new_, n), __VA_ARGS__) \
+       aio__task_begin_in(&(slot)->task, sizeof *(slot), &AIO__CO(name), sizeof(struct name), \
+                          &AIO__V(new_, n)->aio); }))
 #  define AIO__GEN_INIT(n, storage, name, ...) AIO__GEN_INIT_(n, storage, name, __VA_ARGS__)
 #  define AIO__GEN_INIT_(n, storage, name, ...) __extension__({ \
-       AIO__SAME_TYPE(storage, name) \
-       struct name *AIO__V(frame_, n) = (storage); \
-       aio__frame_init(&AIO__CO(name), &AIO__V(frame_, n)->aio, sizeof(struct name)); \
-       AIO__SET(AIO__V(frame_, n), __VA_ARGS__) \
+       AIO__FILL(AIO__V(frame_, n), n, storage, name, __VA_ARGS__) \
        aio__gen_open(AIO__TASK, &AIO__V(frame_, n)->aio); })
 #  define AIO__CALL_NEW(n, name, ...) AIO__CALL_NEW_(n, name, __VA_ARGS__)
 #  define AIO__CALL_NEW_(n, name, ...) aio__call_new(&AIO__CO(name), __extension__({ \
@@ -1554,6 +1582,19 @@ AIO_INLINE void aio__frame_init(const aio_coroutine *co, aio_frame *f, size_t si
     uint32_t from = co->scratch->from;
     aio__zero(f, from ? from : size);
     f->site = &co->start;
+}
+// For arguments that are read before the storage is touched.
+AIO_SLOW void aio__frame_clear(const aio_coroutine *co, aio_frame *f, size_t size)
+{
+    uint32_t scratch = co->scratch->from;
+    __builtin_memset((void *)f, 0, scratch ? scratch : size);
+    f->site = &co->start;
+}
+AIO_SLOW void aio__frame_copy(const aio_coroutine *co, aio_frame *f, const aio_frame *from,
+                              size_t size)
+{
+    uint32_t scratch = co->scratch->from;
+    __builtin_memcpy((void *)f, from, scratch ? scratch : size);
 }
 // Destroys one frame whose body will not (or did not) use it up.
 AIO_FN void aio__frame_drop(aio_frame *f, aio_result dropped)
@@ -1937,7 +1978,6 @@ AIO_SLOW void aio__task_begin_eager(aio_task *t)        // EA-1, EA-3
     x->current = current;
 }
 AIO_INLINE AIO_NODISCARD aio_task *aio__handle_to_join_or_detach(aio_task *t) { return t; }
-#ifdef AIO_STRICT
 AIO_FN bool aio__task_fill(aio_task *t, const aio_coroutine *co, aio_frame *arguments)
 {
     if (!t->leaf) {
@@ -1947,6 +1987,16 @@ AIO_FN bool aio__task_fill(aio_task *t, const aio_coroutine *co, aio_frame *argu
     __builtin_memcpy(t->leaf, arguments, co->scratch->from ? co->scratch->from : co->size);
     return true;
 }
+// The slot may hold what the arguments were read from, so it is taken after them.
+AIO_FN AIO_NODISCARD aio_task *aio__task_begin_in(aio_task *slot, size_t slot_size,
+                                                  const aio_coroutine *co, size_t size,
+                                                  aio_frame *arguments)
+{
+    aio_task *t = aio__task_new_in(slot, slot_size, co, size);
+    if (aio__task_fill(t, co, arguments)) aio__task_begin(t);
+    return t;
+}
+#ifdef AIO_STRICT
 AIO_FN AIO_NODISCARD aio_task *aio__task_begin_from(aio_task *t, const aio_coroutine *co,
                                                     aio_frame *arguments)
 {

@@ -997,6 +997,77 @@ static void sizes(void **state)
     }
 }
 
+// --- arguments are read before the storage they go to is touched, in every form and mode
+struct pair { aio_frame aio; int64_t a, b; };
+aio_async(pair) {
+    aio_try(aio_sleep(0));
+    return self->a * 10 + self->b;
+} aio_end
+struct wide { aio_frame aio; int64_t a, b; char room[1000]; };
+aio_async(wide) {
+    aio_try(aio_sleep(0));
+    for (size_t i = 0; i < sizeof self->room; i++) assert_int_equal(self->room[i], 0);
+    return self->a * 10 + self->b;
+} aio_end
+struct scratched { aio_frame aio; int64_t a, b; char room[1000]; };
+aio_scratch(scratched, room);
+aio_async(scratched) {
+    aio_try(aio_sleep(0));
+    return self->a * 10 + self->b;
+} aio_end
+struct counts { aio_frame aio; int64_t from, to, value; };
+aio_async(counts) {
+    for (; self->from < self->to; self->from++) aio_yield(self->from);
+    return 0;
+} aio_end
+struct reads {
+    aio_frame aio;
+    union { struct pair pair; struct wide wide; struct scratched scratched; int64_t words[200]; } u;
+    aio_slot(pair) slot;
+    aio_slot(wide) wide_slot;
+    struct counts counts;
+    aio_task *t;
+    aio_result r;
+};
+aio_async(reads) {
+    self->u.pair.a = 1, self->u.pair.b = 2;             // swapped: each is read before one is written
+    aio_try(self->r, aio_call(&self->u.pair, pair, .a = self->u.pair.b, .b = self->u.pair.a));
+    assert_result(self->r, 21);
+    self->u.wide.a = 3, self->u.wide.b = 4;
+    aio_try(self->r, aio_call(&self->u.wide, wide, .a = self->u.wide.b, .b = self->u.wide.a));
+    assert_result(self->r, 43);
+    self->u.scratched.a = 5, self->u.scratched.b = 6;
+    aio_try(self->r, aio_call(&self->u.scratched, scratched, .a = self->u.scratched.b,
+                              .b = self->u.scratched.a));
+    assert_result(self->r, 65);
+    for (size_t i = 0; i < 200; i++) self->u.words[i] = (int64_t)i;     // what is about to be zeroed
+    aio_try(self->r, aio_call(&self->u.pair, pair, .a = self->u.words[2], .b = self->u.words[3]));
+    assert_result(self->r, 23);
+    self->t = aio_spawn_in(&self->slot, pair, .a = 7, .b = 8);
+    aio_try(self->r, aio_join(self->t));
+    self->t = aio_spawn_in(&self->slot, pair, .a = self->slot.frame.b, .b = self->slot.frame.a);
+    aio_try(self->r, aio_join(self->t));
+    assert_result(self->r, 87);
+    self->t = aio_spawn_in(&self->wide_slot, wide, .a = 1, .b = 2);
+    aio_try(self->r, aio_join(self->t));
+    self->t = aio_spawn_in(&self->wide_slot, wide, .a = self->wide_slot.frame.b,
+                           .b = self->wide_slot.frame.a);
+    aio_try(self->r, aio_join(self->t));
+    assert_result(self->r, 21);
+    self->counts.from = 9, self->counts.to = 6;
+    aio_try(aio_gen_init(&self->counts, counts, .from = self->counts.to, .to = self->counts.from));
+    aio_try(self->r, aio_next(&self->counts));
+    assert_result(self->r, 1);
+    assert_result(aio_gen_value(&self->counts), 6);
+    aio_try(aio_gen_close(&self->counts));
+    return 0;
+} aio_end
+static void arguments_are_read_before_the_storage_is_touched(void **state)
+{
+    (void)state;
+    assert_result(RUN(reads), 0);
+}
+
 int main(void)
 {
     virtual_clock.clock = AIO_CLOCK_VIRTUAL;
@@ -1044,6 +1115,7 @@ int main(void)
         cmocka_unit_test(scopes_end_under_cancellation),
         cmocka_unit_test(nothing_is_allocated_once_warm),
         cmocka_unit_test(sizes),
+        cmocka_unit_test(arguments_are_read_before_the_storage_is_touched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
