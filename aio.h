@@ -450,6 +450,8 @@ struct aio_executor {
     struct aio__chunk *chunks;
     const struct aio__observer *observer;   // null: nobody watches the steps
     struct aio__watched *to_cancel;       // what a cancel that goes on has still to reach
+    uint32_t ending;            // AIO__DETACHING, AIO__DROPPING; 0: it is open, or closed
+    aio_task *left_behind;      // ended tasks of which the hooks that drop them may still know
     struct aio_executor_options options;
 };
 
@@ -645,7 +647,8 @@ AIO_FN bool aio_future_cancelled(const aio_future *f);
 AIO_FN aio_result aio_future_result(aio_future *f);
 
 // Ends the life of a future in the caller's storage: who still waits gets -ECANCELED, an error
-// nobody saw is reported; it is pending again. -EPERM: it is a task.
+// nobody saw is reported; it is pending again. -EPERM: it is a task. It may come after its loop was
+// closed, unless it still has done-callbacks.
 AIO_FN aio_result aio_future_destroy(aio_future *f);
 
 // Calls fn(f, arg) in the turn after f has ended (in the next one if it has). Callbacks run in the
@@ -877,13 +880,17 @@ enum {
     AIO__SITE_GUARD,
     AIO__SITE_NATIVE            // no coroutine stands behind it: struct aio__native
 };
-enum { AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR, AIO__SCOPE_OP };
+enum {                          // aio_scope_class.kind
+    AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR, AIO__SCOPE_OP, AIO__SCOPE_GROUP,
+    AIO__SCOPE_PLAIN,           // its exit neither waits nor runs the user's code
+};
 enum {                          // aio_wait_class.kind
     AIO__WAIT_OWN, AIO__WAIT_READY, AIO__WAIT_FUTURE, AIO__WAIT_TASK, AIO__WAIT_JOIN,
     AIO__WAIT_CALLBACK, AIO__WAIT_SLEEP, AIO__WAIT_URING, AIO__WAIT_THREAD_START, AIO__WAIT_OP,
     AIO__WAIT_SHIELD,           // like a future's; the end takes a turn of its own
     AIO__WAIT_WATCH,            // a node of gather, wait, as_completed or race
     AIO__WAIT_CHILD,            // a node of a group
+    AIO__WAIT_DONE_CALLBACK,    // aio_callback
 };
 enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
@@ -895,6 +902,7 @@ enum {                          // aio_await_class.kind
     AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW, AIO__AWAIT_WAIT_FOR,
 };
 enum { AIO__RUN_TASK, AIO__RUN_NODE, AIO__RUN_NOTHING };    // tags in the ready ring
+enum { AIO__DETACHING = 1, AIO__DROPPING };                 // aio_executor.ending
 
 struct aio__task_extra {
     const char *name;
@@ -1384,6 +1392,8 @@ __attribute__((weak, visibility("hidden"))) __thread aio_executor *aio__running_
 #else
 __attribute__((weak, visibility("hidden"))) aio_executor *aio__running_executor = 0;
 #endif
+// Set by aio_loop.h, which knows its loops: is it one of them, and not closed? Null: nobody knows.
+__attribute__((weak, visibility("hidden"))) bool (*aio__is_open)(const aio_executor *x) = 0;
 #ifdef __cplusplus
 }
 #endif
@@ -2018,23 +2028,35 @@ AIO_INLINE void aio__task_free(aio_executor *x, aio_task *t)
     if (AIO__UNLIKELY(t->waiter.future.flags & AIO__IN_SLOT)) t->waiter.future.refs = 0;
     else aio__free(x, t, t->waiter.future.flags >> AIO__CLASS_SHIFT);
 }
-// An ended task that nobody holds: an error nobody saw is told (F-8), a value is given back.
-AIO_COLD void aio__task_unseen(aio_executor *x, aio_task *t, bool detached)
+// While waits are detached (see the executor's end) no hook runs: what it is for waits here.
+AIO_FN void aio__leave_behind(aio_executor *x, aio_task *t)
+{
+    t->next = x->left_behind;
+    x->left_behind = t;
+}
+// An ended task that nobody holds: an error nobody saw is told (F-8), a value is given back. False:
+// later, and it stays until then.
+AIO_COLD bool aio__task_unseen(aio_executor *x, aio_task *t, bool detached)
 {
     aio_result r = t->waiter.future.result;
+    if (x->ending == AIO__DETACHING) {
+        aio__leave_behind(x, t);
+        return false;
+    }
     if (r >= 0) {
         if (!detached) aio__frame_drop((aio_frame *)(void *)(t + 1), r);
     } else if (r != -ECANCELED && !(t->waiter.future.flags & AIO__FORGIVEN)) {
         const aio_frame *f = (const aio_frame *)(const void *)(t + 1);
         aio__report(x, "task error was never retrieved", r, &t->waiter.future, f->site);
     }
+    return true;
 }
 AIO_FN void aio__task_release(aio_task *t)
 {
     aio_future *f = &t->waiter.future;
     if (AIO__UNLIKELY(f->flags & AIO__REFUSED)) return;
     if (--f->refs) return;
-    if (AIO__UNLIKELY(!(f->flags & AIO__SEEN))) aio__task_unseen(f->loop, t, false);
+    if (AIO__UNLIKELY(!(f->flags & AIO__SEEN)) && !aio__task_unseen(f->loop, t, false)) return;
     aio__task_free(f->loop, t);
 }
 AIO_FN void aio__task_finish(aio_task *t, aio_result r)
@@ -2256,13 +2278,18 @@ AIO_FN bool aio_future_cancel(aio_future *f)
     aio__future_finish(f, -ECANCELED);
     return true;
 }
+// The executor that hears of it: a future may be older than its loop was.
+AIO_FN aio_executor *aio__open_or_running(aio_executor *x)
+{
+    return x && (!aio__is_open || aio__is_open(x)) ? x : aio__running();
+}
 AIO_FN aio_result aio_future_destroy(aio_future *f)
 {
     if (f->flags & AIO__IS_TASK) return -EPERM;
     if (!(f->flags & AIO__DONE)) aio__future_finish(f, -ECANCELED);
     else if (f->result < 0 && f->result != -ECANCELED && !(f->flags & AIO__SEEN))
-        aio__report(f->loop ? f->loop : aio__running(), "future error was never retrieved",
-                    f->result, f, 0);
+        aio__report(aio__open_or_running(f->loop), "future error was never retrieved", f->result,
+                    f, 0);
     aio__zero(f, sizeof *f);
     return 0;
 }
@@ -2287,7 +2314,7 @@ AIO_FN void aio__callback_queue(aio_executor *x, aio_node *n, aio_future *f)
 }
 AIO_FN void aio__callback_notify(aio_node *n, aio_future *f) { aio__callback_queue(f->loop, n, f); }
 AIO_TABLE(aio_wait_class, aio__callback_class,
-    { "callback", AIO__WAIT_CALLBACK, 0, 0, aio__callback_notify, aio__callback_run, 0, 0 })
+    { "callback", AIO__WAIT_DONE_CALLBACK, 0, 0, aio__callback_notify, aio__callback_run, 0, 0 })
 AIO_FN aio_result aio_future_add_done_callback(aio_future *f, aio_callback *cb,
                                                int (*fn)(aio_future *, void *), void *arg)
 {
@@ -2315,7 +2342,7 @@ AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_fut
     for (n = f->watchers; listed; listed--) {
         aio_node *next = n->u.list.next;
         aio_callback *cb = (aio_callback *)(void *)n;
-        if (n->cls->kind == AIO__WAIT_CALLBACK && cb->fn == fn && cb->arg == arg) {
+        if (n->cls->kind == AIO__WAIT_DONE_CALLBACK && cb->fn == fn && cb->arg == arg) {
             aio__list_remove(n);
             aio__unreserve(f->loop);
             removed++;
@@ -2378,8 +2405,15 @@ AIO_FN void aio__join_notify(aio_node *n, aio_future *f)
     aio__future_notify(n, f);
     aio__task_release(AIO__TASK_OF(f));
 }
-// The owner is destroyed while it waits: the future must not find it any more.
-AIO_FN void aio__watch_dispose(aio_waiter *w) { aio__list_remove(&w->node); }
+// The owner is destroyed while it waits: the future must not find it any more, and may outlive the
+// loop.
+AIO_FN void aio__list_forget(aio_node *n)
+{
+    aio_future *f = n->u.list.target;
+    aio__list_remove(n);
+    if (!f->watchers && !(f->flags & (AIO__IS_TASK | AIO__IS_OP))) f->loop = 0;
+}
+AIO_FN void aio__watch_dispose(aio_waiter *w) { aio__list_forget(&w->node); }
 AIO_FN void aio__watch_join_dispose(aio_waiter *w)
 {
     aio__list_remove(&w->node);
@@ -2676,7 +2710,7 @@ AIO_FN void aio__many_leave(aio_executor *x, struct aio__many *m)
     struct aio__watched *v = aio__watches(m);
     for (uint32_t i = 0; i < m->n; i++, v++) {
         if (v->state == AIO__WATCH_LISTED) {
-            aio__list_remove(&v->node);
+            aio__list_forget(&v->node);
             aio__unreserve(x);
         } else if (v->state == AIO__WATCH_QUEUED) {
             aio__unqueue(x, v->place);
@@ -3219,7 +3253,19 @@ AIO_FN aio_result aio__group_scope_exit(aio_scope *s, aio_task *t, aio_result r)
     g->returning = true;
     return aio__group_leave(g, &t->waiter, r);
 }
-AIO_TABLE(aio_scope_class, aio__group_scope, { "group", aio__group_scope_exit, AIO__SCOPE_OWN })
+AIO_TABLE(aio_scope_class, aio__group_scope, { "group", aio__group_scope_exit, AIO__SCOPE_GROUP })
+// The frame that opened it is destroyed. Its hook may still look at the children.
+AIO_FN void aio__group_detach(aio_group *g)
+{
+    for (struct aio__child *c = g->children; c; c = c->next) {
+        if (c->task->waiter.future.flags & AIO__DONE)
+            aio__leave_behind(g->parent->waiter.future.loop, c->task);
+        else aio__list_remove(&c->node);
+    }
+    g->children = g->last_child = 0;
+    g->parent = 0;
+    g->waiting = 0;
+}
 AIO_FN aio_result aio_group_enter_with(aio_group *g, const struct aio_group_options *options)
 {
     aio_task *t = aio_current_task();
@@ -4331,42 +4377,103 @@ AIO_HOT uint32_t aio_executor_turn(aio_executor *x)
     x->turns += ran != 0;
     return ran;
 }
-// A task that will never be resumed: it is told, its frames are dropped leaf to root (contract 11).
-AIO_SLOW void aio__task_destroy(aio_executor *x, aio_task *t)
+// --- the end of an executor, in two phases (contract 11). First all is detached: every wait, op,
+// scope, watcher and callback of every task leaves the lists on which it stands, in a world that is
+// still whole, and nothing of the user's runs. Then each task is destroyed, which is not its end:
+// nobody is told; to later hooks it has ended with -ECANCELED. No hook finds anybody who waits: it
+// may cancel, complete, give up handles, and free what others waited for. Memory goes back after
+// the last one.
+AIO_FN void aio__wait_detach(aio_waiter *w)
 {
-    aio__report(x, "task was destroyed but it is pending", 0, &t->waiter.future, t->leaf->site);
-    if (t->waiter.node.cls->dispose) t->waiter.node.cls->dispose(&t->waiter);
-    for (aio_scope *s = t->scopes; s; s = s->outer) {
-        aio_waiter *w = aio__scope_waiter(s);
-        if (w && w->node.cls->dispose) w->node.cls->dispose(w);
+    if (w->node.cls->dispose) w->node.cls->dispose(w);
+    w->node.cls = &aio__ready;
+}
+AIO_FN void aio__scope_detach(aio_scope *s, aio_task *t)
+{
+    aio_op *op;
+    switch (s->cls->kind) {
+    case AIO__SCOPE_OP:
+        op = AIO__CONTAINER(s, aio_op, scope);
+        aio__wait_detach(&op->waiter);
+        op->owner = 0;
+        break;
+    case AIO__SCOPE_GROUP: aio__group_detach(AIO__CONTAINER(s, aio_group, scope)); break;
+    case AIO__SCOPE_PLAIN: (void)s->cls->exit(s, t, -ECANCELED); break;
+    default: break;
     }
-    for (aio_frame *f = t->leaf, *parent; f; f = parent) {
+}
+// Only generators stay: their frames are still to be dropped.
+AIO_FN void aio__task_detach(aio_task *t)
+{
+    aio__wait_detach(&t->waiter);
+    for (aio_scope *s = t->scopes, *outer; s; s = outer) {
+        outer = s->outer;
+        if (s->cls->kind == AIO__SCOPE_GENERATOR) continue;
+        aio__scope_detach(s, t);
+        aio_scope_leave(s, t);
+    }
+}
+AIO_FN void aio__task_destroyed(aio_task *t)
+{
+    t->waiter.future.result = -ECANCELED;
+    t->waiter.future.flags |= AIO__DONE | AIO__CANCELLED;
+    if (!(t->waiter.future.flags & AIO__IN_SLOT)) return;
+    t->waiter.future.flags |= AIO__REFUSED;
+    t->waiter.future.refs = 0;
+    t->extra = 0;
+}
+AIO_FN void aio__ring_detach(aio_executor *x)
+{
+    for (; x->head != x->tail; x->head++) {
+        uintptr_t entry = x->ring[x->head & x->mask];
+        aio_node *n = (aio_node *)(entry - AIO__RUN_NODE);
+        if ((entry & 7) != AIO__RUN_NODE || n->cls->kind != AIO__WAIT_DONE_CALLBACK) continue;
+        if (n->u.p[0]) aio__task_release((aio_task *)n->u.p[0]);
+    }
+}
+// Frames whose bodies will not go on are dropped: generators at a yield, then leaf to root.
+AIO_FN void aio__task_drop(aio_executor *x, aio_task *t)
+{
+    aio_scope *s = t->scopes;
+    aio_frame *f = t->leaf;
+    t->scopes = 0;
+    aio__task_unlink(x, t);
+    aio__task_destroyed(t);
+    while (s) {
+        aio_frame *generator = AIO__CONTAINER(s, struct aio__generator, scope)->frame;
+        s = s->outer;
+        if (generator->site->kind == AIO__SITE_START || aio__at_yield(generator))
+            aio__frame_drop(generator, -ECANCELED);
+    }
+    for (aio_frame *parent; f; f = parent) {
         parent = f->parent;
         if (f->site->kind != AIO__SITE_LEAVING) aio__frame_drop(f, -ECANCELED);
     }
-    for (aio_scope *s = t->scopes; s; s = s->outer) {           // generators that stand at a yield
-        if (s->cls->kind != AIO__SCOPE_GENERATOR) continue;
-        aio_frame *f = AIO__CONTAINER(s, struct aio__generator, scope)->frame;
-        if (f->site->kind == AIO__SITE_START || aio__at_yield(f)) aio__frame_drop(f, -ECANCELED);
-    }
-    aio__task_unlink(x, t);
-    t->waiter.future.result = -ECANCELED;       // what drop hooks of other tasks find
-    t->waiter.future.flags |= AIO__DONE | AIO__CANCELLED;
-    if (t->waiter.future.flags & AIO__IN_SLOT) {
-        t->waiter.future.flags |= AIO__REFUSED;
-        t->waiter.future.refs = 0;
-        t->extra = 0;
-    }
 }
-// Refuses all from now on and drops every live task, newest first.
+// Refuses all from now on, tells what is lost, and drops every live task, newest first.
 AIO_FN void aio__executor_drop(aio_executor *x)
 {
+    aio_task *t;
     if (!x->refusal) x->refusal = -EBADFD;
     x->limit = 0;
-    while (x->last) aio__task_destroy(x, x->last);
+    for (t = x->last; t; t = t->prev)
+        aio__report(x, "task was destroyed but it is pending", 0, &t->waiter.future, t->leaf->site);
+    x->ending = AIO__DETACHING;
+    for (t = x->last; t; t = t->prev) aio__task_detach(t);
+    aio__ring_detach(x);
+    for (t = x->last; t; t = t->prev) t->waiter.future.watchers = 0;   // callbacks
+    x->ending = AIO__DROPPING;
+    while (x->last) aio__task_drop(x, x->last);
+    while ((t = x->left_behind) != 0) {
+        x->left_behind = t->next;
+        if (t->waiter.future.refs) aio__task_release(t);
+        else aio__task_unseen(x, t, false);
+    }
+    x->ending = 0;
 }
 AIO_FN void aio_executor_close(aio_executor *x)
 {
+    if (x->ending || x->running) return;
     aio__executor_drop(x);
 #ifdef AIO__ASAN
     for (uint32_t c = 1; c < AIO__CLASSES; c++) {       // the allocator may want to reuse them

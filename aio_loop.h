@@ -262,7 +262,7 @@ struct aio_loop {
     const char *step_what;          // of a callback: its class, and its function
     void *step_fn;
     bool interrupted, debug, limited;
-    bool is_virtual, stopping, closed, forked, owned;
+    bool is_virtual, stopping, closing, closed, forked, owned;
     bool no_jump;                   // the virtual clock is moved from outside
     bool abandoned;                 // the kernel may still write to its memory, for ever
     uint32_t runs;                  // depth of runs
@@ -326,7 +326,7 @@ AIO_FN bool aio_loop_is_closed(const aio_loop *loop);
 
 // Ends a loop: operations are ended and their results disposed of; drop hooks run, newest task
 // first; no body is resumed; all memory goes back, so every handle is void. Twice is harmless.
-// Result: 0; -EBUSY while it runs; -EPERM in another thread.
+// Result: 0; -EBUSY while it runs, or closes already; -EPERM in another thread.
 AIO_FN aio_result aio_loop_close(aio_loop *loop);
 
 // The loop that runs in this thread, or null. A forked child runs none.
@@ -1046,7 +1046,7 @@ AIO_FN aio_result aio__ticks_exit(aio_scope *s, aio_task *t, aio_result r)
     }
     return r;
 }
-AIO_TABLE(aio_scope_class, aio__ticks_scope, { "ticker", aio__ticks_exit, AIO__SCOPE_OWN })
+AIO_TABLE(aio_scope_class, aio__ticks_scope, { "ticker", aio__ticks_exit, AIO__SCOPE_PLAIN })
 AIO_FN bool aio__ticks_close(aio_waiter *w, aio_frame *f)
 {
     aio_ticks *it = (aio_ticks *)(void *)f;
@@ -1080,6 +1080,7 @@ AIO_FN void aio__handle_run(aio_node *n)
     aio_handle *h = (aio_handle *)(void *)n;
     aio_loop *l = h->loop;
     n->u.timer.index = 0;
+    h->loop = 0;                    // it may outlive the loop
     int r = h->fn(h->arg);          // may reuse h
     if (AIO__UNLIKELY(r < 0)) aio__loop_say(l, "a callback failed", r);     // L-17
 }
@@ -1344,6 +1345,7 @@ AIO_FN aio_handle *aio__inbox_close(aio_loop *l)
     pthread_mutex_lock(&in->lock);
     for (aio_handle *h = in->first; h; h = next) {
         next = h->next;
+        if (h->node.cls->kind == AIO__WAIT_CALLBACK) h->loop = 0;
         if (h->node.cls->kind != AIO__WAIT_THREAD_START) continue;
         h->next = left;
         left = h;
@@ -1377,9 +1379,30 @@ AIO_FN void aio__inbox_remove(aio_loop *l, aio_handle *h)
 }
 AIO_FN void aio_handle_cancel(aio_handle *h)
 {
-    if (!h->loop || !h->loop->inbox || h->loop->forked) return;
-    if (h->node.u.timer.index) aio__timer_stop(h->loop, &h->node, true);
-    else if (aio__inbox_full(h->loop)) aio__inbox_remove(h->loop, h);
+    aio_loop *l = h->loop;
+    if (!l || l->forked) return;
+    if (h->node.u.timer.index) aio__timer_stop(l, &h->node, true);
+    else if (l->inbox && aio__inbox_full(l)) aio__inbox_remove(l, h);
+    h->loop = 0;
+}
+// The loop closes: nothing is timed any more, and what was to run is its caller's again.
+AIO_FN void aio__handle_forget(aio_node *n)
+{
+    n->u.timer.index = 0;
+    if (n->cls->kind == AIO__WAIT_CALLBACK) ((aio_handle *)(void *)n)->loop = 0;
+}
+AIO_FN void aio__handles_forget(aio_loop *l)
+{
+    aio_executor *x = &l->executor;
+    while (l->timer_count) aio__handle_forget(l->timers[--l->timer_count].node);
+    for (uint32_t i = x->head; i != x->tail; i++) {
+        uintptr_t entry = x->ring[i & x->mask];
+        if ((entry & 7) != AIO__RUN_NODE) continue;
+        aio_node *n = (aio_node *)(entry - AIO__RUN_NODE);
+        if (n->cls->kind != AIO__WAIT_CALLBACK) continue;
+        aio__handle_forget(n);
+        aio__unqueue(x, i);
+    }
 }
 
 // --- timeout scopes
@@ -1412,7 +1435,7 @@ AIO_FN aio_result aio__timeout_scope_exit(aio_scope *s, aio_task *t, aio_result 
     return aio_timeout_exit(AIO__CONTAINER(s, aio_timeout, scope), r);
 }
 AIO_TABLE(aio_scope_class, aio__timeout_scope,
-    { "timeout", aio__timeout_scope_exit, AIO__SCOPE_OWN })
+    { "timeout", aio__timeout_scope_exit, AIO__SCOPE_PLAIN })
 AIO_FN bool aio__timeout_open(const aio_timeout *s)
 {
     return s->state == AIO__TIMEOUT_ENTERED || s->state == AIO__TIMEOUT_EXPIRING;
@@ -1601,7 +1624,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a)
 AIO_FN void aio__wait_stop_timer(struct aio__many *m)
 {
     aio_handle *h = (aio_handle *)m->timer;
-    aio_executor *x = &h->loop->executor;
+    aio_executor *x = m->owner->future.loop;
     aio_handle_cancel(h);
     aio__free(x, h, aio__class_of(sizeof *h));
     m->stop_timer = 0;
@@ -1675,7 +1698,7 @@ AIO_FN aio_result aio__completed_scope_exit(aio_scope *s, aio_task *t, aio_resul
     return r;
 }
 AIO_TABLE(aio_scope_class, aio__completed_scope,
-    { "as_completed", aio__completed_scope_exit, AIO__SCOPE_OWN })
+    { "as_completed", aio__completed_scope_exit, AIO__SCOPE_PLAIN })
 AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, size_t n,
                                       int64_t ns)
 {
@@ -2925,7 +2948,7 @@ AIO_FN aio_result aio__signals_scope_exit(aio_scope *s, aio_task *t, aio_result 
     return r;
 }
 AIO_TABLE(aio_scope_class, aio__signals_scope,
-    { "signals", aio__signals_scope_exit, AIO__SCOPE_OWN })
+    { "signals", aio__signals_scope_exit, AIO__SCOPE_PLAIN })
 AIO_FN aio_result aio__signal_hold(aio_signals *s, uint64_t mask)
 {
     aio_task *t = aio_current_task();
@@ -3080,9 +3103,18 @@ AIO_FN void aio__in_forked_child(void)
     if (aio__interrupt.loop) aio__release_sigint(aio__interrupt.loop);     // SIGINT ends the child
     pthread_mutex_unlock(&aio__loops.lock);
 }
+AIO_FN bool aio__loop_is_open(const aio_executor *x)
+{
+    pthread_mutex_lock(&aio__loops.lock);
+    const aio_loop *l = aio__loops.first;
+    while (l && &l->executor != x) l = l->next;
+    pthread_mutex_unlock(&aio__loops.lock);
+    return l != 0;
+}
 AIO_FN void aio__loop_link(aio_loop *l)
 {
     pthread_mutex_lock(&aio__loops.lock);
+    aio__is_open = aio__loop_is_open;
     if (!aio__loops.watched) pthread_atfork(aio__before_fork, aio__in_parent, aio__in_forked_child);
     aio__loops.watched = true;
     l->next = aio__loops.first;
@@ -3152,7 +3184,7 @@ AIO_FN uint64_t aio_loop_turn(const aio_loop *l) { return l->executor.turns; }
 // May this thread run (or close) the loop? The first to do so owns it.
 AIO_FN aio_result aio__loop_own(aio_loop *l)
 {
-    if (l->closed) return -EBADFD;
+    if (l->closed || l->closing) return -EBADFD;
     if (l->pid != getpid()) return -EPERM;
     if (!l->owned) {
         pthread_mutex_lock(&l->mailbox.lock);       // others may ask whose it is
@@ -3164,10 +3196,11 @@ AIO_FN aio_result aio__loop_own(aio_loop *l)
 }
 AIO_FN aio_result aio_loop_close(aio_loop *l)
 {
-    if (l->runs) return -EBUSY;             // L-12
+    if (l->runs || l->closing) return -EBUSY;           // L-12
     if (l->closed) return 0;
     aio_result r = aio__loop_own(l);
     if (r < 0) return r;
+    l->closing = true;
     l->executor.refusal = -EBADFD;
     l->executor.limit = 0;
     aio__loop_unlink(l);
@@ -3178,6 +3211,7 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     if (l->backend) l->backend->drain(l);
     aio__inbox_free(l);
     const aio_backend *backend = l->backend;
+    aio__handles_forget(l);
     aio__executor_drop(&l->executor);
     aio__letters_close(l);
     aio__thread_futures_close(l);
@@ -3187,6 +3221,7 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     l->timers = 0;
     l->timer_count = l->timer_capacity = 0;
     l->closed = true;
+    l->closing = false;
     return 0;
 }
 
@@ -3391,7 +3426,7 @@ AIO_FN aio_result aio_runner_close(aio_runner *r)
 {
     aio_loop *l = &r->loop;
     if (l->closed) return 0;
-    if (l->runs) return -EBUSY;
+    if (l->runs || l->closing) return -EBUSY;
     if (l->forked) return -EPERM;           // a child comes out of aio_run: nothing went wrong
     aio_result allowed = aio__run_allowed(l);
     if (allowed < 0) return allowed;
