@@ -894,12 +894,13 @@ enum {                          // aio_wait_class.kind
 };
 enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
+    AIO__AWAIT_SHIELD,
     AIO__AWAIT_JOB,             // may own its argument: u.p[2]; u.p[3] frees it
     AIO__AWAIT_IO,              // one operation of the ring
     AIO__AWAIT_IO_ALL,          // one that goes on until all is transferred: u.w[6] bytes
     AIO__AWAIT_IO_CLOSE,
     AIO__AWAIT_TASK_ONLY,       // from here on: not for an op
-    AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW, AIO__AWAIT_WAIT_FOR,
+    AIO__AWAIT_CALL, AIO__AWAIT_CALL_NEW, AIO__AWAIT_WAIT_FOR, AIO__AWAIT_GATHER,
 };
 enum { AIO__RUN_TASK, AIO__RUN_NODE, AIO__RUN_NOTHING };    // tags in the ready ring
 enum { AIO__DETACHING = 1, AIO__DROPPING };                 // aio_executor.ending
@@ -2876,10 +2877,13 @@ AIO_FN bool aio__gather_cancel(aio_waiter *w)
 }
 AIO_TABLE(aio_wait_class, aio__gather_wait,
     { "gather", AIO__WAIT_OWN, aio__gather_cancel, 0, 0, 0, aio__many_describe, aio__many_dispose })
-AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
+// Null: it is over already, with w->future.result.
+AIO_FN struct aio__many *aio__gather_begin(aio_waiter *w, const aio_awaitable *a,
+                                           const aio_wait_class *cls,
+                                           void (*ended)(struct aio__watched *, aio_future *))
 {
-    struct aio__many *m = aio__many_new(w, a, false, aio__gather_ended);
-    if (!m) return true;
+    struct aio__many *m = aio__many_new(w, a, false, ended);
+    if (!m) return 0;
     struct aio__watched *v = aio__watches(m);
     uint32_t n = m->n;
     for (uint32_t i = 0; i < n; i++)                    // G-1: one that stands twice is held twice
@@ -2887,15 +2891,17 @@ AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
     aio_result r = n ? AIO_PENDING : aio__gather_end(m, 0);         // G-2
     for (uint32_t i = 0; i < n && r == AIO_PENDING; i++)
         if (v[i].state == AIO__WATCH_DONE) r = aio__gather_count(m, aio__many_at(m, i));
-    if (r == AIO_PENDING) {
-        w->node.u.p[0] = m;
-        aio_waiter_begin(w, aio__gather_wait());
-        return false;
-    }
     w->future.result = r;
-    return true;
+    if (r != AIO_PENDING) return 0;
+    w->node.u.p[0] = m;
+    aio_waiter_begin(w, cls);
+    return m;
 }
-AIO_TABLE(aio_await_class, aio__gather_await, { aio__gather_start, "gather", AIO__AWAIT_TASK_ONLY })
+AIO_FN bool aio__gather_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return !aio__gather_begin(w, a, aio__gather_wait(), aio__gather_ended);
+}
+AIO_TABLE(aio_await_class, aio__gather_await, { aio__gather_start, "gather", AIO__AWAIT_GATHER })
 AIO_FN AIO_NODISCARD aio_awaitable aio__gather(aio_task **tasks, aio_result *results, size_t n,
                                                bool all)
 {
@@ -3047,7 +3053,7 @@ AIO_FN bool aio__shield_start(aio_waiter *w, const aio_awaitable *a)
     if (r < 0) w->future.result = r;
     return true;
 }
-AIO_TABLE(aio_await_class, aio__shield_await, { aio__shield_start, "shield", AIO__AWAIT_OWN })
+AIO_TABLE(aio_await_class, aio__shield_await, { aio__shield_start, "shield", AIO__AWAIT_SHIELD })
 AIO_FN AIO_NODISCARD aio_awaitable aio_shield(aio_task *t)
 {
     aio_awaitable a;

@@ -1100,14 +1100,6 @@ AIO_INLINE bool aio__foreign(const aio_loop *l)
 {
     return l->owned && !pthread_equal(l->owner, pthread_self());
 }
-AIO_FN aio_result aio_call_soon(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
-{
-    aio__handle_init(h, l, fn, arg);
-    aio_result r = aio__foreign(l) ? -EPERM : aio__reserve(&l->executor);
-    if (r < 0) return r;
-    aio__node_queue(&l->executor, &h->node);
-    return 0;
-}
 AIO_FN aio_result aio_call_at(aio_loop *l, aio_handle *h, int64_t when, int (*fn)(void *),
                               void *arg)
 {
@@ -1173,11 +1165,6 @@ AIO_FN aio_result aio__guest(aio_loop *l, bool leaves)
 }
 AIO_FN aio_result aio_thread_enter(aio_loop *l) { return aio__guest(l, false); }
 AIO_FN aio_result aio_thread_leave(aio_loop *l) { return aio__guest(l, true); }
-AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
-{
-    aio__handle_init(h, l, fn, arg);
-    return aio__inbox_post(l, h);
-}
 // --- messages. They are handed out once in a turn, so that who sends fast cannot keep a loop from
 // its other work.
 AIO_FN aio_result aio_loop_post(aio_loop *l, uint64_t message)
@@ -1281,13 +1268,12 @@ AIO_FN void aio__letters_close(aio_loop *l)                     // nobody posts 
 }
 AIO_FN bool aio__interrupt_left(const aio_loop *l);
 AIO_FN bool aio__signals_left(const aio_loop *l);
-// Queues what other threads sent. No memory for a slot: the rest waits for the next turn. `borrow`:
-// one goes in without a slot; for an empty ring into which this turn will put nothing more.
-AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
+// Queues the callbacks that other threads sent, under the lock. No memory for a slot: the rest
+// waits for the next turn. `borrow`: one goes in without a slot; for an empty ring into which this
+// turn will put nothing more.
+AIO_FN void aio__handles_take(aio_loop *l, bool borrow)
 {
     struct aio__inbox *in = l->inbox;
-    pthread_mutex_lock(&in->lock);
-    aio__letters_hand_out(l);
     while (in->first && (borrow || aio__reserve(&l->executor) >= 0)) {
         if (borrow) l->executor.slots++;
         borrow = false;
@@ -1295,8 +1281,16 @@ AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
         in->first = h->next;
         aio__node_queue(&l->executor, &h->node);
     }
+    if (!in->first) in->last = 0;
+}
+// What other threads sent: messages to those who wait, callbacks into the ring.
+AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
+{
+    struct aio__inbox *in = l->inbox;
+    pthread_mutex_lock(&in->lock);
+    aio__letters_hand_out(l);
+    aio__handles_take(l, borrow);
     if (!in->first) {
-        in->last = 0;
         __atomic_store_n(&in->full, 0, __ATOMIC_SEQ_CST);
         if (aio__interrupt_left(l) || aio__signals_left(l))
             __atomic_store_n(&in->full, 1, __ATOMIC_SEQ_CST);
@@ -1306,6 +1300,28 @@ AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
 AIO_INLINE bool aio__inbox_full(const aio_loop *l)
 {
     return __atomic_load_n(&l->inbox->full, __ATOMIC_RELAXED);
+}
+// In the order in which they were given (L-14): what came through the inbox first goes first.
+AIO_FN aio_result aio_call_soon(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
+{
+    aio__handle_init(h, l, fn, arg);
+    if (aio__foreign(l)) return -EPERM;
+    if (AIO__UNLIKELY(l->inbox && !l->forked && aio__inbox_full(l))) {
+        pthread_mutex_lock(&l->inbox->lock);
+        aio__handles_take(l, false);
+        pthread_mutex_unlock(&l->inbox->lock);
+    }
+    aio_result r = aio__reserve(&l->executor);
+    if (r < 0) return r;
+    aio__node_queue(&l->executor, &h->node);
+    return 0;
+}
+AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *l, aio_handle *h, int (*fn)(void *), void *arg)
+{
+    // No memory: the inbox needs none.
+    if (aio__running() == &l->executor && aio_call_soon(l, h, fn, arg) == 0) return 0;
+    aio__handle_init(h, l, fn, arg);
+    return aio__inbox_post(l, h);
 }
 // Says that the owner will wait. False: something came in, do not.
 AIO_INLINE bool aio__about_to_sleep(aio_loop *l)
@@ -1492,16 +1508,9 @@ struct aio__wait_for {
     int64_t ns;
     aio_awaitable inner;
     aio_timeout scope;
-    aio_future *future;         // what is awaited, if that is a future
+    aio_future *ended;          // what was awaited in place of `inner`
     aio_result r;
-    int turns;
 };
-AIO_FN aio_future *aio__awaited_future(const aio_awaitable *a)
-{
-    if (a->cls->kind == AIO__AWAIT_FUTURE) return (aio_future *)a->u.p[0];
-    if (a->cls->kind == AIO__AWAIT_JOIN) return &((aio_task *)a->u.p[0])->waiter.future;
-    return 0;
-}
 // Cancels a future and waits for its end: -ETIMEDOUT if that ended it, else its result; cancellable
 // itself.
 AIO_FN aio_result aio__ended_resume(aio_waiter *w, bool must_cancel)
@@ -1537,83 +1546,161 @@ AIO_FN bool aio__end_start(aio_waiter *w, const aio_awaitable *a)
     return false;
 }
 AIO_TABLE(aio_await_class, aio__end_await, { aio__end_start, "end", AIO__AWAIT_OWN })
-// What never begins takes the turns in which asyncio makes its task, cancels it and sees its end.
-AIO_FN void aio__unbegun_run(aio_node *n)
+// A result that comes after some turns of its own.
+AIO_FN void aio__late_run(aio_node *n)
 {
     aio_waiter *w = AIO__CONTAINER(n, aio_waiter, node);
     if (!n->u.timer.seq--) {
-        aio_complete(w, 0);
+        aio_complete(w, n->u.timer.when);
         return;
     }
     w->future.loop->slots++;            // the one that was just given back
     aio__node_queue(w->future.loop, n);
 }
-AIO_FN bool aio__unbegun_cancel(aio_waiter *w)
+AIO_FN bool aio__late_cancel(aio_waiter *w)
 {
     aio__unqueue(w->future.loop, w->node.u.timer.index);
     aio_complete(w, -ECANCELED);
     return true;
 }
-AIO_TABLE(aio_wait_class, aio__unbegun_wait,
-    { "limit of 0", AIO__WAIT_OWN, aio__unbegun_cancel, 0, 0, aio__unbegun_run, 0, 0 })
-AIO_FN bool aio__unbegun_start(aio_waiter *w, const aio_awaitable *a)
+AIO_TABLE(aio_wait_class, aio__late_wait,
+    { "limit of 0", AIO__WAIT_OWN, aio__late_cancel, 0, 0, aio__late_run, 0, 0 })
+// For a slot that was reserved.
+AIO_FN void aio__late(aio_waiter *w, aio_result r, uint32_t turns)
 {
-    (void)a;
+    w->node.u.timer.when = r;
+    w->node.u.timer.seq = turns;
+    aio_waiter_begin(w, aio__late_wait());
+    aio__node_queue(w->future.loop, &w->node);
+}
+AIO_FN bool aio__late_start(aio_waiter *w, const aio_awaitable *a)
+{
     aio_result r = aio__reserve(w->future.loop);
     if (r < 0) return aio__done_with(w, r);
-    w->node.u.timer.seq = 1;
-    aio_waiter_begin(w, aio__unbegun_wait());
-    aio__node_queue(w->future.loop, &w->node);
+    aio__late(w, -ETIMEDOUT, (uint32_t)a->u.w[1]);
     return false;
 }
-AIO_TABLE(aio_await_class, aio__unbegun_await, { aio__unbegun_start, "limit of 0", AIO__AWAIT_OWN })
-aio__async(aio__wait_for) {
+AIO_TABLE(aio_await_class, aio__late_await, { aio__late_start, "limit of 0", AIO__AWAIT_OWN })
+AIO_FN aio_awaitable aio__late_timeout(uint32_t turns)
+{
+    aio_awaitable a = aio__sync_await(aio__late_await(), 0);
+    a.u.w[1] = turns;
+    return a;
+}
+// A gather that is cancelled as it begins. It is a future of asyncio's: its end takes a turn of its
+// own, and who waits for that may go without it.
+AIO_FN void aio__cut_gather_ended(struct aio__watched *v, aio_future *f)
+{
+    aio_waiter *w = v->many->owner;
+    aio_result r = v->many->over ? AIO_PENDING : aio__gather_count(v->many, f);
+    if (r == AIO_PENDING) return;
+    w->future.loop->slots++;            // that of `v`, which was just given back
+    aio__late(w, r == -ECANCELED ? -ETIMEDOUT : r, 0);
+}
+AIO_FN bool aio__cut_gather_cancel(aio_waiter *w)
+{
+    struct aio__many *m = (struct aio__many *)w->node.u.p[0];
+    if (m->cancelling) m->over = true;  // T-11: it waits for itself in the end
+    else aio__gather_end(m, -ECANCELED);
+    aio_complete(w, -ECANCELED);
+    return true;
+}
+AIO_TABLE(aio_wait_class, aio__cut_gather_wait,
+    { "gather with a limit of 0", AIO__WAIT_OWN, aio__cut_gather_cancel, 0, 0, 0,
+      aio__many_describe, aio__many_dispose })
+AIO_FN bool aio__cut_gather_start(aio_waiter *w, const aio_awaitable *a)
+{
+    struct aio__many *m = aio__gather_begin(w, (const aio_awaitable *)a->u.p[0],
+                                            aio__cut_gather_wait(), aio__cut_gather_ended);
+    if (!m) return true;
+    m->cancel_asked = m->cancelling = true;
+    for (uint32_t i = 0; i < m->n; i++)
+        if (!aio_task_done(m->tasks[i])) aio_task_cancel(m->tasks[i]);
+    m->cancelling = false;
+    if (m->over) aio__gather_end(m, -ECANCELED);
+    return false;
+}
+AIO_TABLE(aio_await_class, aio__cut_gather_await,
+    { aio__cut_gather_start, "gather", AIO__AWAIT_TASK_ONLY })
+// A limit of 0. What is a future in asyncio gives its result if it is done, else is cancelled and
+// waited for (WF-4). A shield's end comes one turn later; what else never begins takes two: in
+// those asyncio makes a task, cancels it and sees its end.
+AIO_FN aio_awaitable aio__with_no_time(aio_task *t, aio_awaitable *inner, aio_future **future)
+{
+    switch (inner->cls->kind) {
+    case AIO__AWAIT_GATHER: return aio__sync_await(aio__cut_gather_await(), inner);
+    case AIO__AWAIT_SHIELD:
+        return aio_future_done((aio_future *)inner->u.p[0]) ? *inner : aio__late_timeout(0);
+    case AIO__AWAIT_FUTURE: *future = (aio_future *)inner->u.p[0]; break;
+    case AIO__AWAIT_JOIN: *future = &((aio_task *)inner->u.p[0])->waiter.future; break;
+    default: aio__awaitable_drop(t, inner); return aio__late_timeout(1);
+    }
+    if (!aio_future_done(*future)) return aio__sync_await(aio__end_await(), *future);
+    *future = 0;
+    return *inner;
+}
+aio__drop_of(aio__wait_for) {
+    if (self->aio.site->kind == AIO__SITE_START)
+        aio__awaitable_drop(aio_current_task(), &self->inner);
+    return 0;
+} aio_end
+aio__async_drop(aio__wait_for) {
     if (self->ns > 0) {                                                 // WF-1
         self->r = aio_timeout_enter(&self->scope, self->ns);
         if (self->r < 0) aio__awaitable_drop(AIO__TASK, &self->inner);
         else aio_await(self->r, self->inner);
         return aio_timeout_exit(&self->scope, self->r);
     }
-    self->future = aio__awaited_future(&self->inner);                   // WF-4
-    if (!self->future) {
-        aio__awaitable_drop(AIO__TASK, &self->inner);
-        aio_try(aio__sync_await(aio__unbegun_await(), 0));
-        return -ETIMEDOUT;
-    }
-    if (!aio_future_done(self->future)) {
-        aio_await(self->r, aio__sync_await(aio__end_await(), self->future));
-        aio__awaitable_drop(AIO__TASK, &self->inner);
-        return self->r;
-    }
-    aio_await(self->r, self->inner);
+    aio_await(self->r, aio__with_no_time(AIO__TASK, &self->inner, &self->ended));
+    if (self->ended) aio__awaitable_drop(AIO__TASK, &self->inner);
     return self->r;
 } aio_end
-AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
+// The frame of a limit. Null: there is no memory, and what is awaited gave up what it holds.
+AIO_FN struct aio__wait_for *aio__limit_frame(aio_task *t, const aio_awaitable *a)
 {
-    aio_awaitable inner = *a;
-    inner.cls = (const aio_await_class *)(uintptr_t)a->u.w[7];
-    if (aio__needs_task(w)) return true;
-    struct aio__wait_for *f = (struct aio__wait_for *)aio__call_block(
-        AIO__TASK_OF(w), AIO__OWN_CO(aio__wait_for), sizeof *f);
+    struct aio__wait_for *f = t ? (struct aio__wait_for *)aio__call_block(
+        t, AIO__OWN_CO(aio__wait_for), sizeof *f) : 0;
     if (!f) {
-        aio__awaitable_drop(AIO__TASK_OF(w), &inner);
-        return aio__done_with(w, -ENOMEM);
+        aio__awaitable_drop(t, a);
+        return 0;
     }
     f->ns = a->u.i[8];
-    f->inner = inner;
-    // Now: what is awaited may point to the caller's locals. A nested call looks at the stack
-    // itself.
+    f->inner = *a;
+    f->inner.cls = (const aio_await_class *)(uintptr_t)a->u.w[7];
+    return f;
+}
+// Begins now, also where the trampoline would do it: what is awaited may point to the caller's
+// locals. A nested call looks at the stack itself.
+AIO_FN bool aio__limit_begin(aio_waiter *w, struct aio__wait_for *f)
+{
+    if (!f) return aio__done_with(w, -ENOMEM);
     return aio__enter_block(AIO__TASK_OF(w), &f->aio, AIO__OWN_CO(aio__wait_for), true);
+}
+AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
+{
+    if (aio__needs_task(w)) return true;
+    if (a->u.i[8] == AIO_FOREVER)
+        return ((const aio_await_class *)(uintptr_t)a->u.w[7])->start(w, a);
+    return aio__limit_begin(w, aio__limit_frame(AIO__TASK_OF(w), a));
 }
 AIO_TABLE(aio_await_class, aio__wait_for_await,
     { aio__wait_for_start, "wait_for", AIO__AWAIT_WAIT_FOR })
+// A limit inside another one, in its frame already: an awaitable has room for one.
+AIO_FN bool aio__inner_limit_start(aio_waiter *w, const aio_awaitable *a)
+{
+    return aio__limit_begin(w, (struct aio__wait_for *)a->u.p[0]);
+}
+AIO_TABLE(aio_await_class, aio__inner_limit_await,
+    { aio__inner_limit_start, "wait_for", AIO__AWAIT_CALL_NEW })
 AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a)
 {
-    if (ns == AIO_FOREVER) return a;
-    if (a.cls->kind == AIO__AWAIT_WAIT_FOR) {           // of two limits the shorter one
-        if (ns < a.u.i[8]) a.u.i[8] = ns;
-        return a;
-    }
+    uint32_t kind = a.cls->kind;
+    bool future = kind == AIO__AWAIT_FUTURE || kind == AIO__AWAIT_JOIN ||
+                  kind == AIO__AWAIT_SHIELD || kind == AIO__AWAIT_GATHER;
+    // Without a limit it still is no future any more to a limit around it.
+    if (ns == AIO_FOREVER && !future) return a;
+    if (kind == AIO__AWAIT_WAIT_FOR)
+        a = aio__sync_await(aio__inner_limit_await(), aio__limit_frame(aio_current_task(), &a));
     a.u.w[7] = (uintptr_t)a.cls;
     a.u.i[8] = ns;
     a.cls = aio__wait_for_await();
