@@ -112,8 +112,8 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #  include <linux/sched.h>      // CLONE_VM
 extern int pipe2(int fds[2], int flags);
 extern int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
-extern int execvpe(const char *file, char *const argv[], char *const envp[]);
 extern char **environ;
+extern int sync_file_range(int fd, off_t offset, off_t length, unsigned flags);
 extern void *memmem(const void *, size_t, const void *, size_t);
 extern int posix_openpt(int flags);
 extern int grantpt(int fd);
@@ -197,14 +197,15 @@ struct aio_many {
     aio_result end;             // how it ended; AIO_PENDING: it goes on
     aio_result fault;           // an error to give once
     int *accepted;              // a ring of descriptors that nobody has asked for yet
-    void *names;                // where a message's name and control go, if not into its buffer
+    void *own;                  // a message's name and control, if not in its buffer; what a file
+                                // or a terminal gave
     struct msghdr ask;
     struct iovec vector;
     uint32_t head, queued, capacity, events, asked, strikes, control_bytes;
     int fd;
     uint16_t first, last, held, taken;      // buffers: queued, of the value, of the operation
     uint8_t what, mode;
-    bool woken, holds, empty, ready, proven;
+    bool woken, holds, empty, ready, proven, solo;  // solo: reads into `own`
     bool full, starved, paused, told, fd_closed, closing;
 };
 
@@ -264,7 +265,7 @@ enum {
     AIO_PROCESS_STDOUT = -3,    // stderr_: where stdout_ goes
 };
 struct aio_process_options {
-    char *const *argv;          // a null at its end; argv[0] is looked for in PATH
+    char *const *argv;          // a null at its end; argv[0] is looked for in the PATH of its env
     int stdin_, stdout_, stderr_;
     bool pty;                   // a terminal of its own, which controls its new session
     bool new_session, new_group;    // setsid; setpgid
@@ -813,6 +814,8 @@ AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b);
 #define AIO__CLOSE_RANGE_CLOEXEC (1u << 2)
 #define AIO__SYS_PIDFD_SEND_SIGNAL 424
 #define AIO__CLONE_PIDFD 0x1000
+#define AIO__RWF_NOWAIT 8
+#define AIO__AT_EMPTY_PATH 0x1000
 #define AIO__FEAT_NO_IOWAIT (1u << 17)
 #define AIO__ENTER_NO_IOWAIT (1u << 7)
 #define AIO__CQE_NOTIF (1u << 3)
@@ -886,6 +889,7 @@ AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 #define AIO__IO_RARE (AIO__IO_TWO_FDS | AIO__IO_DIRECT | AIO__IO_BUFFER | AIO__IO_GIVES_SLOT | \
     AIO__IO_GIVES_PIPE)
 
+enum { AIO__DETOURS = 64 };                     // buckets
 #define AIO__FD_CLOSING 0x80000000u             // in fd_ops: an aio_close waits for the rest
 
 // Several operations that make one await.
@@ -927,8 +931,14 @@ struct aio_uring {
     aio_stream *streams;                    // open
     aio_many **many;            // open iterators, by descriptor
     uint32_t many_capacity;
-    uint32_t starved;           // iterators that wait for a buffer
+    uint32_t starved;           // iterators that wait for a buffer, and detours to be told
     aio_many *paused;           // … and for a descriptor
+    // Reads and writes that the ring does not run itself.
+    struct aio__detour *detours[AIO__DETOURS];          // by descriptor
+    struct aio__detour *detour_files[AIO__DETOURS];     // the first on each file, by inode
+    struct aio__detour *detours_ended, *last_ended;     // not told yet
+    uint32_t file_calls;                                // on files, that run or wait
+    uint16_t detour_number;
     struct aio__buffers *buffer_rings;
     aio_process *processes;         // of frames that have not returned
     // Copies of paths and addresses, until their entries are consumed.
@@ -945,6 +955,7 @@ struct aio_uring {
 
 AIO__START_FN bool aio__io_start(aio_waiter *w, const aio_awaitable *a);
 AIO_SLOW bool aio__checked_start(aio_waiter *w, const aio_awaitable *a);
+AIO_FN bool aio__file_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__prompt_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__waitv_start(aio_waiter *w, const aio_awaitable *a);
@@ -957,10 +968,11 @@ AIO_FN bool aio__connect_tcp_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__listen_unix_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__connect_unix_start(aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__udp_start(aio_waiter *w, const aio_awaitable *a);
-// Straight into the ring; through the table of operations; a system call, but for direct
-// descriptors.
+// Straight into the ring; through the table of operations; of a file, which may take a detour; a
+// system call, but for direct descriptors.
 AIO_TABLE(aio_await_class, aio__io_await, { aio__io_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__checked_await, { aio__checked_start, "io", AIO__AWAIT_IO })
+AIO_TABLE(aio_await_class, aio__file_await, { aio__file_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__prompt_await, { aio__prompt_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__message_await, { aio__message_start, "io", AIO__AWAIT_IO })
 AIO_TABLE(aio_await_class, aio__waitv_await, { aio__waitv_start, "io", AIO__AWAIT_IO })
@@ -1005,7 +1017,7 @@ struct aio_stream {
     aio_stream *next, *prev;    // open ones of the ring
     int in, out;
     uint32_t phase;             // of closing
-    bool in_socket, out_socket, out_terminal, eof, straight, no_more, paused, drops, asked, cut;
+    bool in_socket, out_socket, eof, straight, no_more, paused, drops, asked, cut;
     aio_result in_error, out_error;
     size_t limit, high, low;
     // Reading: an operation of the waiter's, with the stream as its compound.
@@ -1146,20 +1158,20 @@ AIO_INLINE uint64_t aio__offset(int64_t offset)
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pread(int fd, void *buf, size_t len, int64_t offset)
 {
-    return aio__io(aio__io_await(), IORING_OP_READ, fd, aio__offset(offset), buf, len, 0);
+    return aio__io(aio__file_await(), IORING_OP_READ, fd, aio__offset(offset), buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_pwrite(int fd, const void *buf, size_t len,
                                                   int64_t offset)
 {
-    return aio__io(aio__io_await(), IORING_OP_WRITE, fd, aio__offset(offset), buf, len, 0);
+    return aio__io(aio__file_await(), IORING_OP_WRITE, fd, aio__offset(offset), buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_read_some(int fd, void *buf, size_t len)
 {
-    return aio__io(aio__io_await(), IORING_OP_READ, fd, UINT64_MAX, buf, len, 0);
+    return aio__io(aio__file_await(), IORING_OP_READ, fd, UINT64_MAX, buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_write_some(int fd, const void *buf, size_t len)
 {
-    return aio__io(aio__io_await(), IORING_OP_WRITE, fd, UINT64_MAX, buf, len, 0);
+    return aio__io(aio__file_await(), IORING_OP_WRITE, fd, UINT64_MAX, buf, len, 0);
 }
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_poll(int fd, unsigned events)
 {
@@ -1242,7 +1254,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__vector(unsigned opcode, int fd, const st
                                                int n, uint64_t offset, int flags)
 {
     uint32_t count = n < 1024 ? (uint32_t)n : 1024;
-    return aio__entry(n < 0 ? aio__invalid_await() : aio__checked_await(), opcode, fd, offset,
+    return aio__entry(n < 0 ? aio__invalid_await() : aio__file_await(), opcode, fd, offset,
                       (uint64_t)(uintptr_t)pieces, count, (unsigned)flags);
 }
 AIO_FN AIO_NODISCARD aio_awaitable aio_preadv(int fd, const struct iovec *pieces, int n,
@@ -2098,6 +2110,7 @@ AIO_FN bool aio__fd_closing(const aio_uring *u, uint64_t info)
 }
 
 // --- cancelling
+AIO_COLD bool aio__detours_cancel(aio_uring *u, uint64_t user_data, int fd);
 AIO_FN struct io_uring_sqe *aio__cancel_entry(aio_uring *u)
 {
     struct io_uring_sqe *sqe = aio__sqe_get(u);
@@ -2156,6 +2169,7 @@ AIO_COLD void aio__cancel_one_by_one(aio_uring *u, int fd)
 AIO_COLD void aio__cancel_all(aio_uring *u, int fd)
 {
     aio__backlog_end(u, 0, fd, fd < 0 ? -ECANCELED : -EBADF);
+    if (fd >= 0) (void)aio__detours_cancel(u, 0, fd);
     struct io_uring_sqe *sqe = u->has_cancel_all ? aio__cancel_entry(u) : 0;
     if (!sqe) {
         aio__cancel_one_by_one(u, fd);
@@ -2214,6 +2228,7 @@ AIO_FN bool aio__io_cancel(aio_waiter *w)
     if (AIO__UNLIKELY(u->disabled)) return true;            // a forked child: nobody will go on
     if (AIO__UNLIKELY(u->backlog) && aio__backlog_end(u, w->node.u.w[0], 0, -ECANCELED))
         return true;
+    if (aio__detours_cancel(u, w->node.u.w[0], (int)(uint32_t)w->node.u.w[1])) return true;
     if (aio__withdraw(u, w->node.u.w[0])) {
         aio__entry_end(u, w->node.u.w[0], -ECANCELED, 0);
     } else if (!aio__cancel_by_data(u, w->node.u.w[0])) {   // no room and no memory: a turn later
@@ -2531,6 +2546,14 @@ AIO_FN void aio__sink_end(aio_uring *u, struct aio__sink *s, aio_result res, uin
     s->done(u, s, res, cqe_flags);
     if (last) aio__io_release(u, info, 0);
 }
+AIO_FN void aio__sink_list(aio_uring *u, struct aio__sink *s)
+{
+    s->prev = 0;
+    s->next = u->sinks;
+    if (s->next) s->next->prev = s;
+    u->sinks = s;
+    u->loop->in_flight++;
+}
 // Hands an entry to the ring for a sink. Result: 0, or why it was not started: -EBADF (not a
 // descriptor, or it is being closed), -ENOMEM, -EPERM (forked child), -ECANCELED (the loop closes).
 AIO_FN aio_result aio__sink_submit(aio_uring *u, struct aio__sink *s, const aio_awaitable *io)
@@ -2551,11 +2574,7 @@ AIO_FN aio_result aio__sink_submit(aio_uring *u, struct aio__sink *s, const aio_
     s->user_data = (uint64_t)(uintptr_t)s | AIO__UD_SINK | (uint64_t)u->sq_tail << 48;
     s->info = info;
     aio__sqe_fill(sqe, io, s->user_data);
-    s->prev = 0;
-    s->next = u->sinks;
-    if (s->next) s->next->prev = s;
-    u->sinks = s;
-    u->loop->in_flight++;
+    aio__sink_list(u, s);
     return 0;
 }
 AIO_FN bool aio__sink_busy(const struct aio__sink *s) { return s->user_data != 0; }
@@ -2566,6 +2585,7 @@ AIO_FN void aio__sink_cancel(aio_uring *u, struct aio__sink *s)
     s->info |= AIO__IO_CANCELLED;
     if (u->disabled) return;                // a forked child: nobody will go on
     if (u->backlog && aio__backlog_end(u, s->user_data, 0, -ECANCELED)) return;
+    if (aio__detours_cancel(u, s->user_data, (int)(uint32_t)s->info)) return;
     if (aio__withdraw(u, s->user_data)) {
         aio__sink_end(u, s, -ECANCELED, 0);
     } else if (!aio__cancel_by_data(u, s->user_data)) {     // no room and no memory: a turn later
@@ -2628,6 +2648,7 @@ AIO_HOT void aio__reap(aio_uring *u)
     __atomic_store_n(u->cq_khead, head, __ATOMIC_RELEASE);
 }
 AIO_SLOW bool aio__feed(aio_uring *u);
+AIO_COLD bool aio__detours_tell(aio_uring *u);
 AIO_COLD void aio__arm_wake(aio_uring *u)
 {
     struct io_uring_sqe *sqe = aio__sqe_get(u);
@@ -2674,6 +2695,7 @@ AIO_COLD bool aio__lost_end(aio_uring *u)
 AIO_COLD void aio__lost_wait(aio_uring *u, int64_t timeout_ns)
 {
     aio__reap(u);
+    if (aio__detours_tell(u)) return;
     if (!aio__lost_end(u) && timeout_ns) aio__plain_wait(u->loop, timeout_ns);
 }
 AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
@@ -2700,6 +2722,382 @@ AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
     aio__reap(u);
 }
 
+// --- detours: reads and writes that the ring does not run itself. It knows a file's current
+// position without a lock, and does not advance it by direct I/O, nor by a write that came up short
+// and then failed: a thread of the pool makes that system call, one at a time for each file, in the
+// order they were begun; what is in the page cache is read at once. A terminal that looks ready may
+// block all the same: a poll waits, and the call is made on a description that never does. The end
+// is told like a completion.
+enum { AIO__FILE_RING, AIO__FILE_POSITION, AIO__FILE_TERMINAL };
+enum { AIO__DETOUR_QUEUED, AIO__DETOUR_RUNS, AIO__DETOUR_POLLS, AIO__DETOUR_ENDED };
+struct aio__detour {
+    struct aio__detour *next, *prev;        // in its bucket, by descriptor
+    struct aio__detour *next_file;          // of a file's first: another one's; of one that has
+                                            // ended: the next to be told
+    struct aio__detour *before, *behind;    // on the same file, in a ring
+    aio_uring *ring;
+    struct aio__sink poll;
+    uint64_t user_data, inode, device;
+    aio_result result;
+    size_t done;                            // bytes that are there already
+    int fd;
+    uint32_t block_class, count;            // count: pieces, which stand behind it
+    uint8_t state;
+    bool writes, first, starting, cancelled;
+};
+// How a read or write is to run; -ESPIPE: it has an offset, on what cannot seek.
+AIO_FN int aio__file_kind(const aio_awaitable *a)
+{
+    int fd = (int)AIO__HEAD_FD(a->u.w[0]);
+    struct stat st;
+    if ((AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE) || fd < 0) return AIO__FILE_RING;
+    // The cheapest questions: these calls do nothing.
+    if (a->u.w[1] != UINT64_MAX)
+        return preadv(fd, 0, 0, 0) < 0 && errno == ESPIPE ? -ESPIPE : AIO__FILE_RING;
+    bool file = !sync_file_range(fd, 0, 0, 0);
+    if (!file && errno == EBADF) return AIO__FILE_RING;
+    if (!file && errno != ESPIPE)               // a seccomp filter, perhaps
+        file = !fstat(fd, &st) && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+    return file ? AIO__FILE_POSITION : isatty(fd) ? AIO__FILE_TERMINAL : AIO__FILE_RING;
+}
+AIO_FN struct iovec *aio__detour_pieces(struct aio__detour *d)
+{
+    return (struct iovec *)(void *)(d + 1);
+}
+AIO_FN ssize_t aio__detour_transfer(struct aio__detour *d, int fd)
+{
+    const struct iovec *v = aio__detour_pieces(d);
+    return d->writes ? writev(fd, v, (int)d->count) : readv(fd, v, (int)d->count);
+}
+// n bytes are there. True: nothing is left of it.
+AIO_FN bool aio__detour_advance(struct aio__detour *d, size_t n)
+{
+    struct iovec *v = aio__detour_pieces(d);
+    uint32_t gone = 0;
+    d->done += n;
+    for (; gone < d->count && n >= v[gone].iov_len; gone++) n -= v[gone].iov_len;
+    d->count -= gone;
+    memmove(v, v + gone, d->count * sizeof *v);
+    if (!d->count) return true;
+    v->iov_base = (char *)v->iov_base + n;
+    v->iov_len -= n;
+    return false;
+}
+AIO_FN aio_result aio__detour_result(const struct aio__detour *d, aio_result r)
+{
+    if (!d->done) return r;
+    return (aio_result)d->done + (r > 0 ? r : 0);
+}
+AIO_FN aio_result aio__detour_call(void *arg)   // on a thread
+{
+    struct aio__detour *d = (struct aio__detour *)arg;
+    ssize_t n;
+    do n = aio__detour_transfer(d, d->fd);
+    while (n < 0 && errno == EINTR);
+    d->result = aio__detour_result(d, n < 0 ? -errno : n);
+    return 0;
+}
+AIO_FN struct aio__detour **aio__detour_bucket(aio_uring *u, int fd)
+{
+    return &u->detours[(unsigned)fd % AIO__DETOURS];
+}
+AIO_FN void aio__detour_run(struct aio__detour *d);
+// Leaves the queue of its file: the next one's turn comes.
+AIO_FN void aio__detour_unqueue(struct aio__detour *d)
+{
+    if (!d->behind) return;
+    struct aio__detour *next = d->behind == d ? 0 : d->behind;
+    d->before->behind = d->behind;
+    d->behind->before = d->before;
+    d->before = d->behind = 0;
+    d->ring->file_calls--;
+    if (!d->first) return;
+    struct aio__detour **at = &d->ring->detour_files[d->inode % AIO__DETOURS];
+    while (*at != d) at = &(*at)->next_file;
+    *at = next ? next : d->next_file;
+    if (!next) return;
+    next->next_file = d->next_file;
+    next->first = true;
+    aio__detour_run(next);
+}
+AIO_FN void aio__detour_end(struct aio__detour *d, aio_result r)
+{
+    aio_uring *u = d->ring;
+    uint64_t user_data = d->user_data;
+    aio__detour_unqueue(d);
+    if (d->next) d->next->prev = d->prev;
+    if (d->prev) d->prev->next = d->next;
+    else *aio__detour_bucket(u, d->fd) = d->next;
+    aio__free(&u->loop->executor, d, d->block_class);
+    aio__entry_end(u, user_data, r, 0);
+}
+// Its result is here: it is told in the next turn.
+AIO_FN void aio__detour_soon(struct aio__detour *d)
+{
+    aio_uring *u = d->ring;
+    aio__detour_unqueue(d);
+    d->state = AIO__DETOUR_ENDED;
+    d->next_file = 0;
+    if (u->detours_ended) u->last_ended->next_file = d;
+    else u->detours_ended = d;
+    u->last_ended = d;
+    u->starved++;
+}
+AIO_COLD bool aio__detours_tell(aio_uring *u)
+{
+    struct aio__detour *d = u->detours_ended, *next;
+    bool any = d != 0;
+    u->detours_ended = 0;
+    for (; d; d = next) {
+        next = d->next_file;
+        u->starved--;
+        aio__detour_end(d, d->result);
+    }
+    return any;
+}
+AIO_FN void aio__detour_release(void *arg)      // its job has ended, or never begins
+{
+    struct aio__detour *d = (struct aio__detour *)arg;
+    if (!d->starting) aio__detour_end(d, d->result);
+}
+// The first on its file: a thread makes the call, or, where there can be none, this one.
+AIO_FN void aio__detour_run(struct aio__detour *d)
+{
+    aio_loop *l = d->ring->loop;
+    aio_waiter none;
+    bool refused = true;
+    d->state = AIO__DETOUR_RUNS;
+    d->result = -ECANCELED;
+    if (!l->executor.refusal) {                 // else the loop closes
+        memset((void *)&none, 0, sizeof none);
+        none.future.loop = &l->executor;
+        aio_awaitable job = aio__to_thread_wide(aio__detour_call, d, aio__detour_release);
+        d->starting = true;
+        refused = job.cls->start(&none, &job);
+        d->starting = false;
+        if (refused) (void)aio__detour_call(d);
+        else ((struct aio__job *)none.node.u.p[0])->waiter = 0;     // the release tells the end
+    }
+    if (refused) aio__detour_soon(d);
+}
+// Behind all that were begun on this file.
+AIO_FN void aio__detour_queue(struct aio__detour *d)
+{
+    struct statx stx;
+    memset((void *)&stx, 0, sizeof stx);
+    syscall(SYS_statx, d->fd, "", AIO__AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &stx);
+    d->inode = stx.stx_ino;
+    d->device = (uint64_t)stx.stx_dev_major << 32 | stx.stx_dev_minor;
+    struct aio__detour **at = &d->ring->detour_files[d->inode % AIO__DETOURS], *first = *at;
+    while (first && (first->inode != d->inode || first->device != d->device))
+        first = first->next_file;
+    d->ring->file_calls++;
+    if (first) {
+        d->state = AIO__DETOUR_QUEUED;
+        d->behind = first;
+        d->before = first->before;
+        d->before->behind = first->before = d;
+        return;
+    }
+    d->before = d->behind = d;
+    d->first = true;
+    d->next_file = *at;
+    *at = d;
+    aio__detour_run(d);
+}
+// What is in the page cache. True: that is all of it, or it failed; AIO_PENDING in *r: the file
+// cannot tell, and may be one of those that make a reader wait.
+AIO_FN bool aio__detour_cached(struct aio__detour *d, aio_result *r)
+{
+    struct stat st;
+    for (;;) {
+        ssize_t n = syscall(SYS_preadv2, d->fd, aio__detour_pieces(d), (long)d->count, -1L, -1L,
+                            AIO__RWF_NOWAIT);
+        *r = n < 0 ? -errno : n;
+        if (n > 0 && !aio__detour_advance(d, (size_t)n)) continue;
+        if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && errno != EINTR)) break;
+        // of /proc and the like: they are empty, and some wait
+        if (errno == EOPNOTSUPP && !d->done && !fstat(d->fd, &st) && !st.st_size) *r = AIO_PENDING;
+        return false;
+    }
+    *r = aio__detour_result(d, *r > 0 ? 0 : *r);
+    return true;
+}
+// A description of the terminal that never waits: a master's own is made so, a terminal is opened
+// once more. Result: to be closed, if it is not fd; -1: there is none.
+AIO_FN int aio__terminal_open(int fd, bool writes)
+{
+    char path[40];
+    unsigned number;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || (flags & O_NONBLOCK)) return fd;
+    if (!ioctl(fd, TIOCGPTN, &number)) return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : fd;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, (writes ? O_WRONLY : O_RDONLY) | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+}
+// AIO_PENDING: it must be waited for.
+AIO_FN aio_result aio__terminal_call(struct aio__detour *d)
+{
+    ssize_t n = -1;
+    int fd = aio__terminal_open(d->fd, d->writes);
+    if (fd < 0) fd = d->fd;                     // no /proc, perhaps: it is ready, as far as known
+    n = aio__detour_transfer(d, fd);
+    aio_result r = n < 0 ? -errno : n;
+    if (fd != d->fd) close(fd);
+    if (r == -EAGAIN) return AIO_PENDING;
+    if (!d->writes || r <= 0) return aio__detour_result(d, r);
+    return aio__detour_advance(d, (size_t)r) ? (aio_result)d->done : AIO_PENDING;
+}
+AIO_FN aio_result aio__terminal_wait(struct aio__detour *d)
+{
+    aio_awaitable a = aio_poll(d->fd, d->writes ? POLLOUT : POLLIN);
+    if (d->cancelled || d->ring->draining) return -ECANCELED;
+    return aio__sink_submit(d->ring, &d->poll, &a);
+}
+AIO_FN void aio__terminal_polled(aio_uring *u, struct aio__sink *s, aio_result r, uint32_t flags)
+{
+    struct aio__detour *d = AIO__CONTAINER(s, struct aio__detour, poll);
+    bool gone = r >= 0 && (r & (POLLHUP | POLLERR));
+    (void)u;
+    (void)flags;
+    r = r < 0 ? aio__detour_result(d, r) : aio__terminal_call(d);
+    if (r == AIO_PENDING) {     // nobody is left who would make room
+        r = gone ? -EIO : aio__terminal_wait(d);
+        if (r >= 0) return;
+        r = aio__detour_result(d, r);
+    }
+    aio__detour_end(d, r);
+}
+// A cancel of the entry with this user_data, or (0) of all on fd. A call that runs is waited for.
+AIO_COLD bool aio__detours_cancel(aio_uring *u, uint64_t user_data, int fd)
+{
+    bool found = false;
+    struct aio__detour *d = *aio__detour_bucket(u, fd), *next;
+    for (; d; d = next) {
+        next = d->next;
+        if (user_data ? d->user_data != user_data : d->fd != fd) continue;
+        found = true;
+        d->cancelled = true;
+        if (d->state == AIO__DETOUR_POLLS) {
+            aio__sink_cancel(u, &d->poll);      // which may end it at once
+        } else if (d->state == AIO__DETOUR_QUEUED) {
+            d->result = -ECANCELED;
+            aio__detour_soon(d);
+        }
+    }
+    return found;
+}
+AIO_FN struct aio__detour *aio__detour_new(aio_uring *u, const aio_awaitable *a)
+{
+    unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
+    bool vector = aio__op_is(op, AIO__OP_VECTOR);
+    uint32_t n = vector ? AIO__FIRST_HALF(a->u.w[3]) : 1;
+    size_t size = sizeof(struct aio__detour) + n * sizeof(struct iovec);
+    uint32_t k = aio__class_of(size);
+    struct aio__detour *d = (struct aio__detour *)aio__alloc(&u->loop->executor, k, size);
+    if (!d) return 0;
+    memset((void *)d, 0, sizeof *d);
+    d->ring = u;
+    d->block_class = k;
+    d->fd = (int)AIO__HEAD_FD(a->u.w[0]);
+    d->writes = op == IORING_OP_WRITE || op == IORING_OP_WRITEV || op == IORING_OP_WRITE_FIXED ||
+                op == AIO__OP_WRITEV_FIXED;
+    d->count = n;
+    d->poll.done = aio__terminal_polled;
+    struct iovec *v = aio__detour_pieces(d);
+    if (vector && n) memcpy(v, a->u.cp[2], n * sizeof *v);
+    if (!vector) v->iov_base = a->u.p[2], v->iov_len = AIO__FIRST_HALF(a->u.w[3]);
+    return d;
+}
+// *d: null if the ring is to run it. Result: 0, or why it is not begun. Its descriptor is held.
+AIO_FN aio_result aio__detour_for(aio_uring *u, const aio_awaitable *a, struct aio__detour **out)
+{
+    aio_result r = 0;
+    *out = 0;
+    if (u->disabled) return -EPERM;
+    bool vector = aio__op_is(AIO__HEAD_OPCODE(a->u.w[0]), AIO__OP_VECTOR);
+    int kind = aio__file_kind(a);
+    if (kind <= 0) return kind;
+    if (vector && AIO__FIRST_HALF(a->u.w[3]) && !a->u.w[2]) return -EFAULT;
+    if ((r = aio__fd_hold(u, AIO__HEAD_FD(a->u.w[0]))) < 0) return r;
+    struct aio__detour *d = aio__detour_new(u, a);
+    bool reads = d && kind == AIO__FILE_POSITION && !d->writes, ring = false;
+    if (reads && !u->file_calls && !(AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_ASYNC)) {
+        if (aio__detour_cached(d, &r)) d->state = AIO__DETOUR_ENDED;
+        ring = r == AIO_PENDING;
+        d->result = r;
+    } else if (d && kind == AIO__FILE_TERMINAL) {
+        d->state = AIO__DETOUR_POLLS;
+    }
+    if (!d || ring) aio__fd_release(u, AIO__HEAD_FD(a->u.w[0]) | AIO__IO_TRACKED);
+    if (ring) aio__free(&u->loop->executor, d, d->block_class);
+    if (d && !ring) *out = d;
+    return d ? 0 : -ENOMEM;
+}
+AIO_FN void aio__detour_begin(struct aio__detour *d, uint64_t user_data)
+{
+    struct aio__detour **at = aio__detour_bucket(d->ring, d->fd);
+    d->user_data = user_data;
+    d->next = *at;
+    if (d->next) d->next->prev = d;
+    *at = d;
+    if (d->state == AIO__DETOUR_QUEUED) {
+        aio__detour_queue(d);
+    } else {
+        if (d->state == AIO__DETOUR_POLLS) d->result = aio__terminal_wait(d);
+        if (d->state == AIO__DETOUR_ENDED || d->result < 0) aio__detour_soon(d);
+    }
+}
+AIO_FN void aio__detour_waiter(struct aio__detour *d, aio_waiter *w, const aio_awaitable *a,
+                               unsigned tag, const aio_wait_class *cls)
+{
+    aio_uring *u = d->ring;
+    w->node.u.w[0] = (uint64_t)(uintptr_t)w | tag | (uint64_t)++u->detour_number << 48;
+    w->node.u.w[1] = aio__io_usual(a);
+    u->loop->in_flight++;
+    aio_waiter_begin(w, cls);
+    aio__detour_begin(d, w->node.u.w[0]);
+}
+// As aio__io_submit, for a read or write that may have to take a detour.
+AIO_SLOW aio_result aio__file_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
+                                     unsigned tag)
+{
+    struct aio__detour *d;
+    aio_result r = aio__detour_for(u, a, &d);
+    if (r < 0) return r;
+    if (!d) return aio__io_submit(u, w, a, tag, aio__io_wait());
+    aio__detour_waiter(d, w, a, tag, aio__io_wait());
+    return 0;
+}
+// As aio__sink_submit.
+AIO_FN aio_result aio__file_sink(aio_uring *u, struct aio__sink *s, const aio_awaitable *a)
+{
+    struct aio__detour *d;
+    if (u->draining) return -ECANCELED;
+    aio_result r = aio__detour_for(u, a, &d);
+    if (r < 0) return r;
+    if (!d) return aio__sink_submit(u, s, a);
+    s->info = aio__io_usual(a);
+    s->user_data = (uint64_t)(uintptr_t)s | AIO__UD_SINK | (uint64_t)++u->detour_number << 48;
+    aio__sink_list(u, s);
+    aio__detour_begin(d, s->user_data);
+    return 0;
+}
+AIO_FN bool aio__file_start(aio_waiter *w, const aio_awaitable *a)
+{
+    struct aio__detour *d;
+    aio_result r = 0;
+    aio_uring *u = aio__uring_of(w, &r);
+    if (u) r = aio__detour_for(u, a, &d);
+    if (aio__failed(w, r)) return true;
+    if (d) {
+        aio__detour_waiter(d, w, a, AIO__UD_WAITER, aio__io_wait());
+        return false;
+    }
+    if (aio__op_is(AIO__HEAD_OPCODE(a->u.w[0]), AIO__OP_VECTOR)) return aio__checked_start(w, a);
+    return aio__failed(w, aio__io_submit(u, w, a, AIO__UD_WAITER, aio__io_wait()));
+}
+
 // --- several operations, one await: transfers of all
 struct aio__transfer {
     struct aio__compound compound;
@@ -2712,6 +3110,12 @@ struct aio__transfer {
 AIO_FN void aio__entry_copies(aio_awaitable *a, unsigned opcode)
 {
     a->u.w[0] ^= AIO__WORD(AIO__HEAD(AIO__HEAD_OPCODE(a->u.w[0]) ^ opcode, 0, 0), 0);
+}
+AIO_FN aio_result aio__transfer_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
+                                       unsigned tag)
+{
+    if (AIO__HEAD_OPCODE(a->u.w[0]) == IORING_OP_WRITE) return aio__file_submit(u, w, a, tag);
+    return aio__io_submit(u, w, a, tag, aio__io_wait());
 }
 AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
                                      aio_result r)
@@ -2734,7 +3138,7 @@ AIO_FN aio_result aio__transfer_next(aio_uring *u, aio_waiter *w, struct aio__co
     entry[3] = AIO__WORD(aio__length(t->left), t->flags);
     if (AIO__HEAD_OPCODE(entry[0]) == IORING_OP_WRITE && entry[1] != UINT64_MAX)
         entry[1] += (uint64_t)r;
-    r = aio__io_submit(u, w, &t->entry, AIO__UD_COMPOUND, aio__io_wait());
+    r = aio__transfer_submit(u, w, &t->entry, AIO__UD_COMPOUND);
     w->node.u.p[2] = c;
     return r < 0 ? r : AIO_PENDING;
 }
@@ -2816,7 +3220,7 @@ AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
     if (aio__fits_whole(a)) {
         aio_awaitable entry = *a;
         entry.u.w[5] = entry.u.w[6] = 0;
-        r = aio__io_submit(u, w, &entry, AIO__UD_WHOLE, aio__io_wait());
+        r = aio__transfer_submit(u, w, &entry, AIO__UD_WHOLE);
         if (aio__failed(w, r)) return true;
         w->node.u.w[2] = 0;
         w->node.u.p[2] = (void *)(uintptr_t)a->u.w[2];
@@ -2825,7 +3229,10 @@ AIO_FN bool aio__transfer_start(aio_waiter *w, const aio_awaitable *a)
     }
     struct aio__transfer *t = aio__transfer_new(u, a);
     if (!t) return aio__failed(w, -ENOMEM);
-    return aio__failed(w, aio__compound_begin(u, w, &t->compound, &t->entry));
+    r = aio__transfer_submit(u, w, &t->entry, AIO__UD_COMPOUND);
+    w->node.u.p[2] = &t->compound;
+    if (r < 0) aio__free(&u->loop->executor, t, t->compound.block_class);
+    return aio__failed(w, r);
 }
 
 AIO_FN bool aio__zc_start(aio_waiter *w, const aio_awaitable *a)
@@ -3411,6 +3818,10 @@ AIO_FN void aio__flow_pop(aio_many *it)
     } else if (it->what == AIO__FLOW_ACCEPT) {
         it->value = it->accepted[it->head++ & (it->capacity - 1)];
         it->queued--;
+    } else if (it->solo) {
+        it->queued = 0;
+        it->value = it->asked;
+        it->data = (char *)it->own;
     } else {
         it->held = aio__flow_unlink(it);
         it->holds = true;
@@ -3433,7 +3844,7 @@ AIO_FN void aio__flow_discard(aio_many *it)
         aio__flow_pop(it);
         close((int)it->value);
     }
-    while (it->buffers && it->queued) {
+    while (it->buffers && !it->solo && it->queued) {
         uint16_t id = aio__flow_unlink(it);
         if (it->what == AIO__FLOW_RECVMSG)
             aio__flow_close_rights(it, aio__flow_memory(it, id), it->buffers->info[id].length);
@@ -3527,7 +3938,8 @@ AIO_FN aio_awaitable aio__flow_entry(aio_many *it)
         a = aio_accept(it->fd);
         ioprio = multi ? IORING_ACCEPT_MULTISHOT : 0;
     } else if (it->what == AIO__FLOW_READ) {
-        a = aio_read_some(it->fd, to, size);
+        a = aio_read_some(it->fd, it->solo ? (char *)it->own : to, size);
+        if (it->solo) return a;
         if (multi) a.u.w[0] = AIO__WORD(AIO__HEAD(AIO__OP_READ_MULTISHOT, 0, 0), it->fd);
     } else if (it->what == AIO__FLOW_RECV) {
         a = aio_recv(it->fd, to, size, 0);
@@ -3560,13 +3972,15 @@ AIO_FN void aio__flow_arm(aio_many *it)
     if (it->empty || (it->queued && (it->full || it->mode != AIO__FLOW_MULTI))) return;
     if (it->mode != AIO__FLOW_MULTI && !it->waiter) return;     // when somebody asks
     it->full = false;
-    if (it->buffers && (it->mode != AIO__FLOW_OWN || it->ready) && !it->buffers->free) {
+    bool takes = it->buffers && !it->solo && (it->mode != AIO__FLOW_OWN || it->ready);
+    if (takes && !it->buffers->free) {
         aio__flow_starve(it);
         return;
     }
     if (it->ready) it->taken = aio__buffer_take(it->buffers);
     aio_awaitable a = aio__flow_entry(it);
-    aio_result r = aio__sink_submit(it->ring, &it->sink, &a);
+    aio_result r = it->what == AIO__FLOW_READ ? aio__file_sink(it->ring, &it->sink, &a)
+                                              : aio__sink_submit(it->ring, &it->sink, &a);
     if (r >= 0) return;
     if (it->ready) aio__buffer_give(it->buffers, it->taken);
     if (r != -ENOMEM) aio__flow_end(it, r);
@@ -3587,7 +4001,7 @@ AIO_COLD void aio__feed_one(struct aio__buffers *b)     // who does not want it 
 // next one's turn, no more at a time than there are buffers. True: there is more to do.
 AIO_SLOW bool aio__feed(aio_uring *u)
 {
-    bool more = false;
+    bool more = aio__detours_tell(u);
     for (struct aio__buffers *b = u->buffer_rings; b; b = b->next) {
         for (uint32_t n = b->free; n && b->starved; n--) aio__feed_one(b);
         more |= b->starved && b->free;
@@ -3682,6 +4096,9 @@ AIO_FN void aio__flow_took(aio_many *it, aio_result res, uint32_t id)
         aio__flow_push_fd(it, (int)res);
     } else if (it->what == AIO__FLOW_POLL) {
         it->events |= (uint32_t)res;
+        it->queued = 1;
+    } else if (it->solo && res > 0) {
+        it->asked = (uint32_t)res;
         it->queued = 1;
     } else if (id != AIO__NO_BUFFER && (size_t)res > overhead) {
         aio__flow_push(it, (uint16_t)id, (size_t)res);
@@ -3797,6 +4214,10 @@ AIO_FN bool aio__flow_shut(aio_many *it)
     aio__sink_cancel(it->ring, &it->sink);
     return !aio__sink_busy(&it->sink);
 }
+AIO_FN size_t aio__flow_own_bytes(const aio_many *it)
+{
+    return it->solo ? it->buffers->size : AIO__NAME_BYTES + it->control_bytes;
+}
 AIO_FN void aio__flow_left(aio_many *it)            // off the ring's books
 {
     aio_many **at = &it->ring->many[it->fd];
@@ -3805,7 +4226,7 @@ AIO_FN void aio__flow_left(aio_many *it)            // off the ring's books
     *at = it->next_on_fd;
     if (it->buffers) it->buffers->users--;
     if (it->capacity) aio__free(x, it->accepted, aio__class_of(it->capacity * sizeof(int)));
-    if (it->names) aio__free(x, it->names, aio__class_of(AIO__NAME_BYTES + it->control_bytes));
+    if (it->own) aio__free(x, it->own, aio__class_of(aio__flow_own_bytes(it)));
     it->ring = 0;
 }
 AIO_FN void aio__flow_ended(aio_many *it)
@@ -3926,16 +4347,23 @@ AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, struct aio
     if (what == AIO__FLOW_RECVMSG) {
         it->control_bytes = (uint32_t)extra;
         if (b->size <= aio__flow_overhead(it)) return -EINVAL;
-        size_t bytes = AIO__NAME_BYTES + extra;
-        it->names = aio__alloc(&u->loop->executor, aio__class_of(bytes), bytes);
-        if (!it->names) return -ENOMEM;
-        aio__kernel_fills(it->names, bytes);
-        it->ask.msg_name = it->names;
-        it->ask.msg_control = (char *)it->names + AIO__NAME_BYTES;
+    }
+    aio_awaitable reads = aio_read_some(fd, 0, 0);
+    it->solo = what == AIO__FLOW_READ && aio__file_kind(&reads) != AIO__FILE_RING;
+    if (it->solo) it->mode = AIO__FLOW_ONE;
+    if (it->solo || what == AIO__FLOW_RECVMSG) {
+        size_t bytes = aio__flow_own_bytes(it);
+        it->own = aio__alloc(&u->loop->executor, aio__class_of(bytes), bytes);
+        if (!it->own) return -ENOMEM;
+        aio__kernel_fills(it->own, bytes);
+    }
+    if (what == AIO__FLOW_RECVMSG) {
+        it->ask.msg_name = it->own;
+        it->ask.msg_control = (char *)it->own + AIO__NAME_BYTES;
     }
     r = aio__flow_list(u, it);
-    if (r < 0 && it->names)
-        aio__free(&u->loop->executor, it->names, aio__class_of(AIO__NAME_BYTES + extra));
+    if (r < 0 && it->own)
+        aio__free(&u->loop->executor, it->own, aio__class_of(aio__flow_own_bytes(it)));
     if (r < 0) return r;
     it->ring = u;
     if (b) b->users++;
@@ -4156,6 +4584,7 @@ AIO_FN bool aio__chain_linkable(aio_uring *u, aio_chain *c)
         unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
         if (a->cls->kind != AIO__AWAIT_IO || !aio__has(u, op)) return false;
         if (op == AIO__OP_SENDMSG_ZC) return false;     // where it cannot, it is sent once more
+        if (a->cls == aio__file_await() && aio__file_kind(a) != AIO__FILE_RING) return false;
     }
     if (u->backlog || u->disabled || u->lost || c->count > u->sq_entries) return false;
     if (u->sq_tail - u->sq_head + c->count > u->sq_entries) aio__uring_enter(u, 0);
@@ -4343,7 +4772,7 @@ AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
     s->hard = hard;
     s->skips = s->started = s->plain = false;
     if (close || (a->cls->kind == AIO__AWAIT_IO_ALL && aio__fits_whole(a))) {
-        a->cls = aio__io_await();
+        a->cls = op == IORING_OP_WRITE ? aio__file_await() : aio__io_await();
         a->u.w[4] = a->u.w[5] = a->u.w[6] = 0;
     }
     if (a->cls->kind != AIO__AWAIT_IO) return;
@@ -5075,7 +5504,9 @@ AIO_FN aio_result aio__stream_receive(aio_stream *s, aio_waiter *w)
         n = s->inbuf.room - s->inbuf.to - 1;
     }
     aio_awaitable io = s->in_socket ? aio_recv(s->in, to, n, 0) : aio_read_some(s->in, to, n);
-    aio_result r = aio__io_submit(s->ring, w, &io, AIO__UD_COMPOUND, aio__io_wait());
+    aio_result r = s->in_socket
+        ? aio__io_submit(s->ring, w, &io, AIO__UD_COMPOUND, aio__io_wait())
+        : aio__file_submit(s->ring, w, &io, AIO__UD_COMPOUND);
     w->node.u.p[2] = &s->reading;
     return r < 0 ? r : AIO_PENDING;
 }
@@ -5234,10 +5665,8 @@ AIO_FN aio_result aio__stream_send(aio_stream *s)
     size_t n = aio__held(&s->flight);
     aio_awaitable io = s->out_socket ? aio_send(s->out, from, n, 0)
                                      : aio_write_some(s->out, from, n);
-    // The kernel takes a terminal that has room for one that has enough: the loop would block
-    // (6.18).
-    if (s->out_terminal) io = aio_io_with(io, AIO_IO_ASYNC);
-    return aio__sink_submit(s->ring, &s->sending, &io);
+    return s->out_socket ? aio__sink_submit(s->ring, &s->sending, &io)
+                         : aio__file_sink(s->ring, &s->sending, &io);
 }
 AIO_COLD aio_result aio__stream_send_later(aio_stream *s)
 {
@@ -5568,7 +5997,6 @@ AIO_FN aio_result aio_stream_open(aio_stream *s, int in, int out,
     s->out = out;
     s->in_socket = in_socket;
     s->out_socket = out_socket;
-    s->out_terminal = out >= 0 && !out_socket && isatty(out);
     s->reading.next = aio__stream_received;
     s->sending.done = aio__stream_sent;
     s->ring = u;
@@ -5807,6 +6235,8 @@ AIO_FN aio_result aio_server_stop(aio_server *server, int64_t drain_ns)
 struct aio__spawn {
     const struct aio_process_options *options;
     char *const *env;
+    const char *path;               // where argv[0] is looked for; null: as it is
+    char **script;                  // room for the arguments of a shell
     int from[3];                    // what becomes its 0, 1, 2; -1: the caller's, as it is
     int terminal;                   // -1: none
     uint64_t ignored;               // signals that were ignored before we handled them
@@ -5825,16 +6255,20 @@ AIO_FN void aio__child_signals(const struct aio__spawn *c)
         sigaction(n, &now, 0);
     }
 }
-AIO_FN bool aio__child_descriptors(struct aio__spawn *c)
+// The caller's memory is shared, and only read.
+AIO_FN bool aio__child_descriptors(const struct aio__spawn *c)
 {
-    for (int i = 0; i < 3; i++)     // none of them may be overwritten before it is used
-        if (c->from[i] >= 0 && c->from[i] < 3 && c->from[i] != i &&
-            (c->from[i] = fcntl(c->from[i], F_DUPFD_CLOEXEC, 3)) < 0)
+    int from[3];
+    for (int i = 0; i < 3; i++) {   // none of them may be overwritten before it is used
+        from[i] = c->from[i];
+        if (from[i] >= 0 && from[i] < 3 && from[i] != i &&
+            (from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 3)) < 0)
             return false;
+    }
     for (int i = 0; i < 3; i++) {
-        if (c->from[i] < 0) continue;   // if that was closed, it may be one of ours: not for exec
-        if (c->from[i] == i) fcntl(i, F_SETFD, 0);
-        else if (dup2(c->from[i], i) < 0) return false;
+        if (from[i] < 0) continue;      // if that was closed, it may be one of ours: not for exec
+        if (from[i] == i) fcntl(i, F_SETFD, 0);
+        else if (dup2(from[i], i) < 0) return false;
     }
     if (!syscall(AIO__SYS_CLOSE_RANGE, 3, ~0u, AIO__CLOSE_RANGE_CLOEXEC)) return true;
     struct rlimit limit = { 0, 0 };
@@ -5842,6 +6276,48 @@ AIO_FN bool aio__child_descriptors(struct aio__spawn *c)
     if (limit.rlim_cur > 65536) limit.rlim_cur = 65536;
     for (int fd = 3; fd < (int)limit.rlim_cur; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
     return true;
+}
+// A file without a format of its own is a shell's script.
+AIO_FN void aio__child_exec(const struct aio__spawn *c, const char *file)
+{
+    char *const *argv = c->options->argv;
+    size_t n = 0;
+    execve(file, argv, c->env);
+    if (errno != ENOEXEC) return;
+    c->script[0] = (char *)(uintptr_t)"/bin/sh";
+    c->script[1] = (char *)(uintptr_t)file;
+    do c->script[n + 2] = argv[n + 1];
+    while (argv[++n]);
+    execve(c->script[0], c->script, c->env);
+}
+// In the folders of its own PATH; execvpe would look in the caller's. Leaves why not in errno.
+AIO_FN void aio__child_find(const struct aio__spawn *c)
+{
+    char file[4096];
+    const char *name = c->options->argv[0], *at = c->path;
+    size_t length = strlen(name);
+    bool denied = false;
+    if (!at) {
+        aio__child_exec(c, name);
+        return;
+    }
+    errno = ENOENT;
+    for (size_t n;; at += n + 1) {
+        n = strcspn(at, ":");
+        if (n + length + 2 > sizeof file) errno = ENAMETOOLONG;
+        else {
+            memcpy(file, at, n);
+            file[n] = '/';                  // an empty folder is the working directory
+            memcpy(file + n + (n > 0), name, length + 1);
+            aio__child_exec(c, file);
+            if (errno == EACCES) denied = true;
+            else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV &&
+                     errno != ETIMEDOUT)
+                return;
+        }
+        if (!at[n]) break;
+    }
+    if (denied) errno = EACCES;
 }
 AIO_FN int aio__spawn_child(void *arg)
 {
@@ -5855,7 +6331,7 @@ AIO_FN int aio__spawn_child(void *arg)
     if (ok && aio__child_descriptors(c)) {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, 0);
-        execvpe(o->argv[0], o->argv, c->env);
+        aio__child_find(c);
     }
     c->error = errno;
     return 127;
@@ -5871,19 +6347,27 @@ AIO_FN uint64_t aio__signals_ignored(void)
     pthread_mutex_unlock(&aio__loops.lock);
     return mask;
 }
+// Where to look for the program: in its own environment's PATH. Null: its name is a path.
+AIO_FN const char *aio__spawn_path(const struct aio_process_options *o)
+{
+    if (strchr(o->argv[0], '/') || !*o->argv[0]) return 0;
+    char *const *env = o->env ? o->env : environ;
+    for (; env && *env; env++)
+        if (!strncmp(*env, "PATH=", 5)) return *env + 5;
+    return "/bin:/usr/bin";
+}
 // Result: the pid, or why exec was not reached.
 AIO_FN aio_result aio__spawn_clone(struct aio__spawn *c, int *pidfd)
 {
     sigset_t all, before;
     size_t arguments = 0, size;
-    const char *path = getenv("PATH");       // where execvpe will look, too
     while (c->options->argv[arguments]) arguments++;
-    // execvpe copies them if the file has no format of its own, and PATH's folders
-    size = arguments * sizeof(char *) + (path ? strlen(path) : 0);
-    size = (size + 65536 + 4095) & ~(size_t)4095;
+    size = ((arguments + 2) * sizeof(char *) + 65536 + 4095) & ~(size_t)4095;
     char *stack = (char *)mmap(0, size, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED) return -ENOMEM;
+    c->script = (char **)(void *)stack;         // which grows down to it
+    c->path = aio__spawn_path(c->options);
     c->ignored = aio__signals_ignored();
     c->env = c->options->env ? c->options->env : environ;
     sigfillset(&all);               // no handler may run in the child
@@ -5947,7 +6431,7 @@ AIO_FN void aio__process_close_now(aio_process *p)
 AIO_FN aio_result aio__process_begin(aio_process *p, const struct aio_process_options *o)
 {
     const int how[3] = { o->stdin_, o->stdout_, o->stderr_ };
-    struct aio__spawn c = { 0, 0, { -1, -1, -1 }, -1, 0, 0 };
+    struct aio__spawn c = { 0, 0, 0, 0, { -1, -1, -1 }, -1, 0, 0 };
     c.options = o;
     aio_result r = o->pty ? aio__spawn_pty(p, &c) : 0;
     int done = 0;
@@ -6178,11 +6662,7 @@ AIO_FN void aio__communicate_open(struct aio__communicate *f)
 AIO_FN aio_awaitable aio__channel_next(struct aio__communicate *f, struct aio__channel *k)
 {
     size_t at = *k->count;
-    if (k == f->channels) {
-        aio_awaitable a = aio_write_some(*k->fd, k->data + at, k->room - at);
-        // Beside the loop, which a terminal that has too little room would block (6.18).
-        return k->fd == &f->p->pty ? aio_io_with(a, AIO_IO_ASYNC) : a;
-    }
+    if (k == f->channels) return aio_write_some(*k->fd, k->data + at, k->room - at);
     if (at < k->room) return aio_read_some(*k->fd, k->data + at, k->room - at);
     return aio_read_some(*k->fd, f->dropped, sizeof f->dropped);
 }
@@ -6212,7 +6692,8 @@ AIO_FN void aio__communicate_take(struct aio__communicate *f)
         if (r > 0) *k->count += (size_t)r;
         if (r == -ECANCELED || r > 0) continue;
         k->over = true;
-        bool gone = i ? r == -EIO && k->fd == &f->p->pty : r == -EPIPE || r == -ECONNRESET;
+        bool gone = (r == -EIO && k->fd == &f->p->pty) ||
+                    (!i && (r == -EPIPE || r == -ECONNRESET));
         if (r < 0 && !gone) f->error = r;
     }
 }
@@ -6289,6 +6770,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     bool gone = true;
     while (l->in_flight || u->wake_armed) {
         if (u->lost) aio__lost_end(u);
+        (void)aio__detours_tell(u);
         aio__backlog_flush(u);
         int r = aio__uring_enter(u, aio__cq_ready(u) ? 0 : AIO_SECOND / 10);
         aio__reap(u);
