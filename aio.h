@@ -176,7 +176,8 @@
 #endif
 
 // -------------------------------------------------------------------------------------- >>types
-// What an await, a coroutine or a task ends with: a value >= 0, or a negative errno.
+// What an await, a coroutine or a task ends with: a value >= 0, or a negative errno. INT64_MIN is
+// none (AIO_PENDING): where user code gives it as a result, -ERANGE or -EINVAL comes out.
 typedef int64_t aio_result;
 
 typedef struct aio_frame aio_frame;
@@ -272,7 +273,10 @@ struct aio_wait_class {
     // Optional: what is waited for ("recv fd 7"), at most `size` bytes with the final 0; returns
     // the length. Null: the name.
     size_t (*describe)(const aio_waiter *w, char *text, size_t size);
-    void (*dispose)(aio_waiter *w);     // optional: the owner will never take w->future.result
+    // Optional: the owner goes away while it waits, or will never take w->future.result: gives back
+    // what that owns. A wait whose end owns something says which class gives it back: aio_wake(w,
+    // that), or aio_waiter_begin(w, that) in its `resume`.
+    void (*dispose)(aio_waiter *w);
 };
 
 // How an awaitable begins.
@@ -323,7 +327,7 @@ struct aio_scope_class {
 };
 struct aio_scope {
     const aio_scope_class *cls;
-    aio_scope *outer;
+    aio_scope *outer, *inner;       // its neighbours on the task's list
     aio_frame *frame;               // whose return ends it
     aio_result result;              // that return's value, while the scope ends
 };
@@ -334,6 +338,7 @@ struct aio_scope {
 typedef struct aio_lock {
     aio_node *waiters;          // private: also those that were woken and have not run yet
     uint32_t live;              // private: of these, not cancelled
+    uint32_t releases;          // private: tells what an op holds from who has it later
     bool locked;
 } aio_lock;
 typedef struct aio_event {
@@ -362,7 +367,8 @@ typedef struct aio_queue {
     size_t item_bytes;
     uint32_t capacity, count, head;
     uint32_t flags, unfinished;
-    bool is_shutdown;
+    uint32_t held;              // private: by ops whose result nobody has taken; they keep a place
+    bool is_shutdown, is_dropped;
     int (*compare)(const void *a, const void *b, void *context);
     void *context;
     aio_node *getters, *putters;
@@ -450,6 +456,8 @@ struct aio_executor {
     struct aio__chunk *chunks;
     const struct aio__observer *observer;   // null: nobody watches the steps
     struct aio__watched *to_cancel;       // what a cancel that goes on has still to reach
+    aio_node *to_tell;                      // watchers of ops that have ended, not yet told
+    bool telling;
     uint32_t ending;            // AIO__DETACHING, AIO__DROPPING; 0: it is open, or closed
     aio_task *left_behind;      // ended tasks of which the hooks that drop them may still know
     struct aio_executor_options options;
@@ -505,9 +513,9 @@ struct aio_executor {
 // aio_drop(name) { … return 0; } aio_end
 // Optional hook, synchronous: runs when a frame is destroyed whose body never started (it was
 // cancelled first, or refused) or never finished (its loop was closed), to release what its
-// parameters own: then `dropped` is negative. It also runs with dropped >= 0 when a task's result
-// is lost unseen (replaced by a cancel or by the error of a group that its frame returned over, or
-// its last handle is given up unread), to release that.
+// parameters own: then `dropped` is negative. It also runs with dropped >= 0 when a result is lost
+// that nobody took (replaced by a cancel or by the error of a group that its frame returned over,
+// its last handle given up unread), to release that.
 // Not for a task that was detached before it ended: nobody wanted its result. In C++ it must stand
 // before aio_async(name).
 #define aio_drop(name) AIO__DROP_HOOK(name)
@@ -633,7 +641,8 @@ AIO_FN aio_task *aio_task_next(const aio_task *t);
 AIO_INLINE AIO_NODISCARD aio_awaitable aio_future_wait(aio_future *f);
 
 // Completes a future: those who wait go on in the next turn, in the order in which they came.
-// Result: 0; -EALREADY: it has ended; -EPERM: it is a task; -EINVAL: `error` is not negative.
+// Result: 0; -EALREADY: it has ended; -EPERM: it is a task; -EINVAL: `error` is not negative, or it
+// is AIO_PENDING.
 // A negative result is an error, and -ECANCELED a cancellation.
 AIO_FN aio_result aio_future_set_result(aio_future *f, aio_result r);
 AIO_FN aio_result aio_future_set_error(aio_future *f, aio_result error);
@@ -709,12 +718,14 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_shield(aio_task *t);
 // Lifetime: the op, and what the awaitable points to, until it has ended.
 AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a);
 // Awaitable: waits for it, and takes its result. Cancelling the awaiter cancels it; -EINVAL: not
-// started.
+// started; -EDEADLK: itself.
 AIO_FN AIO_NODISCARD aio_awaitable aio_op_wait(aio_op *op);
 // Asks it to end. False: it has ended.
 AIO_FN bool aio_op_cancel(aio_op *op);
 AIO_FN bool aio_op_done(const aio_op *op);
-// Takes its result; -EINPROGRESS: there is none yet. One that is never taken is disposed of.
+// Takes its result; -EINPROGRESS: there is none yet; -EINVAL: not started, or taken. Until then a
+// lock, unit, item, descriptor or value that it ended with is the op's, and goes back if nobody
+// takes it.
 AIO_FN aio_result aio_op_result(aio_op *op);
 // Awaitable: aio_race(self->ops, n), an array of ops or of pointers to them. Result: the index of
 // the first that ended; the others are cancelled, and have ended too. Results stay to be taken.
@@ -856,7 +867,9 @@ AIO_FN void aio_executor_close(aio_executor *x);
 enum {                          // aio_future.flags
     AIO__DONE = 1u << 0,
     AIO__CANCELLED = 1u << 1,
-    AIO__SEEN = 1u << 2,        // its error was looked at
+    AIO__SEEN = 1u << 2,        // its error was looked at, or its end noticed: nothing to report
+    AIO__TAKEN = 1u << 13,      // its value was handed out: it is not the drop hook's any more
+    AIO__GENERATES = 1u << 14,  // a task: it opened a generator, whose scopes are not stacked
     AIO__IS_TASK = 1u << 3,
     AIO__IS_OP = 1u << 12,
     AIO__MUST_CANCEL = 1u << 4, // -ECANCELED is owed at the next await that suspends
@@ -1645,6 +1658,20 @@ AIO_FN void aio__ring_remove(aio_node **first, aio_node *n)
     n->u.list.next->u.list.prev = n->u.list.prev;
     if (*first == n) *first = n->u.list.next;
 }
+AIO_FN void aio__ring_join(aio_node **first, aio_node *more)     // those of another list
+{
+    aio_node *head = *first;
+    if (!more) return;
+    if (!head) {
+        *first = more;
+        return;
+    }
+    aio_node *tail = head->u.list.prev, *last = more->u.list.prev;
+    tail->u.list.next = more;
+    more->u.list.prev = tail;
+    last->u.list.next = head;
+    head->u.list.prev = last;
+}
 AIO_FN void aio__list_add(aio_future *f, aio_node *n)
 {
     n->u.list.target = f;
@@ -1671,25 +1698,52 @@ AIO_INLINE bool aio__future_bind(aio_future *f, aio_executor *x)
     if (!f->loop) f->loop = x;
     return AIO__LIKELY(f->loop == x);
 }
-AIO_INLINE void aio__saw(aio_future *f)
+// A refused task is a constant, with both flags.
+AIO_INLINE void aio__saw(aio_future *f)         // its end: an error needs no report
 {
-    if (!(f->flags & AIO__SEEN)) f->flags |= AIO__SEEN;     // a refused task is a constant
+    if (!(f->flags & AIO__SEEN)) f->flags |= AIO__SEEN;
+}
+AIO_INLINE void aio__took(aio_future *f)        // its result: a value has an owner
+{
+    const uint32_t both = AIO__SEEN | AIO__TAKEN;
+    if ((f->flags & both) != both) f->flags |= both;
 }
 
 // --- waiters
 static const aio_wait_class aio__ready = { "ready", AIO__WAIT_READY, 0, 0, 0, 0, 0, 0 };
 
 AIO_INLINE void aio_waiter_begin(aio_waiter *w, const aio_wait_class *cls) { w->node.cls = cls; }
-// An op has no step of its own: what a task would do in it is done now.
+// An op has ended. Who watches it may be an op that ends with it, and so on: a loop tells them all,
+// for a chain may be long.
+AIO_FN void aio__op_finish(aio_waiter *w, aio_result r)
+{
+    aio_executor *x = w->future.loop;
+    aio_node *first = w->future.watchers, *n;
+    w->future.result = r;
+    w->future.flags |= r == -ECANCELED ? AIO__DONE | AIO__CANCELLED : AIO__DONE;
+    w->future.watchers = 0;
+    aio__ring_join(&x->to_tell, first);
+    if (x->telling) return;
+    x->telling = true;
+    while ((n = x->to_tell) != 0) {
+        aio__ring_remove(&x->to_tell, n);
+        n->cls->notify(n, n->u.list.target);
+    }
+    x->telling = false;
+}
+// An op has no step of its own: what a task would do in it is done now. Its class then answers for
+// what the result owns; `resume` says which.
 AIO_FN void aio__op_complete(aio_waiter *w, aio_result r)
 {
+    const aio_wait_class *cls = w->node.cls;
     if (w->future.flags & AIO__RESUME) {
         w->future.flags &= ~(uint32_t)AIO__RESUME;
-        r = w->node.cls->resume(w, false);
-        if (r == AIO_PENDING) return;
-        w->node.cls = &aio__ready;
+        if (cls->resume) {
+            w->node.cls = &aio__ready;
+            if ((r = cls->resume(w, false)) == AIO_PENDING) return;
+        }
     }
-    aio__future_finish(&w->future, r);
+    aio__op_finish(w, r);
 }
 AIO_INLINE void aio__complete_as(aio_waiter *w, aio_result r, const aio_wait_class *cls)
 {
@@ -1737,9 +1791,11 @@ AIO_INLINE bool aio__start_in_task(aio_task *t, aio_awaitable a)
     if (!(t->waiter.future.flags & AIO__IS_TASK)) __builtin_unreachable();
     return a.cls->start(&t->waiter, &a);
 }
+// "Still waiting" is no result: what a user's code gives as one must not pass for it.
+AIO_INLINE aio_result aio__no_pending(aio_result r) { return r == AIO_PENDING ? -ERANGE : r; }
 AIO_INLINE bool aio__have_result(aio_task *t, aio_result r)
 {
-    t->waiter.future.result = r;
+    t->waiter.future.result = aio__no_pending(r);
     return true;
 }
 #ifdef __cplusplus
@@ -1766,8 +1822,16 @@ AIO_FN size_t aio__append_number(char *text, size_t size, size_t at, uint64_t n)
     while (n /= 10);
     return aio__append(text, size, at, d);
 }
+// What a wait is for in the end: ops that it is for wait themselves.
+AIO_INLINE const aio_waiter *aio__last_wait(const aio_waiter *w)
+{
+    while (w->node.cls->kind == AIO__WAIT_OP)
+        w = (const aio_waiter *)(const void *)w->node.u.list.target;
+    return w;
+}
 AIO_FN size_t aio_describe(const aio_waiter *w, char *text, size_t size)
 {
+    w = aio__last_wait(w);
     if (w->node.cls->describe) return w->node.cls->describe(w, text, size);
     return aio__append(text, size, 0, w->node.cls->name);
 }
@@ -1778,28 +1842,33 @@ AIO_FN void aio_scope_enter(aio_scope *s, aio_task *t, const aio_scope_class *cl
     s->cls = cls;
     s->frame = t->leaf;
     s->outer = t->scopes;
+    s->inner = 0;
+    if (s->outer) s->outer->inner = s;
     t->scopes = s;
 }
 AIO_FN void aio_scope_leave(aio_scope *s, aio_task *t)
 {
-    aio_scope **at = &t->scopes;
-    while (*at && *at != s) at = &(*at)->outer;
-    if (*at) *at = s->outer;
+    if (!s->frame) return;
+    if (s->outer) s->outer->inner = s->inner;
+    if (s->inner) s->inner->outer = s->outer;
+    else t->scopes = s->outer;
     s->frame = 0;
 }
-// An open op's waiter, or null.
-AIO_FN aio_waiter *aio__scope_waiter(aio_scope *s)
+AIO_FN aio_op *aio__scope_op(aio_scope *s)      // an open op, or null
 {
-    return s->cls->kind == AIO__SCOPE_OP ? &AIO__CONTAINER(s, aio_op, scope)->waiter : 0;
+    return s->cls->kind == AIO__SCOPE_OP ? AIO__CONTAINER(s, aio_op, scope) : 0;
 }
 // A frame has returned r: its open scopes end, innermost first (contract 6). AIO_PENDING: one of
 // them waits; the frame then stands at its coroutine's `leaving` site and this goes on from there.
 AIO_FN aio_scope *aio__scope_of(const aio_task *t, const aio_frame *f)     // its innermost
 {
     aio_scope *s = t->scopes;
+    bool stacked = !(t->waiter.future.flags & AIO__GENERATES);
+    if (stacked) return s && s->frame == f ? s : 0;
     while (s && s->frame != f) s = s->outer;        // a generator's stand before its owner's
     return s;
 }
+AIO_FN bool aio__is_generator(const aio_task *t, const aio_frame *f);
 AIO_SLOW aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
 {
     aio_scope *s;
@@ -1812,7 +1881,7 @@ AIO_SLOW aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
             return AIO_PENDING;
         }
         if (aio__scope_of(t, f) == s) aio_scope_leave(s, t);
-        if (end < 0 && r >= 0 && !f->parent) aio__frame_drop(f, r);     // a task's result is lost
+        if (end < 0 && r >= 0 && !aio__is_generator(t, f)) aio__frame_drop(f, r);   // r is lost
         r = end;
     }
     return r;
@@ -1845,6 +1914,7 @@ AIO_SLOW bool aio__task_wake(aio_task *t)
     w->future.flags &= ~(uint32_t)AIO__RESUME;
     aio_result r = must_cancel ? -ECANCELED : w->future.result; // C-4
     if (w->node.cls->resume) r = w->node.cls->resume(w, must_cancel);
+    else if (must_cancel && w->node.cls->dispose) w->node.cls->dispose(w);
     if (r == AIO_PENDING) return false;
     if (r == -ECANCELED) w->future.flags &= ~(uint32_t)AIO__MUST_CANCEL;    // C-8
     w->node.cls = &aio__ready;
@@ -1899,7 +1969,7 @@ AIO_INLINE void aio__task_step(aio_executor *x, aio_task *t)
 AIO_COLD aio_task *aio__refused(aio_result why)
 {
 #define AIO__REFUSED_TASK(error) \
-    { { { AIO__DONE | AIO__SEEN | AIO__IS_TASK | AIO__REFUSED, 1, 0, error, 0 }, \
+    { { { AIO__DONE | AIO__SEEN | AIO__TAKEN | AIO__IS_TASK | AIO__REFUSED, 1, 0, error, 0 }, \
     { &aio__ready, { { 0, 0, 0 } } } }, 0, 0, 0, 0, 0, 0, 0 }
     static const aio_task refused[] = { AIO__REFUSED_TASK(-ENOMEM), AIO__REFUSED_TASK(-EINVAL),
         AIO__REFUSED_TASK(-EBADFD), AIO__REFUSED_TASK(-EBUSY), AIO__REFUSED_TASK(-EPERM) };
@@ -2046,7 +2116,7 @@ AIO_COLD bool aio__task_unseen(aio_executor *x, aio_task *t, bool detached)
     }
     if (r >= 0) {
         if (!detached) aio__frame_drop((aio_frame *)(void *)(t + 1), r);
-    } else if (r != -ECANCELED && !(t->waiter.future.flags & AIO__FORGIVEN)) {
+    } else if (r != -ECANCELED && !(t->waiter.future.flags & (AIO__FORGIVEN | AIO__SEEN))) {
         const aio_frame *f = (const aio_frame *)(const void *)(t + 1);
         aio__report(x, "task error was never retrieved", r, &t->waiter.future, f->site);
     }
@@ -2057,7 +2127,7 @@ AIO_FN void aio__task_release(aio_task *t)
     aio_future *f = &t->waiter.future;
     if (AIO__UNLIKELY(f->flags & AIO__REFUSED)) return;
     if (--f->refs) return;
-    if (AIO__UNLIKELY(!(f->flags & AIO__SEEN)) && !aio__task_unseen(f->loop, t, false)) return;
+    if (AIO__UNLIKELY(!(f->flags & AIO__TAKEN)) && !aio__task_unseen(f->loop, t, false)) return;
     aio__task_free(f->loop, t);
 }
 AIO_FN void aio__task_finish(aio_task *t, aio_result r)
@@ -2079,18 +2149,11 @@ AIO_FN void aio__task_finish(aio_task *t, aio_result r)
     t->waiter.node.cls = &aio__ready;
     aio__future_finish(f, r);
     if (--f->refs) return;
-    if (!(f->flags & AIO__SEEN)) aio__task_unseen(x, t, true);
+    if (!(f->flags & AIO__TAKEN)) aio__task_unseen(x, t, true);
     aio__task_free(x, t);
 }
 
 // --- tasks: cancelling them
-// What a wait is for in the end: ops that it is for wait themselves.
-AIO_INLINE const aio_waiter *aio__last_wait(const aio_waiter *w)
-{
-    while (w->node.cls->kind == AIO__WAIT_OP)
-        w = (const aio_waiter *)(const void *)w->node.u.list.target;
-    return w;
-}
 // The next task on the way of a cancel: whom `t` waits for, if that has not ended.
 AIO_INLINE aio_task *aio__awaited_task(const aio_task *t)
 {
@@ -2101,9 +2164,23 @@ AIO_INLINE aio_task *aio__awaited_task(const aio_task *t)
 }
 AIO_SLOW void aio__note_cancel(aio_task *t);
 AIO_FN void aio__gather_passed(struct aio__watched *v);
-AIO_INLINE bool aio__wait_cancel(aio_waiter *w)
+// The ops from w on were asked to end through what the last of them waits for, or were not.
+AIO_FN void aio__ops_asked(aio_waiter *w, bool asked)
 {
-    return w->node.cls->cancel && w->node.cls->cancel(w);
+    for (; w->node.cls->kind == AIO__WAIT_OP; w = (aio_waiter *)(void *)w->node.u.list.target) {
+        if (asked) w->future.flags |= AIO__CANCEL_ASKED;
+        else w->future.flags &= ~(uint32_t)AIO__CANCEL_ASKED;
+    }
+}
+// Asks a wait to end: what it is for in the end. True: it will, or has by now.
+AIO_FN bool aio__wait_cancel(aio_waiter *w)
+{
+    aio_waiter *last = (aio_waiter *)(uintptr_t)aio__last_wait(w);
+    if (!last->node.cls->cancel) return false;
+    if (last != w) aio__ops_asked(w, true);
+    if (last->node.cls->cancel(last)) return true;
+    if (last != w) aio__ops_asked(w, false);
+    return false;
 }
 // A wait for a task, perhaps through ops, ends although that task has not.
 AIO_FN void aio__wait_cut(aio_waiter *w)
@@ -2128,9 +2205,7 @@ AIO_FN void aio__cancel_chain(aio_task *t)
             break;
         }
         t->waiter.future.flags |= AIO__MARK;
-        for (aio_waiter *w = &t->waiter; w->node.cls->kind == AIO__WAIT_OP;
-             w = (aio_waiter *)(void *)w->node.u.list.target)
-            w->future.flags |= AIO__CANCEL_ASKED;
+        aio__ops_asked(&t->waiter, true);
         t = inner;
         t->cancelling++;
         aio__note_cancel(t);
@@ -2248,13 +2323,14 @@ AIO_FN bool aio_future_cancelled(const aio_future *f) { return f->flags & AIO__C
 AIO_FN aio_result aio_future_result(aio_future *f)
 {
     if (!(f->flags & AIO__DONE)) return -EINPROGRESS;
-    aio__saw(f);
+    aio__took(f);
     return f->result;
 }
 AIO_FN aio_result aio_future_set_result(aio_future *f, aio_result r)
 {
     if (f->flags & AIO__IS_TASK) return -EPERM;         // T-9
     if (f->flags & AIO__DONE) return -EALREADY;         // F-1
+    if (r == AIO_PENDING) return -EINVAL;
     aio__future_finish(f, r);
     return 0;
 }
@@ -2357,52 +2433,54 @@ AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_fut
 AIO_FN bool aio__watch_cancel(aio_waiter *w) { return aio_future_cancel(w->node.u.list.target); }
 AIO_FN void aio__future_notify(aio_node *n, aio_future *f)
 {
-    aio__saw(f);
+    aio__took(f);
     aio_complete(AIO__CONTAINER(n, aio_waiter, node), f->result);
 }
-// A task's value that has a drop hook counts as seen when the awaiter's body really gets it: a
-// cancel may still replace it (C-4), and a join holds the only handle.
-AIO_FN aio_result aio__value_resume(aio_waiter *w, bool must_cancel)
-{
-    if (must_cancel) return -ECANCELED;
-    return aio_future_result(w->node.u.list.target);
-}
+// A task's value that has a drop hook is taken when the awaiter's body gets it: a cancel may still
+// replace it (C-4), and an op keeps it until somebody asks. Until then a handle stands in
+// node.u.list.target.
 AIO_FN void aio__join_dispose(aio_waiter *w)
 {
     aio__task_release(AIO__TASK_OF(w->node.u.list.target));
 }
 AIO_FN aio_result aio__joined_resume(aio_waiter *w, bool must_cancel)
 {
-    aio_result r = aio__value_resume(w, must_cancel);
+    aio_result r = must_cancel ? -ECANCELED : aio_future_result(w->node.u.list.target);
     aio__join_dispose(w);
     return r;
 }
 AIO_TABLE(aio_wait_class, aio__joined_wait,
     { "ready", AIO__WAIT_READY, 0, aio__joined_resume, 0, 0, 0, aio__join_dispose })
-// An op that has joined a task keeps the handle until somebody takes the value.
-AIO_TABLE(aio_wait_class, aio__op_joined_wait,
-    { "ready", AIO__WAIT_JOIN, 0, 0, 0, 0, 0, aio__join_dispose })
-AIO_INLINE bool aio__value_notify(aio_node *n, aio_future *f, const aio_wait_class *cls)
+AIO_FN bool aio__gives_value(const aio_future *f)
 {
-    const aio_frame *root = (const aio_frame *)(const void *)(AIO__TASK_OF(f) + 1);
-    aio_waiter *w = AIO__CONTAINER(n, aio_waiter, node);
-    if (AIO__LIKELY(!root->site->body->coroutine->drop->hook)) return false;
-    if (f->result < 0) return false;
-    if (AIO__LIKELY(w->future.flags & AIO__IS_TASK)) aio_wake(w, cls);
-    else if (cls->kind == AIO__WAIT_JOIN) aio__complete_as(w, f->result, cls);
-    else return false;
-    return true;
+    if (!(f->flags & AIO__IS_TASK) || (f->flags & AIO__REFUSED) || f->result < 0) return false;
+    const aio_task *t = (const aio_task *)(const void *)f;
+    const aio_frame *root = (const aio_frame *)(const void *)(t + 1);
+    return root->site->body->coroutine->drop->hook != 0;
+}
+// Completes the waiter with such a value; it then holds a handle, the caller's.
+AIO_FN void aio__value_complete(aio_waiter *w, aio_future *f)
+{
+    w->node.u.list.target = f;
+    if (w->future.flags & AIO__IS_TASK) aio_wake(w, aio__joined_wait());
+    else aio__complete_as(w, f->result, aio__joined_wait());
 }
 // Who holds the task may give it up before its awaiter goes on (a group that forgets does).
 AIO_FN void aio__task_notify(aio_node *n, aio_future *f)
 {
-    if (aio__value_notify(n, f, aio__joined_wait())) f->refs++;
-    else aio__future_notify(n, f);
+    if (AIO__LIKELY(!aio__gives_value(f))) {
+        aio__future_notify(n, f);
+        return;
+    }
+    f->refs++;
+    aio__value_complete(AIO__CONTAINER(n, aio_waiter, node), f);
 }
 AIO_FN void aio__join_notify(aio_node *n, aio_future *f)
 {
-    bool op = !(AIO__CONTAINER(n, aio_waiter, node)->future.flags & AIO__IS_TASK);
-    if (aio__value_notify(n, f, op ? aio__op_joined_wait() : aio__joined_wait())) return;
+    if (AIO__UNLIKELY(aio__gives_value(f))) {
+        aio__value_complete(AIO__CONTAINER(n, aio_waiter, node), f);
+        return;
+    }
     aio__future_notify(n, f);
     aio__task_release(AIO__TASK_OF(f));
 }
@@ -2440,7 +2518,7 @@ AIO_TABLE(aio_wait_class, aio__join_wait,
 AIO_INLINE bool aio__watch(aio_waiter *w, aio_future *f, const aio_wait_class *cls)
 {
     if (f->flags & AIO__DONE) {                     // T-3
-        aio__saw(f);
+        aio__took(f);
         w->future.result = f->result;
         return true;
     }
@@ -2456,23 +2534,29 @@ AIO_INLINE bool aio__watch(aio_waiter *w, aio_future *f, const aio_wait_class *c
     w->node.cls = cls;
     return false;
 }
+// An op is for a task that has ended with a value: it holds a handle, the caller's.
+AIO_INLINE bool aio__op_keeps_ended(aio_waiter *w, aio_future *f)
+{
+    if (AIO__LIKELY(w->future.flags & AIO__IS_TASK)) return false;
+    if (!(f->flags & AIO__DONE) || !aio__gives_value(f)) return false;
+    w->node.u.list.target = f;
+    w->future.result = f->result;
+    aio_waiter_begin(w, aio__joined_wait());
+    return true;
+}
 AIO_FN bool aio__future_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_future *f = (aio_future *)a->u.p[0];
+    if (aio__op_keeps_ended(w, f)) {
+        f->refs++;
+        return true;
+    }
     return aio__watch(w, f, f->flags & AIO__IS_TASK ? aio__task_wait() : aio__future_wait());
-}
-AIO_FN bool aio__op_joins_ended(aio_waiter *w, aio_future *f)
-{
-    if ((f->flags & (AIO__DONE | AIO__REFUSED)) != AIO__DONE) return false;
-    w->node.u.list.target = f;
-    return aio__value_notify(&w->node, f, aio__op_joined_wait());
 }
 AIO_FN bool aio__join_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_task *t = (aio_task *)a->u.p[0];
-    if (AIO__UNLIKELY(!(w->future.flags & AIO__IS_TASK)) &&
-        aio__op_joins_ended(w, &t->waiter.future))
-        return false;
+    if (aio__op_keeps_ended(w, &t->waiter.future)) return true;
     if (!aio__watch(w, &t->waiter.future, aio__join_wait())) {
         if (AIO__UNLIKELY(&t->waiter == w)) aio__task_release(t);
         return false;
@@ -2805,16 +2889,41 @@ AIO_FN size_t aio__many_describe(const aio_waiter *w, char *text, size_t size)
 AIO_FN void aio__gather_passed(struct aio__watched *v) { v->many->cancelling = false; }
 
 // --- gather
+AIO_FN void aio__gather_results(aio_task **tasks, aio_result *results, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        aio_future *f = &tasks[i]->waiter.future;
+        bool done = f->flags & AIO__DONE;
+        if (results) results[i] = done ? f->result : -EINPROGRESS;
+        if (!done) f->flags |= AIO__FORGIVEN;           // G-3
+        else if (results || f->result < 0) aio__took(f);
+    }
+}
+// One that did not begin (refused, or dropped) is as one that ended at once: results are filled,
+// handles of those that have ended given up, one for a task that stands there twice.
+AIO_SLOW void aio__gather_refuse(const aio_awaitable *a)
+{
+    aio_task **tasks = (aio_task **)a->u.p[0];
+    size_t n = (size_t)a->u.w[3];
+    aio__gather_results(tasks, (aio_result *)a->u.p[2], n);
+    for (size_t i = 0; i < n; i++) {
+        aio_future *f = &tasks[i]->waiter.future;
+        if (!(f->flags & AIO__DONE)) continue;
+        if (f->flags & (AIO__MARK | AIO__REFUSED)) tasks[i] = 0;
+        else f->flags |= AIO__MARK;
+    }
+    for (size_t i = 0; i < n; i++) {
+        aio_task *t = tasks[i];
+        if (!t || !(t->waiter.future.flags & AIO__DONE)) continue;
+        t->waiter.future.flags &= ~(uint32_t)AIO__MARK;
+        tasks[i] = 0;
+        aio__task_release(t);
+    }
+}
 AIO_FN aio_result aio__gather_end(struct aio__many *m, aio_result r)
 {
     aio_executor *x = m->owner->future.loop;
-    for (uint32_t i = 0; i < m->n; i++) {
-        aio_future *f = &m->tasks[i]->waiter.future;
-        bool done = f->flags & AIO__DONE;
-        if (m->results) m->results[i] = done ? f->result : -EINPROGRESS;
-        if (!done) f->flags |= AIO__FORGIVEN;           // G-3
-        else if (m->results || f->result < 0) aio__saw(f);
-    }
+    aio__gather_results(m->tasks, m->results, m->n);
     aio__many_leave(x, m);
     for (uint32_t i = 0; i < m->n; i++) {
         aio_task *t = m->tasks[i];
@@ -2883,7 +2992,10 @@ AIO_FN struct aio__many *aio__gather_begin(aio_waiter *w, const aio_awaitable *a
                                            void (*ended)(struct aio__watched *, aio_future *))
 {
     struct aio__many *m = aio__many_new(w, a, false, ended);
-    if (!m) return 0;
+    if (!m) {
+        aio__gather_refuse(a);
+        return 0;
+    }
     struct aio__watched *v = aio__watches(m);
     uint32_t n = m->n;
     for (uint32_t i = 0; i < n; i++)                    // G-1: one that stands twice is held twice
@@ -3029,7 +3141,11 @@ AIO_FN bool aio__shield_cancel(aio_waiter *w)
 AIO_FN void aio__shield_run(aio_node *n)
 {
     aio_future *f = n->u.list.target;
-    aio__saw(f);
+    if (aio__gives_value(f)) {
+        aio__value_complete(AIO__CONTAINER(n, aio_waiter, node), f);
+        return;
+    }
+    aio__took(f);
     aio_complete(AIO__CONTAINER(n, aio_waiter, node), f->result);
     aio__shield_release(f);
 }
@@ -3044,6 +3160,10 @@ AIO_TABLE(aio_wait_class, aio__shield_wait,
 AIO_FN bool aio__shield_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_future *f = (aio_future *)a->u.p[0];
+    if (aio__op_keeps_ended(w, f)) {
+        f->refs++;
+        return true;
+    }
     aio_result r = f->flags & AIO__DONE ? 0 : aio__reserve(w->future.loop);
     if (r >= 0 && !aio__watch(w, f, aio__shield_wait())) {
         if (f == &w->future) aio__unreserve(w->future.loop);
@@ -3236,7 +3356,8 @@ AIO_FN bool aio__group_exit_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_group *g = (aio_group *)a->u.p[0];
     aio_result r = -EINVAL;
-    if (g->parent && !g->exiting && &g->parent->waiter == w) r = aio__group_leave(g, w, a->u.i[1]);
+    if (g->parent && !g->exiting && &g->parent->waiter == w)
+        r = aio__group_leave(g, w, aio__no_pending(a->u.i[1]));
     if (r == AIO_PENDING) return false;
     w->future.result = r;
     return true;
@@ -3446,13 +3567,45 @@ AIO_FN bool aio__lock_resume(aio_lock *k, aio_waiter *w, bool must_cancel)
     else if (!k->locked) aio__lock_wake(k);
     return !cancelled;
 }
+// What an op has taken is the op's until somebody takes its result (see "ops"): here u.p[2] is the
+// object, and u.w[0] how often the lock had been released by then. Whoever has given it up since
+// has taken it, with the result or without.
+AIO_FN void aio__op_holds(aio_waiter *w, void *object, const aio_wait_class *cls)
+{
+    if (AIO__LIKELY(w->future.flags & AIO__IS_TASK)) return;
+    w->node.u.p[2] = object;
+    aio_waiter_begin(w, cls);
+}
+AIO_FN void aio__lock_give_back(aio_lock *k, const aio_waiter *w)
+{
+    if (k->locked && k->releases == (uint32_t)w->node.u.w[0]) aio_lock_release(k);
+}
+AIO_FN void aio__lock_held_dispose(aio_waiter *w)
+{
+    aio__lock_give_back((aio_lock *)w->node.u.p[2], w);
+}
+AIO_FN aio_result aio__lock_held_resume(aio_waiter *w, bool must_cancel)
+{
+    if (!must_cancel) return w->future.result;
+    aio__lock_held_dispose(w);
+    return -ECANCELED;
+}
+AIO_TABLE(aio_wait_class, aio__lock_held,
+    { "ready", AIO__WAIT_READY, 0, aio__lock_held_resume, 0, 0, 0, aio__lock_held_dispose })
+AIO_FN aio_result aio__lock_taken(aio_lock *k, aio_waiter *w)
+{
+    aio__op_holds(w, k, aio__lock_held());
+    if (!(w->future.flags & AIO__IS_TASK)) w->node.u.w[0] = k->releases;
+    return 0;
+}
 AIO_FN bool aio__lock_cancel(aio_waiter *w)
 {
     return aio__lock_wait_cancel((aio_lock *)aio__sync_object(w), w);
 }
 AIO_FN aio_result aio__lock_woken(aio_waiter *w, bool must_cancel)
 {
-    return aio__lock_resume((aio_lock *)aio__sync_object(w), w, must_cancel) ? 0 : -ECANCELED;
+    aio_lock *k = (aio_lock *)aio__sync_object(w);
+    return aio__lock_resume(k, w, must_cancel) ? aio__lock_taken(k, w) : -ECANCELED;
 }
 AIO_FN void aio__lock_dispose(aio_waiter *w) { (void)aio__lock_woken(w, true); }
 AIO_TABLE(aio_wait_class, aio__lock_wait,
@@ -3460,7 +3613,7 @@ AIO_TABLE(aio_wait_class, aio__lock_wait,
 AIO_FN bool aio__lock_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_lock *k = (aio_lock *)a->u.p[0];
-    if (aio__lock_try(k)) return aio__done_with(w, 0);
+    if (aio__lock_try(k)) return aio__done_with(w, aio__lock_taken(k, w));
     aio__lock_join(k, w, aio__lock_wait(), k);
     return false;
 }
@@ -3473,6 +3626,7 @@ AIO_FN aio_result aio_lock_release(aio_lock *k)
 {
     if (!k->locked) return -EPERM;                  // LK-4
     k->locked = false;
+    k->releases++;
     aio__lock_wake(k);
     return 0;
 }
@@ -3520,11 +3674,30 @@ AIO_FN void aio__condition_wake(aio_condition *c, uint32_t n)
     aio_waiter *w;
     while (n-- && (w = aio__sync_first(&c->waiters)) != 0) aio__sync_wake(w, AIO__WOKEN);   // CV-2
 }
+// An op's end: it has the lock, whatever its result. Who takes that has the lock too, also when a
+// cancel replaces it.
+AIO_FN void aio__condition_held_dispose(aio_waiter *w)
+{
+    aio_condition *c = (aio_condition *)w->node.u.p[2];
+    if (w->future.result >= 0) aio__condition_wake(c, 1);
+    aio__lock_give_back(c->lock, w);
+}
+AIO_FN aio_result aio__condition_held_resume(aio_waiter *w, bool must_cancel)
+{
+    if (!must_cancel) return w->future.result;
+    if (w->future.result >= 0) aio__condition_wake((aio_condition *)w->node.u.p[2], 1);
+    return -ECANCELED;
+}
+AIO_TABLE(aio_wait_class, aio__condition_held,
+    { "ready", AIO__WAIT_READY, 0, aio__condition_held_resume, 0, 0, 0,
+      aio__condition_held_dispose })
 // The lock is held again. CV-4: a wake that a cancelled waiter got goes on to another.
 AIO_FN aio_result aio__condition_end(aio_condition *c, aio_waiter *w)
 {
     bool cancelled = w->future.flags & AIO__NOTED;
     w->future.flags &= ~(uint32_t)AIO__NOTED;
+    aio__op_holds(w, c, aio__condition_held());
+    if (!(w->future.flags & AIO__IS_TASK)) w->node.u.w[0] = c->lock->releases;
     if (!cancelled) return 0;
     aio__condition_wake(c, 1);
     return -ECANCELED;
@@ -3615,6 +3788,18 @@ AIO_FN bool aio__semaphore_wake(aio_semaphore *s)       // SM-2: hands a unit ov
     aio__sync_wake(w, AIO__WOKEN);
     return true;
 }
+AIO_FN void aio__unit_held_dispose(aio_waiter *w)
+{
+    (void)aio_semaphore_release((aio_semaphore *)w->node.u.p[2]);
+}
+AIO_FN aio_result aio__unit_held_resume(aio_waiter *w, bool must_cancel)
+{
+    if (!must_cancel) return w->future.result;
+    aio__unit_held_dispose(w);
+    return -ECANCELED;
+}
+AIO_TABLE(aio_wait_class, aio__unit_held,
+    { "ready", AIO__WAIT_READY, 0, aio__unit_held_resume, 0, 0, 0, aio__unit_held_dispose })
 AIO_FN bool aio__semaphore_cancel(aio_waiter *w)
 {
     return aio__sync_leave(w, &((aio_semaphore *)aio__sync_object(w))->waiters);
@@ -3628,6 +3813,7 @@ AIO_FN aio_result aio__semaphore_woken(aio_waiter *w, bool must_cancel)
         if (cancelled) s->value++;                      // SM-3
     }
     while (s->value && aio__semaphore_wake(s)) {}
+    if (!cancelled) aio__op_holds(w, s, aio__unit_held());
     return cancelled ? -ECANCELED : 0;
 }
 AIO_FN void aio__semaphore_dispose(aio_waiter *w)
@@ -3648,6 +3834,7 @@ AIO_FN bool aio__semaphore_start(aio_waiter *w, const aio_awaitable *a)
     aio_semaphore *s = (aio_semaphore *)a->u.p[0];
     if (!aio_semaphore_locked(s)) {
         s->value--;
+        aio__op_holds(w, s, aio__unit_held());
         return aio__done_with(w, 0);
     }
     aio__sync_wait(w, &s->waiters, s, aio__semaphore_wait());
@@ -3759,47 +3946,95 @@ AIO_FN unsigned char *aio__queue_at(const aio_queue *q, uint32_t i)
 {
     return q->storage + (size_t)((q->head + i) % q->capacity) * q->item_bytes;
 }
-// Where an item goes: last, or behind the last that is not greater.
-AIO_FN uint32_t aio__queue_place(const aio_queue *q, const void *item)
+// Where an item goes: last, or behind the last that is not greater; one that comes back
+// (`first`) before its equals.
+AIO_FN uint32_t aio__queue_place_among(const aio_queue *q, const void *item, bool first)
 {
     uint32_t low = 0, high = q->count;
-    if (!q->compare) return high;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (q->compare(aio__queue_at(q, middle), item, q->context) <= 0) low = middle + 1;
+        int c = q->compare(aio__queue_at(q, middle), item, q->context);
+        if (c < 0 || (c == 0 && !first)) low = middle + 1;
         else high = middle;
     }
     return low;
 }
+AIO_FN uint32_t aio__queue_place(const aio_queue *q, const void *item)
+{
+    return q->compare ? aio__queue_place_among(q, item, false) : q->count;
+}
+AIO_INLINE bool aio__queue_room(const aio_queue *q) { return q->count + q->held < q->capacity; }
 AIO_FN void aio__queue_wake(aio_node **list)
 {
     aio_waiter *w = aio__sync_first(list);
     if (w) aio__sync_wake(w, AIO__WOKEN);
 }
-AIO_FN aio_result aio_queue_put_nowait(aio_queue *q, const void *item)
+AIO_FN void aio__queue_insert(aio_queue *q, uint32_t place, const void *item)
 {
-    if (q->is_shutdown) return -ESHUTDOWN;
-    if (q->count == q->capacity) return -EAGAIN;
-    uint32_t place = aio__queue_place(q, item);
     for (uint32_t i = q->count; i > place; i--)
         __builtin_memcpy(aio__queue_at(q, i), aio__queue_at(q, i - 1), q->item_bytes);
     __builtin_memcpy(aio__queue_at(q, place), item, q->item_bytes);
     q->count++;
+}
+AIO_FN aio_result aio_queue_put_nowait(aio_queue *q, const void *item)
+{
+    if (q->is_shutdown) return -ESHUTDOWN;
+    if (!aio__queue_room(q)) return -EAGAIN;
+    aio__queue_insert(q, aio__queue_place(q, item), item);
     q->unfinished++;
     aio_event_clear(&q->finished);
     aio__queue_wake(&q->getters);
     return 0;
 }
-AIO_FN aio_result aio_queue_get_nowait(aio_queue *q, void *item)
+AIO_FN void aio__queue_remove(aio_queue *q, void *item)
 {
-    if (!q->count) return q->is_shutdown ? -ESHUTDOWN : -EAGAIN;
     bool last = (q->flags & AIO_QUEUE_LIFO) && !q->compare;
     __builtin_memcpy(item, aio__queue_at(q, last ? q->count - 1 : 0), q->item_bytes);
     if (!last) q->head = (q->head + 1) % q->capacity;
     q->count--;
+}
+AIO_FN aio_result aio_queue_get_nowait(aio_queue *q, void *item)
+{
+    if (!q->count) return q->is_shutdown ? -ESHUTDOWN : -EAGAIN;
+    aio__queue_remove(q, item);
     aio__queue_wake(&q->putters);
     return 0;
 }
+// An item that an op got has its place in the queue until somebody takes the op's result; else it
+// goes back to where it was. u.p[0]: the item, u.p[2]: the queue.
+AIO_FN void aio__item_held_dispose(aio_waiter *w)
+{
+    aio_queue *q = (aio_queue *)w->node.u.p[2];
+    q->held--;
+    if (q->is_dropped) {
+        if (q->unfinished && !--q->unfinished) aio_event_set(&q->finished);
+        return;
+    }
+    uint32_t place = q->count;
+    if (q->compare) {
+        place = aio__queue_place_among(q, w->node.u.p[0], true);
+    } else if (!(q->flags & AIO_QUEUE_LIFO)) {
+        q->head = (q->head ? q->head : q->capacity) - 1;
+        q->count++;
+        __builtin_memcpy(aio__queue_at(q, 0), w->node.u.p[0], q->item_bytes);
+        place = UINT32_MAX;
+    }
+    if (place != UINT32_MAX) aio__queue_insert(q, place, w->node.u.p[0]);
+    aio__queue_wake(&q->getters);
+}
+AIO_FN aio_result aio__item_held_resume(aio_waiter *w, bool must_cancel)
+{
+    aio_queue *q = (aio_queue *)w->node.u.p[2];
+    if (must_cancel) {
+        aio__item_held_dispose(w);
+        return -ECANCELED;
+    }
+    q->held--;
+    aio__queue_wake(&q->putters);
+    return w->future.result;
+}
+AIO_TABLE(aio_wait_class, aio__item_held,
+    { "ready", AIO__WAIT_READY, 0, aio__item_held_resume, 0, 0, 0, aio__item_held_dispose })
 AIO_FN aio_result aio__queue_put_now(aio_queue *q, aio_waiter *w);
 AIO_FN aio_result aio__queue_get_now(aio_queue *q, aio_waiter *w);
 AIO_FN bool aio__putter_cancel(aio_waiter *w)
@@ -3815,7 +4050,7 @@ AIO_FN aio_result aio__putter_woken(aio_waiter *w, bool must_cancel)
 {
     aio_queue *q = (aio_queue *)aio__sync_object(w);
     if (!aio__sync_cancelled(w, must_cancel)) return aio__queue_put_now(q, w);
-    if (q->count < q->capacity && !(aio__sync_state(w) & AIO__GONE)) aio__queue_wake(&q->putters);
+    if (aio__queue_room(q) && !(aio__sync_state(w) & AIO__GONE)) aio__queue_wake(&q->putters);
     return -ECANCELED;
 }
 AIO_FN aio_result aio__getter_woken(aio_waiter *w, bool must_cancel)
@@ -3843,14 +4078,25 @@ AIO_TABLE(aio_wait_class, aio__getter_wait,
 AIO_FN aio_result aio__queue_put_now(aio_queue *q, aio_waiter *w)
 {
     const void *item = (const void *)(intptr_t)w->future.result;
-    if (q->count < q->capacity || q->is_shutdown) return aio_queue_put_nowait(q, item);
+    if (aio__queue_room(q) || q->is_shutdown) {
+        // what is in it stands: an op's taker must not hear that it is not
+        if (!(w->future.flags & AIO__IS_TASK)) aio_waiter_begin(w, aio__settled());
+        return aio_queue_put_nowait(q, item);
+    }
     aio__sync_wait(w, &q->putters, q, aio__putter_wait());
     return AIO_PENDING;
 }
 AIO_FN aio_result aio__queue_get_now(aio_queue *q, aio_waiter *w)
 {
-    if (q->count || q->is_shutdown)
-        return aio_queue_get_nowait(q, (void *)(intptr_t)w->future.result);
+    void *item = (void *)(intptr_t)w->future.result;
+    if (q->count && !(w->future.flags & AIO__IS_TASK)) {
+        aio__queue_remove(q, item);
+        q->held++;
+        w->node.u.p[0] = item;
+        aio__op_holds(w, q, aio__item_held());
+        return 0;
+    }
+    if (q->count || q->is_shutdown) return aio_queue_get_nowait(q, item);
     aio__sync_wait(w, &q->getters, q, aio__getter_wait());
     return AIO_PENDING;
 }
@@ -3908,6 +4154,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_queue_join(aio_queue *q)
 AIO_FN void aio_queue_shutdown(aio_queue *q, bool immediate)
 {
     q->is_shutdown = true;
+    q->is_dropped |= immediate;
     if (immediate) {
         q->unfinished -= q->count < q->unfinished ? q->count : q->unfinished;
         q->count = 0;
@@ -3977,6 +4224,11 @@ AIO_FN struct aio__generator *aio__gen_find(const aio_task *t, const aio_frame *
     }
     return 0;
 }
+// Its result is no value: 0 is its end.
+AIO_FN bool aio__is_generator(const aio_task *t, const aio_frame *f)
+{
+    return (t->waiter.future.flags & AIO__GENERATES) && aio__gen_find(t, f);
+}
 AIO_SLOW aio_result aio__gen_open(aio_task *t, aio_frame *f)
 {
     uint32_t c = aio__class_of(sizeof(struct aio__generator));
@@ -3988,6 +4240,7 @@ AIO_SLOW aio_result aio__gen_open(aio_task *t, aio_frame *f)
         aio__gen_over(f);
         return -ENOMEM;
     }
+    t->waiter.future.flags |= AIO__GENERATES;
     g->frame = f;
     g->closing = false;
     aio_scope_enter(&g->scope, t, aio__generator_scope());
@@ -4088,25 +4341,62 @@ AIO_SLOW void aio__awaitable_drop(aio_task *t, const aio_awaitable *a)
         aio__awaitable_drop(t, &inner);
         break;
     }
+    case AIO__AWAIT_GATHER: aio__gather_refuse(a); break;
     default: break;
     }
 }
-// What an op's wait still holds: a result that nobody took is disposed of, a handle given up.
-AIO_FN void aio__waiter_taken(aio_waiter *w, bool taken)
+// Who owns what an op's wait ends with. `owner` and DONE are its state; node.cls answers for it:
+//   idle     owner is null: nothing, whatever stood there before.
+//   waits    the primitive does. node.cls is the wait's: its cancel, its dispose.
+//   ended    the op does. node.cls is a "ready" one: dispose gives back, resume hands out.
+// From ended to idle there are three ways, and each passes node.cls, node.u and the result on once:
+//   taken    aio_op_result, or aio_op_wait of one that has ended: the body owns it from here.
+//   moved    aio_op_wait that began before the end: its waiter owns it, and when the task's step
+//            comes resume(w, must_cancel) hands out, or gives back what a cancel replaces.
+//   dropped  its frame returned, or was destroyed: given back.
+// An op that waits in aio_op_wait is itself an op: what is moved to it stands there as ended.
+AIO_FN aio_result aio__waiter_take(aio_waiter *w)
 {
-    if (taken && w->node.cls->kind == AIO__WAIT_JOIN) aio__saw(w->node.u.list.target);
-    if ((!taken || w->node.cls->kind == AIO__WAIT_JOIN) && w->node.cls->dispose)
-        w->node.cls->dispose(w);
+    const aio_wait_class *cls = w->node.cls;
+    w->node.cls = &aio__ready;
+    return cls->kind == AIO__WAIT_READY && cls->resume ? cls->resume(w, false) : w->future.result;
 }
-// It ends as far as its owner is concerned.
-AIO_FN void aio__op_close(aio_op *op, bool taken)
+AIO_FN void aio__waiter_drop(aio_waiter *w)
 {
-    aio_waiter *w = &op->waiter;
-    if (!op->owner) return;
-    aio__waiter_taken(w, taken);
+    const aio_wait_class *cls = w->node.cls;
+    w->node.cls = &aio__ready;
+    if (cls->dispose) cls->dispose(w);
+}
+AIO_FN void aio__op_idle(aio_op *op)
+{
     // A frame that waits for its ops' ends closes their scopes itself.
     if (op->scope.frame->site->kind != AIO__SITE_LEAVING) aio_scope_leave(&op->scope, op->owner);
     op->owner = 0;
+}
+AIO_FN aio_result aio__op_take(aio_op *op)
+{
+    aio__op_idle(op);
+    return aio__waiter_take(&op->waiter);
+}
+AIO_FN void aio__op_drop(aio_op *op)
+{
+    if (!op->owner) return;
+    aio__op_idle(op);
+    aio__waiter_drop(&op->waiter);
+}
+// What w gets is what the op had. A second one that waited for it finds nothing.
+AIO_FN void aio__op_move(aio_op *op, aio_waiter *w, const aio_wait_class *cls)
+{
+    aio_result r = op->waiter.future.result;
+    if (!op->owner) {
+        if (cls->dispose) r = -EINVAL, cls = &aio__ready;
+    } else {
+        w->node.u = op->waiter.node.u;
+        aio__op_idle(op);
+    }
+    w->future.result = r;
+    if (cls->dispose && cls->resume && (w->future.flags & AIO__IS_TASK)) aio_wake(w, cls);
+    else aio__complete_as(w, r, cls);
 }
 // An op's end for one who waits beside it, whatever that one is asked meanwhile.
 AIO_FN void aio__op_ended_notify(aio_node *n, aio_future *f)
@@ -4133,7 +4423,7 @@ AIO_FN aio_result aio__op_scope_exit(aio_scope *s, aio_task *t, aio_result r)
         aio_waiter_begin(&t->waiter, aio__op_left_wait());
         return AIO_PENDING;
     }
-    aio__op_close(op, false);
+    aio__op_drop(op);
     return r;
 }
 AIO_TABLE(aio_scope_class, aio__op_scope, { "op", aio__op_scope_exit, AIO__SCOPE_OP })
@@ -4151,7 +4441,7 @@ AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a)
     op->owner = t;
     aio_scope_enter(&op->scope, t, aio__op_scope());
     if (a.cls->start(&op->waiter, &a))
-        aio__future_finish(&op->waiter.future, op->waiter.future.result);
+        aio__op_finish(&op->waiter, op->waiter.future.result);
     return 0;
 }
 AIO_FN bool aio_op_done(const aio_op *op)
@@ -4163,12 +4453,10 @@ AIO_FN aio_result aio_op_result(aio_op *op)
 {
     if (!op->owner) return -EINVAL;
     if (!(op->waiter.future.flags & AIO__DONE)) return -EINPROGRESS;
-    aio_result r = op->waiter.future.result;
-    aio__op_close(op, true);
-    return r;
+    return aio__op_take(op);
 }
 // What an operation did stands, also seen through an op; then the cancel that came too late is
-// owed. A task's value is the task's until the body has it.
+// owed.
 AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
 {
     aio_op *op = (aio_op *)(void *)f;
@@ -4177,49 +4465,24 @@ AIO_FN void aio__op_wait_notify(aio_node *n, aio_future *f)
     uint32_t asked = w->future.flags & AIO__CANCEL_ASKED;
     w->future.flags &= ~(uint32_t)AIO__CANCEL_ASKED;
     if (asked) w->future.flags |= f->flags & AIO__MUST_CANCEL;
-    if (cls->kind == AIO__WAIT_JOIN) {
-        n->u.list.target = op->waiter.node.u.list.target;
-        op->waiter.node.cls = &aio__ready;
-        aio__op_close(op, true);
-        if (w->future.flags & AIO__IS_TASK) aio_wake(w, aio__joined_wait());
-        else aio__complete_as(w, f->result, cls);
-        return;
-    }
-    aio__op_close(op, true);
-    if (asked && !cls->resume) cls = aio__settled();
-    if (cls->kind == AIO__WAIT_READY && cls->dispose) n->u = op->waiter.node.u;
-    aio__complete_as(w, f->result, cls->kind == AIO__WAIT_READY ? cls : &aio__ready);
+    if (cls->kind != AIO__WAIT_READY && !cls->dispose) cls = &aio__ready;
+    if (asked && !cls->resume && !cls->dispose) cls = aio__settled();
+    aio__op_move(op, w, cls);
 }
-AIO_FN bool aio__op_wait_cancel(aio_waiter *w)
-{
-    if (w->future.flags & AIO__MARK) {                  // T-11: it waits for itself in the end
-        aio__wait_cut(w);
-        return true;
-    }
-    w->future.flags |= AIO__CANCEL_ASKED | AIO__MARK;
-    bool asked = aio_future_cancel(w->node.u.list.target);
-    w->future.flags &= ~(uint32_t)(asked ? AIO__MARK : AIO__MARK | AIO__CANCEL_ASKED);
-    return asked;
-}
-AIO_FN size_t aio__op_describe(const aio_waiter *w, char *text, size_t size)
-{
-    return aio_describe((const aio_waiter *)(const void *)w->node.u.list.target, text, size);
-}
+// The wait is for what the op waits for in the end: aio__wait_cancel asks that.
 AIO_TABLE(aio_wait_class, aio__op_wait,
-    { "operation", AIO__WAIT_OP, aio__op_wait_cancel, 0, aio__op_wait_notify, 0,
-      aio__op_describe, aio__watch_dispose })
+    { "operation", AIO__WAIT_OP, 0, 0, aio__op_wait_notify, 0, 0, aio__watch_dispose })
 AIO_FN bool aio__op_wait_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_op *op = (aio_op *)a->u.p[0];
     if (!op->owner) return aio__done_with(w, -EINVAL);
+    if (&op->waiter == w) return aio__done_with(w, -EDEADLK);           // as T-10
     if (op->waiter.future.flags & AIO__DONE) {
-        // an op goes on holding what this one held
-        const aio_wait_class *cls = op->waiter.node.cls;
-        if (cls->kind == AIO__WAIT_READY && !(w->future.flags & AIO__IS_TASK)) {
-            aio_waiter_begin(w, cls);
-            w->node.u = op->waiter.node.u;
-        }
-        return aio__done_with(w, aio_op_result(op));
+        if (w->future.flags & AIO__IS_TASK) return aio__done_with(w, aio__op_take(op));
+        aio_waiter_begin(w, op->waiter.node.cls);
+        w->node.u = op->waiter.node.u;
+        aio__op_idle(op);
+        return aio__done_with(w, op->waiter.future.result);
     }
     aio__list_add(&op->waiter.future, &w->node);
     aio_waiter_begin(w, aio__op_wait());
@@ -4389,34 +4652,31 @@ AIO_HOT uint32_t aio_executor_turn(aio_executor *x)
 // nobody is told; to later hooks it has ended with -ECANCELED. No hook finds anybody who waits: it
 // may cancel, complete, give up handles, and free what others waited for. Memory goes back after
 // the last one.
-AIO_FN void aio__wait_detach(aio_waiter *w)
-{
-    if (w->node.cls->dispose) w->node.cls->dispose(w);
-    w->node.cls = &aio__ready;
-}
 AIO_FN void aio__scope_detach(aio_scope *s, aio_task *t)
 {
     aio_op *op;
     switch (s->cls->kind) {
     case AIO__SCOPE_OP:
         op = AIO__CONTAINER(s, aio_op, scope);
-        aio__wait_detach(&op->waiter);
-        op->owner = 0;
+        if (op->owner) aio__waiter_drop(&op->waiter);
+        op->owner = 0;                      // drop hooks find it idle
         break;
     case AIO__SCOPE_GROUP: aio__group_detach(AIO__CONTAINER(s, aio_group, scope)); break;
     case AIO__SCOPE_PLAIN: (void)s->cls->exit(s, t, -ECANCELED); break;
     default: break;
     }
 }
-// Only generators stay: their frames are still to be dropped.
+// Only generators stay, for their frames are still to be dropped, and what holds the value of a
+// frame that has returned.
 AIO_FN void aio__task_detach(aio_task *t)
 {
-    aio__wait_detach(&t->waiter);
+    aio__waiter_drop(&t->waiter);
     for (aio_scope *s = t->scopes, *outer; s; s = outer) {
         outer = s->outer;
         if (s->cls->kind == AIO__SCOPE_GENERATOR) continue;
+        bool leaving = s->frame->site->kind == AIO__SITE_LEAVING;
         aio__scope_detach(s, t);
-        aio_scope_leave(s, t);
+        if (!leaving) aio_scope_leave(s, t);
     }
 }
 AIO_FN void aio__task_destroyed(aio_task *t)
@@ -4437,23 +4697,38 @@ AIO_FN void aio__ring_detach(aio_executor *x)
         if (n->u.p[0]) aio__task_release((aio_task *)n->u.p[0]);
     }
 }
+// What a frame returned whose scopes are ending: the innermost of them knows. Negative: no value.
+AIO_FN aio_result aio__leaving_with(aio_scope *s, const aio_frame *f)
+{
+    aio_result r = AIO_PENDING;
+    for (; s; s = s->outer) {
+        if (s->frame == f && r == AIO_PENDING) r = s->result;
+        if (s->cls->kind == AIO__SCOPE_GENERATOR &&
+            AIO__CONTAINER(s, struct aio__generator, scope)->frame == f)
+            return -ENODATA;
+    }
+    return r;
+}
 // Frames whose bodies will not go on are dropped: generators at a yield, then leaf to root.
 AIO_FN void aio__task_drop(aio_executor *x, aio_task *t)
 {
-    aio_scope *s = t->scopes;
+    aio_scope *scopes = t->scopes;
     aio_frame *f = t->leaf;
     t->scopes = 0;
     aio__task_unlink(x, t);
     aio__task_destroyed(t);
-    while (s) {
+    for (aio_scope *s = scopes, *outer; s; s = outer) {
+        outer = s->outer;
+        if (s->cls->kind != AIO__SCOPE_GENERATOR) continue;
         aio_frame *generator = AIO__CONTAINER(s, struct aio__generator, scope)->frame;
-        s = s->outer;
         if (generator->site->kind == AIO__SITE_START || aio__at_yield(generator))
             aio__frame_drop(generator, -ECANCELED);
     }
     for (aio_frame *parent; f; f = parent) {
         parent = f->parent;
+        aio_result r = aio__leaving_with(scopes, f);
         if (f->site->kind != AIO__SITE_LEAVING) aio__frame_drop(f, -ECANCELED);
+        else if (r >= 0) aio__frame_drop(f, r);
     }
 }
 // Refuses all from now on, tells what is lost, and drops every live task, newest first.

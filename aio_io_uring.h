@@ -2161,7 +2161,8 @@ AIO_COLD void aio__cancel_one_by_one(aio_uring *u, int fd)
     for (aio_task *t = u->loop->executor.first; t; t = t->next) {
         aio__cancel_waiter(u, &t->waiter, fd);
         for (aio_scope *s = t->scopes; s; s = s->outer) {
-            if (aio__scope_waiter(s)) aio__cancel_waiter(u, aio__scope_waiter(s), fd);
+            aio_op *op = aio__scope_op(s);
+            if (op) aio__cancel_waiter(u, &op->waiter, fd);
         }
     }
 }
@@ -2213,7 +2214,8 @@ AIO_COLD void aio__cancel_again(aio_uring *u)
     for (aio_task *t = u->loop->executor.first; t; t = t->next) {
         aio__cancel_owed(u, &t->waiter.node);
         for (aio_scope *s = t->scopes; s; s = s->outer) {
-            if (aio__scope_waiter(s)) aio__cancel_owed(u, &aio__scope_waiter(s)->node);
+            aio_op *op = aio__scope_op(s);
+            if (op) aio__cancel_owed(u, &op->waiter.node);
         }
     }
     for (aio_waiter *w = u->closing; w; w = (aio_waiter *)w->node.u.p[2])
@@ -4475,8 +4477,7 @@ AIO_FN void aio__chain_empty(aio_chain *c)          // of what nobody took
             aio__awaitable_drop(c->owner, &s->u.awaitable);
             s->u.awaitable.cls = aio__invalid_await();
         } else if (s->u.waiter.future.flags & AIO__DONE) {
-            aio__waiter_taken(&s->u.waiter, false);
-            s->u.waiter.node.cls = aio__settled();
+            aio__waiter_drop(&s->u.waiter);
         }
     }
 }
@@ -4812,9 +4813,7 @@ AIO_FN aio_result aio_chain_result(aio_chain *c, unsigned i)
     if (i >= c->count || !c->steps[i].started) return -EINVAL;
     aio_waiter *w = &c->steps[i].u.waiter;
     if (!(w->future.flags & AIO__DONE)) return -EINPROGRESS;
-    aio__waiter_taken(w, true);
-    w->node.cls = aio__settled();
-    return w->future.result;
+    return aio__waiter_take(w);
 }
 
 // --- TCP by numeric address

@@ -1911,7 +1911,7 @@ AIO_FN void *aio__worker(void *arg)
         p->queued--;
         j->started = true;
         pthread_mutex_unlock(&p->lock);
-        j->result = j->fn ? j->fn(j->arg) : j->small(j->arg);
+        j->result = j->fn ? aio__no_pending(j->fn(j->arg)) : j->small(j->arg);
         if (j->loop->pid != getpid()) _exit(0);         // it forked, and this is the child
         aio_call_soon_threadsafe(j->loop, &j->ended, aio__job_ended, j);
         pthread_mutex_lock(&p->lock);
@@ -2339,7 +2339,7 @@ AIO_FN void aio__thread_future_unlink(aio_thread_future *f)
 AIO_FN void aio__thread_future_forget(aio_thread_future *f)
 {
     pthread_mutex_lock(&f->lock);
-    if (f->taken) aio__saw(&f->task->waiter.future);
+    if (f->taken) aio__took(&f->task->waiter.future);
     else f->result = -EBADFD;                   // only a loop that closes does it before its time
     f->kept = false;
     pthread_mutex_unlock(&f->lock);
@@ -2354,23 +2354,23 @@ AIO_FN int aio__thread_future_drop(void *arg)
     aio__thread_future_unref(f, false);
     return 0;
 }
-// The task has ended. Its value is kept if it has a drop hook and somebody may still take it.
+// The task has ended with a value that has a drop hook: it is kept while somebody may take it.
+// False: nobody can any more.
 AIO_FN bool aio__thread_future_keep(aio_thread_future *f)
 {
-    aio_result r = f->task->waiter.future.result;
-    if (r < 0 || !f->coroutine->drop->hook) return false;
     pthread_mutex_lock(&f->lock);
-    f->kept = !f->given_up;
-    f->result = r;
+    bool kept = f->kept = !f->given_up;
+    f->result = f->task->waiter.future.result;
     f->done = true;
     pthread_cond_broadcast(&f->ended);
     pthread_mutex_unlock(&f->lock);
-    return f->kept;
+    return kept;
 }
 AIO_FN int aio__thread_future_watch(aio_future *done, void *arg)
 {
     aio_thread_future *f = (aio_thread_future *)arg;
-    if (aio__thread_future_keep(f)) return 0;
+    if (aio__gives_value(done))
+        return aio__thread_future_keep(f) ? 0 : aio__thread_future_drop(f);
     aio_result r = aio_future_result(done);
     aio__thread_future_unlink(f);
     aio_detach(f->task);
@@ -2565,7 +2565,8 @@ AIO_FN void aio__thread_futures_tell(aio_loop *l, aio_handle *left)
     }
     for (aio_thread_future *f = l->thread_futures; f; f = f->next) {
         bool ended = aio_task_done(f->task);
-        if (f->kept || (ended && aio__thread_future_keep(f))) {
+        if (ended && aio__gives_value(&f->task->waiter.future)) {
+            (void)aio__thread_future_keep(f);
             aio__thread_future_forget(f);
             continue;
         }
@@ -3389,7 +3390,7 @@ AIO_FN aio_result aio_loop_run_forever(aio_loop *l)
 AIO_FN void aio__until_notify(aio_node *n, aio_future *f)
 {
     struct aio__until *u = (struct aio__until *)(void *)n;
-    aio__saw(f);
+    aio__took(f);
     u->result = f->result;
     u->state = AIO__UNTIL_QUEUED;
     u->at = aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);
@@ -3607,7 +3608,7 @@ AIO_FN aio_result aio__thread_main(struct aio__thread *t)
     aio_result r = aio__run_until_task(&t->loop, task);
     t->task = 0;
     if (t->loop.forked) return -EPERM;
-    if (r >= 0) task->waiter.future.flags &= ~(uint32_t)AIO__SEEN;
+    if (r >= 0) task->waiter.future.flags &= ~(uint32_t)AIO__TAKEN;
     aio_detach(task);
     return r;
 }
