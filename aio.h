@@ -1028,13 +1028,21 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #    else
 #      define AIO__PLANTED(n) 0x7a000000 + (n)
 #    endif
+     // The case is there for the compiler alone: no value reaches it. In a switch of the user's one
+     // may be equal to it; but gcc drops each case that leads to __builtin_unreachable, at -O0 too,
+     // and such a value goes where any other goes that has no case. (A sanitizer keeps the case.)
      // -Wswitch-outside-range is newer than some compilers; -Wpragmas would say so.
+#    define AIO__PLANTED_HERE __attribute__((no_sanitize("unreachable")))
 #    define AIO__CASE(n) \
         AIO__QUIET("-Wswitch") AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-enum") \
         AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-outside-range") \
         case AIO__PLANTED(n): /* THIS LOCAL WOULD BE LOST: it is in scope across an await. Keep it in the frame, or in an inner block. */ \
-        aio__stray_case(AIO__TASK); AIO__LOUD
+        __builtin_unreachable(); AIO__LOUD
 #  endif
+#endif
+
+#ifndef AIO__PLANTED_HERE
+#  define AIO__PLANTED_HERE
 #endif
 
 // --- bodies
@@ -1067,12 +1075,37 @@ struct aio__scope_check { char at_file_scope[1]; };     // shadowed inside a bod
 
 #ifdef __cplusplus
 struct aio__tag {};
-// The planted case of a user's switch may be over any integer or enumeration.
+// The planted case of a user's switch may be over any integer or enumeration. A byte's few values
+// are chosen among those without a name: __PRETTY_FUNCTION__ says "V = (E)65", not "V = E::a".
+#  if defined __GNUC__ && !defined __clang__
+template <class E, E V> constexpr bool aio__has_name()
+{
+    const char *text = __PRETTY_FUNCTION__;
+    for (; *text; text++) {
+        if (text[0] == 'V' && text[1] == ' ' && text[2] == '=') return text[4] != '(';
+    }
+    return true;
+}
+template <class E, int... I> constexpr E aio__nameless(int n)
+{
+    const bool named[] = { aio__has_name<E, static_cast<E>(I)>()... };
+    for (int i = n % 256, left = 512; left; i = (i + 255) % 256, left--) {
+        if (!named[i]) return static_cast<E>(i);
+    }
+    return static_cast<E>(n);
+}
+template <class E, int N> constexpr E aio__byte_case()
+{
+    return aio__nameless<E, __integer_pack(256)...>(N);
+}
+#  else
+template <class E, int N> constexpr E aio__byte_case() { return static_cast<E>(64 + N % 63); }
+#  endif
 template <int N> struct aio__case {
     template <class E> constexpr operator E() const
     {
-        if constexpr (sizeof(E) == 1) return static_cast<E>(64 + N % 63);
-        else if constexpr (sizeof(E) == 2) return static_cast<E>(0x7a00 + N % 255);
+        if constexpr (sizeof(E) == 1) return aio__byte_case<E, N>();
+        else if constexpr (sizeof(E) == 2) return static_cast<E>(0x8000 + N % 0x7fff);
         else return static_cast<E>(0x7a000000 + N);
     }
 };
@@ -1086,7 +1119,7 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
        static_assert(!aio__is_async(aio__tag(), static_cast<struct name *>(nullptr)), \
            macro "(" #name ") must come before aio_async(" #name ") in C++");
 #  define AIO__PARTS(name) \
-       static aio_result AIO__STEP(name)(aio_frame *, aio_task *); \
+       AIO__PLANTED_HERE static aio_result AIO__STEP(name)(aio_frame *, aio_task *); \
        static constexpr struct aio__drop AIO__DROP(name) = \
            { aio__find_drop(aio__tag(), static_cast<struct name *>(nullptr)) }; \
        static constexpr struct aio__scratch AIO__SCRATCH(name) = \
@@ -1109,7 +1142,7 @@ constexpr bool aio__is_async(aio__tag, void *) { return false; }
        { return (uint32_t)offsetof(struct name, member); } struct name
 #else
 #  define AIO__PARTS(name) \
-       static aio_result AIO__STEP(name)(aio_frame *, aio_task *); \
+       AIO__PLANTED_HERE static aio_result AIO__STEP(name)(aio_frame *, aio_task *); \
        static const struct aio__drop AIO__DROP(name);    /* tentative: aio_drop may define it */ \
        static const struct aio__scratch AIO__SCRATCH(name);    /* tentative: aio_scratch may */
 #  define AIO__DEFINE(name) AIO__PARTS(name) \
@@ -1430,12 +1463,6 @@ AIO_COLD void aio__panic(const aio_task *t, const aio_site *site, const char *te
     aio_executor *x = t ? t->waiter.future.loop : aio__running();
     if (x && x->options.panic) x->options.panic(x, site, text);
     AIO_PANIC(site, text);
-}
-// Reached only if a user's switch got a value that equals a planted case. Not noreturn on purpose:
-// the flow analysis must see the path from the case to the rest of the body.
-AIO_COLD void aio__stray_case(const aio_task *t)
-{
-    aio__panic(t, t->leaf->site, "a switch got a value that the toolkit plants as a case");
 }
 AIO_COLD void aio__report(aio_executor *x, const char *message, aio_result error,
                           const aio_future *f, const aio_site *site)
