@@ -1656,7 +1656,7 @@ aio__async_drop(aio__wait_for) {
     return self->r;
 } aio_end
 // The frame of a limit. Null: there is no memory, and what is awaited gave up what it holds.
-AIO_FN struct aio__wait_for *aio__limit_frame(aio_task *t, const aio_awaitable *a)
+AIO_SLOW struct aio__wait_for *aio__limit_frame(aio_task *t, const aio_awaitable *a)
 {
     struct aio__wait_for *f = t ? (struct aio__wait_for *)aio__call_block(
         t, AIO__OWN_CO(aio__wait_for), sizeof *f) : 0;
