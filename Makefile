@@ -19,7 +19,7 @@ EXAMPLES_CXX := $(patsubst %,$(BUILD)/examples/%-cxx,$(CXX_EXAMPLES))
 # What examples/demo.sh shows; it needs no further library.
 DEMO := 02_sleep 05_echo 06_copy 08_virtual_time 10_scan 14_chess 29_proxy 30_chat
 # Tests in the shared language of C and C++.
-CXX_TESTS := $(notdir $(basename $(wildcard tests/t_language.c tests/t_lhs.c tests/t_drop.c tests/t_generator.c)))
+CXX_TESTS := $(notdir $(basename $(wildcard tests/t_language.c tests/t_lhs.c tests/t_drop.c tests/t_generator.c tests/t_arguments.c)))
 TESTS_CXX := $(patsubst %,$(BUILD)/tests/%-cxx,$(CXX_TESTS))
 
 # What every program needs, after the user's own flags. -iquote: <aio.h> stays POSIX's.

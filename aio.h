@@ -1378,24 +1378,38 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
    // whole, which compilers take apart: it costs nothing. A large one is on the stack for so long.
 #  ifdef __cplusplus
 #    define AIO__ONE 1
+     // C++17 evaluates the right side of an assignment before the left one. In this chain the
+     // innermost left side, which clears the frame, comes after everything that is read.
+#    define AIO__READ_0(p, clear, a) clear
+#    define AIO__READ_1(p, clear, a, ...) (*(clear)) a
+#    define AIO__READ_2(p, clear, a, ...) (*(AIO__READ_1(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_3(p, clear, a, ...) (*(AIO__READ_2(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_4(p, clear, a, ...) (*(AIO__READ_3(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_5(p, clear, a, ...) (*(AIO__READ_4(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_6(p, clear, a, ...) (*(AIO__READ_5(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_7(p, clear, a, ...) (*(AIO__READ_6(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_8(p, clear, a, ...) (*(AIO__READ_7(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_9(p, clear, a, ...) (*(AIO__READ_8(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_10(p, clear, a, ...) (*(AIO__READ_9(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_11(p, clear, a, ...) (*(AIO__READ_10(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_12(p, clear, a, ...) (*(AIO__READ_11(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_13(p, clear, a, ...) (*(AIO__READ_12(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_14(p, clear, a, ...) (*(AIO__READ_13(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_15(p, clear, a, ...) (*(AIO__READ_14(p, clear, __VA_ARGS__), p)) a
+#    define AIO__READ_16(p, clear, a, ...) (*(AIO__READ_15(p, clear, __VA_ARGS__), p)) a
 #    define AIO__FILL(frame, n, storage, name, ...) \
          struct name *frame = (storage); \
-         [&]() { \
-             struct name AIO__V(new_, n) = decltype(AIO__V(new_, n))(); \
-             AIO__V(new_, n).aio.site = &AIO__CO(name).start; \
-             AIO__SET(&AIO__V(new_, n), __VA_ARGS__) \
-             aio__frame_copy(&AIO__CO(name), &frame->aio, &AIO__V(new_, n).aio, \
-                             sizeof(struct name)); }();
+         AIO__CAT(AIO__READ_, AIO__COUNT(__VA_ARGS__))( \
+             frame, aio__frame_cleared(&AIO__CO(name), frame), __VA_ARGS__);
 #  else
 #    define AIO__ONE aio__one()         // on the stack while its block lasts
 #    define AIO__FILL(frame, n, storage, name, ...) \
          AIO__SAME_TYPE(storage, name) \
          struct name *frame = (storage); \
-         if (sizeof(struct name) <= 192) { \
-             struct name AIO__V(new_, n) = {}; \
-             AIO__V(new_, n).aio.site = &AIO__CO(name).start; \
-             AIO__SET(&AIO__V(new_, n), __VA_ARGS__) \
-             *frame = AIO__V(new_, n); \
+         /* Both compilers build the literal in its place, after its elements were read. Where the \
+            frame is not to be cleared to its end, it is built beside it. */ \
+         if (AIO__LIKELY(!AIO__CO(name).scratch->from)) { \
+             *frame = (struct name){ .aio = { 0, &AIO__CO(name).start }, __VA_ARGS__ }; \
          } else { \
              struct name AIO__V(new_, n)[AIO__ONE]; \
              aio__frame_clear(&AIO__CO(name), &AIO__V(new_, n)->aio, sizeof(struct name)); \
@@ -1634,6 +1648,13 @@ AIO_INLINE void aio__frame_init(const aio_coroutine *co, aio_frame *f, size_t si
     aio__zero(f, from ? from : size);
     f->site = &co->start;
 }
+#ifdef __cplusplus
+template <class F> inline F *aio__frame_cleared(const aio_coroutine *co, F *f)
+{
+    aio__frame_init(co, &f->aio, sizeof(F));
+    return f;
+}
+#endif
 // For arguments that are read before the storage is touched.
 AIO_SLOW void aio__frame_clear(const aio_coroutine *co, aio_frame *f, size_t size)
 {

@@ -19,7 +19,7 @@ variant() {     # label, compiler and options
         skip "$label" "no $1 here"
         return
     fi
-    for test in t_language t_lhs t_drop t_generator; do
+    for test in t_language t_lhs t_drop t_generator t_arguments; do
         ok_later "$test: $label" build_and_run $test "$test-$tap_n" "$@"
     done
 }
