@@ -216,7 +216,10 @@ struct aio__step {
     union { aio_awaitable awaitable; aio_waiter waiter; } u;    // before and after it has begun
     aio_chain *chain;
     uint32_t expect;                // bytes without which it has failed; UINT32_MAX: any will do
-    bool hard, skips, started, plain;   // plain: its awaitable is an entry as it is
+    bool hard, started, plain;   // plain: its awaitable is an entry as it is
+    bool goes_on;                       // the kernel would run the next one though it fails
+    bool held;                          // has not begun: an aio_close finds its descriptor
+    int refusal;                        // why it will not begin
 };
 struct aio_chain {
     aio_scope scope;
@@ -225,8 +228,10 @@ struct aio_chain {
     aio_chain *next;                // open ones of the ring
     aio_waiter *waiter, *leaver;    // in aio_chain_run, in the frame's return
     aio_result fault;               // why it cannot run
-    uint32_t count, left, at;       // at: the next to begin, one by one
-    bool linked, busy, ran, broken, cancelled, cancel_owed, cut;
+    uint32_t count, left, at;       // at: the next to begin
+    void *kept;                     // copies for steps that begin later
+    uint32_t kept_class;
+    bool busy, ran, broken, cancelled, cancel_owed, cut;
     struct aio__step steps[AIO_CHAIN_STEPS];
 };
 
@@ -771,6 +776,8 @@ AIO_FN void aio_buffer_release(aio_many *it);
 // They go to the kernel as linked entries, which it runs without a turn of the loop between them.
 // Where that cannot be (a ring with fewer entries, no room in it, an operation that the kernel
 // lacks, something that is no single operation) they are begun one by one, with the same results.
+// So is what follows a sync_file, statx, ftruncate, a name's or an attribute's operation, behind
+// which the kernel goes on though it fails.
 // A step has failed if its result is an error, or short: a read, write, splice or tee of less than
 // its length, a send or recv of less with MSG_WAITALL. Later steps then give -ECANCELED.
 
@@ -780,7 +787,8 @@ AIO_FN void aio_buffer_release(aio_many *it);
 AIO_FN aio_result aio_chain_init(aio_chain *c);
 // Adds a step; _hard: the next one runs whatever becomes of it. Result: 0; -EINVAL: it can only be
 // awaited by a task; -ENOSPC: there are AIO_CHAIN_STEPS. Refused, aio_chain_run gives that too.
-// aio_close closes without ending other operations on the descriptor first.
+// aio_close closes without ending other operations on the descriptor first. Lifetime: what `step`
+// points to stays until aio_chain_run; from then on as when it is awaited by itself.
 AIO_FN aio_result aio_chain_add(aio_chain *c, aio_awaitable step);
 AIO_FN aio_result aio_chain_add_hard(aio_chain *c, aio_awaitable step);
 // Awaitable: runs it, once. Result: 0: all steps have succeeded; else the first error; -EIO: a
@@ -855,7 +863,7 @@ AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b);
 // user_data: a pointer to a waiter (or a sink), aligned to 8 bytes and below 2^48; above it the
 // place in the ring, which makes each activation unique, so that a late cancel cannot hit the next
 // one; below it one of these. CLOSING: a cancel for aio_close: the descriptor, and above it how
-// many operations it should find.
+// many operations it should find. LINKED: a cancel for the step of a chain that runs.
 enum {
     AIO__UD_NOBODY,
     AIO__UD_WAITER,
@@ -863,7 +871,8 @@ enum {
     AIO__UD_WAKE,
     AIO__UD_CLOSING,
     AIO__UD_WHOLE,
-    AIO__UD_SINK
+    AIO__UD_SINK,
+    AIO__UD_LINKED
 };
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
 #define AIO__UD_CANCEL(fd, n) \
@@ -921,10 +930,12 @@ struct aio_uring {
     bool wake_once;             // no multishot poll: Linux before 5.13
     bool lost;                  // somebody closed its descriptor: nothing comes of it any more
     bool cancel_owed;               // a cancel found neither room nor memory
+    bool chains_owed;               // … or not the step that runs: it had ended, or not yet begun
     bool arena_held;                // the entry of the last copy is not in the ring yet
     bool has_cancel_all;            // 5.19: cancel by descriptor, all, and without an answer
     aio_loop *loop;
     struct aio__backlog *backlog, *backlog_last;
+    struct aio__backlog *withheld;          // linked entries whose link the kernel has cut
     aio_waiter *closing, *closing_last;     // aio_close that wait, by node.u.p[2]
     struct aio__sink *sinks;                // in flight
     aio_chain *chains;                      // open
@@ -1878,6 +1889,14 @@ AIO_COLD void aio__enter_failed(aio_uring *u, int error)
     }
     aio__enter_pause();             // it will fail again: do not spin
 }
+// The kernel has not taken all. If it stopped inside a chain it has forgotten the link, and would
+// run the rest whatever becomes of what it took: the chain gets these back, to begin one by one.
+AIO_COLD void aio__link_cut(aio_uring *u);
+AIO_COLD void aio__enter_stopped(aio_uring *u, uint32_t before)
+{
+    const struct io_uring_sqe *last = &u->sqes[(u->sq_head - 1) & u->sq_mask];
+    if (u->sq_head != before && (last->flags & IOSQE_IO_LINK)) aio__link_cut(u);
+}
 // Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not
 // 0. What happened is in the rings; the return value says why nothing did.
 AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
@@ -1900,8 +1919,10 @@ AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
     int r = io_uring_enter2((unsigned)u->enter_fd, aio__sq_pending(u), wait, flags,
                             (sigset_t *)extra, extra_size);
     if (AIO__UNLIKELY(r < 0)) aio__enter_failed(u, r);
+    uint32_t before = u->sq_head;
     u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
-    if (AIO__UNLIKELY(u->arena_used) && u->sq_head == u->sq_tail && !u->backlog && !u->arena_held)
+    if (AIO__UNLIKELY(u->sq_head != u->sq_tail)) aio__enter_stopped(u, before);
+    else if (AIO__UNLIKELY(u->arena_used) && !u->backlog && !u->arena_held && !u->withheld)
         aio__arena_reset(u);
     return r;
 }
@@ -1935,18 +1956,26 @@ AIO_INLINE struct io_uring_sqe *aio__sqe_get(aio_uring *u)
     if (AIO__LIKELY(u->sq_tail - u->sq_head < u->sq_room)) return aio__sqe_next(u);
     return aio__sqe_slow(u);
 }
-AIO_COLD struct io_uring_sqe *aio__backlog_add(aio_uring *u)
+AIO_COLD struct aio__backlog *aio__backlog_new(aio_uring *u)
 {
-    if (u->disabled || u->lost) return 0;
-    struct aio__backlog *b = (struct aio__backlog *)aio__alloc(&u->loop->executor,
-                                                               aio__class_of(sizeof *b), sizeof *b);
-    if (!b) return 0;
+    return (struct aio__backlog *)aio__alloc(&u->loop->executor,
+                                             aio__class_of(sizeof(struct aio__backlog)),
+                                             sizeof(struct aio__backlog));
+}
+AIO_COLD void aio__backlog_queue(aio_uring *u, struct aio__backlog *b)
+{
     b->next = 0;
     if (u->backlog) u->backlog_last->next = b;
     else u->backlog = b;
     u->backlog_last = b;
     u->sq_room = 0;                 // later ones queue behind it
-    return &b->sqe;
+}
+AIO_COLD struct io_uring_sqe *aio__backlog_add(aio_uring *u)
+{
+    if (u->disabled || u->lost) return 0;
+    struct aio__backlog *b = aio__backlog_new(u);
+    if (b) aio__backlog_queue(u, b);
+    return b ? &b->sqe : 0;
 }
 AIO_FN void aio__backlog_free(aio_uring *u, struct aio__backlog *b)
 {
@@ -1990,14 +2019,14 @@ AIO_FN bool aio__entry_on(uint64_t user_data, int fd)
         return aio__is_on(((const struct aio__sink *)(uintptr_t)who)->info, fd);
     return aio__waits_on((const aio_waiter *)(uintptr_t)who, fd);
 }
-// Takes out the backlog's entry with this user_data, or (user_data 0) those on one descriptor, or
-// (fd < 0) all. They end with `why`: the kernel never saw them. Returns how many.
-AIO_FN void aio__entry_end(aio_uring *u, uint64_t user_data, aio_result res, uint32_t cqe_flags);
-AIO_COLD uint32_t aio__backlog_end(aio_uring *u, uint64_t user_data, int fd, aio_result why)
+// Takes out of a list the entries with this user_data, or (user_data 0) those on one descriptor, or
+// (fd < 0) all; puts them before `out`.
+AIO_COLD struct aio__backlog *aio__entries_out(struct aio__backlog **list,
+                                               struct aio__backlog **last, uint64_t user_data,
+                                               int fd, struct aio__backlog *out)
 {
-    uint32_t ended = 0;
-    struct aio__backlog *out = 0, *before = 0, *next;
-    for (struct aio__backlog *b = u->backlog; b; b = next) {
+    struct aio__backlog *before = 0, *next;
+    for (struct aio__backlog *b = *list; b; b = next) {
         uint64_t data = b->sqe.user_data;
         next = b->next;
         if (user_data ? data != user_data : !aio__entry_on(data, fd)) {
@@ -2005,11 +2034,21 @@ AIO_COLD uint32_t aio__backlog_end(aio_uring *u, uint64_t user_data, int fd, aio
             continue;
         }
         if (before) before->next = next;
-        else u->backlog = next;
-        if (u->backlog_last == b) u->backlog_last = before;
+        else *list = next;
+        if (last && *last == b) *last = before;
         b->next = out;
         out = b;
     }
+    return out;
+}
+// Takes such entries out of the backlog and of what is withheld. They end with `why`: the kernel
+// never saw them. Returns how many.
+AIO_FN void aio__entry_end(aio_uring *u, uint64_t user_data, aio_result res, uint32_t cqe_flags);
+AIO_COLD uint32_t aio__backlog_end(aio_uring *u, uint64_t user_data, int fd, aio_result why)
+{
+    uint32_t ended = 0;
+    struct aio__backlog *next, *out = aio__entries_out(&u->withheld, 0, user_data, fd, 0);
+    out = aio__entries_out(&u->backlog, &u->backlog_last, user_data, fd, out);
     for (; out; out = next, ended++) {      // who is told may begin the next, or end another
         next = out->next;
         user_data = out->sqe.user_data;
@@ -2200,9 +2239,10 @@ AIO_COLD void aio__cancel_owed(aio_uring *u, aio_node *n)
 }
 AIO_COLD void aio__cancel_again(aio_uring *u)
 {
-    u->cancel_owed = false;
+    bool chains = u->chains_owed;
+    u->cancel_owed = u->chains_owed = false;
     for (aio_chain *c = u->chains; c; c = c->next) {
-        if (c->cancel_owed) aio__chain_cancel_again(c);
+        if (c->cancel_owed || (chains && c->left)) aio__chain_cancel_again(c);
         for (uint32_t i = 0; c->left && i < c->count; i++)
             if (c->steps[i].started) aio__cancel_owed(u, &c->steps[i].u.waiter.node);
     }
@@ -2228,7 +2268,8 @@ AIO_FN bool aio__io_cancel(aio_waiter *w)
     if (w->node.u.w[1] & AIO__IO_CANCELLED) return true;
     w->node.u.w[1] |= AIO__IO_CANCELLED;
     if (AIO__UNLIKELY(u->disabled)) return true;            // a forked child: nobody will go on
-    if (AIO__UNLIKELY(u->backlog) && aio__backlog_end(u, w->node.u.w[0], 0, -ECANCELED))
+    if (AIO__UNLIKELY(u->backlog || u->withheld) &&
+        aio__backlog_end(u, w->node.u.w[0], 0, -ECANCELED))
         return true;
     if (aio__detours_cancel(u, w->node.u.w[0], (int)(uint32_t)w->node.u.w[1])) return true;
     if (aio__withdraw(u, w->node.u.w[0])) {
@@ -2627,6 +2668,7 @@ AIO_SLOW void aio__reap_other(aio_uring *u, const struct io_uring_cqe *cqe)
     else if (AIO__LIKELY(data & AIO__UD_POINTER)) aio__entry_end(u, data, cqe->res, cqe->flags);
     else if (data == AIO__UD_WAKE && !(cqe->flags & IORING_CQE_F_MORE))
         aio__wake_over(u, cqe->res);
+    else if (data == AIO__UD_LINKED && cqe->res == -ENOENT) u->chains_owed = u->cancel_owed = true;
 }
 // Takes what has completed. Runs no code of the user's.
 AIO_HOT void aio__reap(aio_uring *u)
@@ -4481,19 +4523,23 @@ AIO_FN void aio__chain_empty(aio_chain *c)          // of what nobody took
         }
     }
 }
+AIO_FN void aio__chain_unkeep(aio_chain *c);
 AIO_FN void aio__chain_end(aio_chain *c)
 {
     aio_waiter *w = c->waiter, *leaver = c->leaver;
     aio_result r = 0;
-    for (uint32_t i = 0; i < c->count && r >= 0; i++) {
-        r = c->steps[i].u.waiter.future.result;
-        bool short_of = r >= 0 && i + 1 < c->count && !c->steps[i].hard;
-        if (short_of && aio__linked_failed(&c->steps[i])) r = c->cancelled ? -ECANCELED : -EIO;
+    // an entry that the kernel refuses has cancelled those before it too
+    for (uint32_t i = 0; i < c->count && (r >= 0 || r == -ECANCELED); i++) {
+        aio_result end = c->steps[i].u.waiter.future.result;
+        bool short_of = end >= 0 && i + 1 < c->count && !c->steps[i].hard;
+        if (short_of && aio__linked_failed(&c->steps[i])) end = c->cancelled ? -ECANCELED : -EIO;
+        if (end < 0) r = end;
     }
     // contract 3: -ECANCELED for nobody who was not cancelled
     if (r == -ECANCELED && w && !(w->future.flags & AIO__CANCEL_ASKED) && !c->ring->draining)
         r = c->cut ? -EBADF : -EIO;
     c->waiter = c->leaver = 0;
+    aio__chain_unkeep(c);
     if (w) aio__settle(w, r < 0 ? r : 0, aio__settled());
     if (leaver) aio__complete_as(leaver, 0, aio__settled());
 }
@@ -4505,11 +4551,140 @@ AIO_FN void aio__linked_end(struct aio__step *s, aio_result r)    // one that th
     s->u.waiter.node.cls = r < 0 ? aio__settled() : s->u.waiter.node.cls;
     aio__future_finish(&s->u.waiter.future, r);
 }
+// What a step points to that may be a local stays in a block of the chain's until it begins.
+// Without a block in `to`: how large it has to be.
+AIO_FN void *aio__kept(char **to, size_t *size, const void *from, size_t n)
+{
+    void *copy = *to;
+    *size += aio__aligned(n);
+    if (!copy) return (void *)(uintptr_t)from;
+    *to += aio__aligned(n);
+    return memcpy(copy, from, n);
+}
+AIO_FN void aio__kept_word(char **to, size_t *size, uint64_t *word, size_t n)
+{
+    if (*word && n) *word = (uint64_t)(uintptr_t)aio__kept(to, size, (void *)(uintptr_t)*word, n);
+}
+AIO_FN void aio__kept_text(char **to, size_t *size, uint64_t *word)
+{
+    if (*word) aio__kept_word(to, size, word, strlen((const char *)(uintptr_t)*word) + 1);
+}
+AIO_FN void aio__kept_message(char **to, size_t *size, aio_awaitable *a)
+{
+    const struct msghdr *given = (const struct msghdr *)a->u.cp[2];
+    struct msghdr m;
+    if (AIO__HEAD_OPCODE(a->u.w[0]) == IORING_OP_RECVMSG) return;
+    if (a->u.w[5] == AIO__MESSAGE_PLAIN) {
+        if (a->u.w[1] <= sizeof(struct sockaddr_storage))
+            aio__kept_word(to, size, &a->u.w[4], (size_t)a->u.w[1]);
+        return;
+    }
+    if (!given || !given->msg_iov || given->msg_iovlen > 1024) return;     // it is refused later
+    m = *given;
+    m.msg_iov = (struct iovec *)aio__kept(to, size, m.msg_iov,
+                                          (size_t)m.msg_iovlen * sizeof(struct iovec));
+    if (m.msg_name) m.msg_name = aio__kept(to, size, m.msg_name, m.msg_namelen);
+    if (m.msg_control) m.msg_control = aio__kept(to, size, m.msg_control, (size_t)m.msg_controllen);
+    a->u.p[2] = aio__kept(to, size, &m, sizeof m);
+    if (!*to) a->u.cp[2] = given;
+}
+AIO_FN void aio__linked_keep(char **to, size_t *size, aio_awaitable *a)
+{
+    const struct aio__operation *o = aio__operation_of(AIO__HEAD_OPCODE(a->u.w[0]));
+    const aio_await_class *cls = a->cls;
+    uint64_t *w = a->u.w;
+    bool entry = cls == aio__checked_await() || cls == aio__prompt_await();
+    unsigned copies = entry ? o->copies : 0;
+    if (copies & AIO__COPY_PATH) aio__kept_text(to, size, &w[2]);
+    if (copies & AIO__COPY_PATH2) aio__kept_text(to, size, &w[1]);
+    if (copies & AIO__COPY_PATH3) aio__kept_text(to, size, &w[5]);
+    if (copies & AIO__COPY_HOW) aio__kept_word(to, size, &w[1], AIO__OPEN_HOW_BYTES);
+    if ((copies & AIO__COPY_ADDRESS) && w[1] <= sizeof(struct sockaddr_storage))
+        aio__kept_word(to, size, &w[2], (size_t)w[1]);
+    if (copies & AIO__COPY_VECTOR)
+        aio__kept_word(to, size, &w[2], AIO__FIRST_HALF(w[3]) * sizeof(struct iovec));
+    if (cls == aio__message_await()) aio__kept_message(to, size, a);
+    if (cls == aio__waitv_await() && AIO__FIRST_HALF(w[3]) <= 128)
+        aio__kept_word(to, size, &w[2], AIO__FIRST_HALF(w[3]) * AIO__FUTEX_WAITV_BYTES);
+    bool listens = cls == aio__listen_tcp_await() || cls == aio__listen_unix_await();
+    if (listens || cls == aio__connect_tcp_await() || cls == aio__connect_unix_await() ||
+        cls == aio__udp_await())
+        aio__kept_text(to, size, &w[1]);
+    if (listens) aio__kept_word(to, size, &w[3], sizeof(struct aio_listen_options));
+}
+// A step that has not begun keeps its descriptor: an aio_close finds it, and the number is not
+// another file's when its turn comes.
+AIO_FN bool aio__linked_uses(const struct aio__step *s, uint64_t *info, uint32_t *second)
+{
+    const aio_awaitable *a = &s->u.awaitable;
+    if (a->cls->kind != AIO__AWAIT_IO && a->cls->kind != AIO__AWAIT_IO_ALL) return false;
+    *info = aio__io_info(a) & (UINT32_MAX | AIO__IO_TRACKED | AIO__IO_TWO_FDS);
+    if (a->cls->kind == AIO__AWAIT_IO_ALL) *info &= ~AIO__IO_TWO_FDS;
+    *second = AIO__FILE_INDEX(a->u.w[4]);
+    return true;
+}
+AIO_FN void aio__linked_hold(aio_chain *c, struct aio__step *s)
+{
+    uint64_t info;
+    uint32_t second;
+    if (!aio__linked_uses(s, &info, &second)) return;
+    aio_result r = aio__io_hold(c->ring, info, second);
+    s->held = r >= 0;
+    if (r < 0) s->refusal = (int)r;
+}
+// An aio_close of fd: it will not begin.
+AIO_COLD void aio__linked_shut(aio_chain *c, struct aio__step *s, uint32_t fd)
+{
+    uint64_t info;
+    uint32_t second;
+    if (!s->held || !aio__linked_uses(s, &info, &second)) return;
+    if (!aio__is_on(info, (int)fd) && !((info & AIO__IO_TWO_FDS) && second == fd)) return;
+    s->held = false;
+    s->refusal = -EBADF;
+    aio__io_release(c->ring, info, second);
+}
+AIO_FN void aio__chain_keep(aio_chain *c)
+{
+    size_t size = 0, used = 0;
+    char *none = 0;
+    for (uint32_t i = c->at; i < c->count; i++)
+        aio__linked_keep(&none, &size, &c->steps[i].u.awaitable);
+    if (size) {
+        c->kept_class = aio__class_of(size);
+        c->kept = aio__alloc(&c->ring->loop->executor, c->kept_class, size);
+    }
+    char *to = (char *)c->kept;
+    for (uint32_t i = c->at; i < c->count; i++) {
+        struct aio__step *s = &c->steps[i];
+        size_t needs = 0;
+        aio__linked_keep(&none, &needs, &s->u.awaitable);
+        if (to) aio__linked_keep(&to, &used, &s->u.awaitable);
+        else if (needs) s->refusal = -ENOMEM;
+        aio__linked_hold(c, s);
+    }
+}
+AIO_FN void aio__chain_unkeep(aio_chain *c)
+{
+    if (c->kept) aio__free(&c->ring->loop->executor, c->kept, c->kept_class);
+    c->kept = 0;
+}
+AIO_FN bool aio__linked_begin(aio_chain *c, struct aio__step *s, aio_awaitable a, bool linked)
+{
+    aio_waiter *w = &s->u.waiter;
+    unsigned op = AIO__HEAD_OPCODE(a.u.w[0]);
+    if (linked && s->plain)
+        return aio__failed(w, aio__io_submit(c->ring, w, &a, AIO__UD_WAITER, aio__io_wait()));
+    bool call = linked && aio__operation_of(op)->without == AIO__WITHOUT_CALL;
+    return call ? aio__checked_start(w, &a) : a.cls->start(w, &a);
+}
 // The step's waiter takes the place of its awaitable. True: it has ended already, with that result.
-AIO_FN bool aio__linked_start(aio_chain *c, struct aio__step *s, bool run)
+AIO_FN bool aio__linked_start(aio_chain *c, struct aio__step *s, bool run, bool linked)
 {
     aio_awaitable a = s->u.awaitable;
     aio_waiter *w = &s->u.waiter;
+    uint64_t info = 0;
+    uint32_t second = 0;
+    if (s->held) aio__linked_uses(s, &info, &second);
     aio__zero(w, sizeof *w);
     w->future.loop = &c->ring->loop->executor;
     w->future.flags = AIO__IS_OP;
@@ -4517,94 +4692,139 @@ AIO_FN bool aio__linked_start(aio_chain *c, struct aio__step *s, bool run)
     s->started = true;
     s->told.cls = aio__linked_class();
     aio__list_add(&w->future, &s->told);
-    if (!run) {
+    bool ended = !run || s->refusal || aio__linked_begin(c, s, a, linked);
+    if (!run || s->refusal) {
         aio__awaitable_drop(c->owner, &a);
-        w->future.result = -ECANCELED;
-        return true;
+        w->future.result = run ? s->refusal : -ECANCELED;
     }
-    unsigned op = AIO__HEAD_OPCODE(a.u.w[0]);
-    bool call = c->linked && aio__operation_of(op)->without == AIO__WITHOUT_CALL;
-    if (c->linked && s->plain)
-        return aio__failed(w, aio__io_submit(c->ring, w, &a, AIO__UD_WAITER, aio__io_wait()));
-    return call ? aio__checked_start(w, &a) : a.cls->start(w, &a);
+    if (s->held) aio__io_release(c->ring, info, second);
+    s->held = false;
+    return ended;
 }
 AIO_FN bool aio__chain_over(const aio_chain *c) { return c->cancelled || c->ring->draining; }
-// Goes on with the next one, without links.
-AIO_FN void aio__chain_next(aio_chain *c)
-{
-    c->busy = true;
-    while (c->at < c->count) {
-        struct aio__step *s = &c->steps[c->at];
-        if (c->at && !c->steps[c->at - 1].hard && aio__linked_failed(&c->steps[c->at - 1]))
-            c->broken = true;
-        c->at++;
-        if (!aio__linked_start(c, s, !c->broken && !aio__chain_over(c)) && aio__linked_pending(s))
-            break;
-        if (aio__linked_pending(s)) aio__linked_end(s, s->u.waiter.future.result);
-    }
-    c->busy = false;
-}
-AIO_FN bool aio__linked_follows(const aio_chain *c, uint32_t i)     // is a later one in the ring?
-{
-    while (++i < c->count)
-        if (aio__linked_pending(&c->steps[i])) return true;
-    return false;
-}
-// All at once: nothing may come between them, so there is room for all.
-AIO_FN void aio__chain_link(aio_uring *u, aio_chain *c)
+// All at once, up to `end`: nothing may come between them, so there is room for all.
+AIO_FN void aio__chain_link(aio_uring *u, aio_chain *c, uint32_t end)
 {
     struct io_uring_sqe *before = 0;
-    c->busy = true;
-    for (c->at = 0; c->at < c->count; c->at++) {
+    bool broken = false;
+    for (; c->at < end; c->at++) {
         struct aio__step *s = &c->steps[c->at];
         uint32_t tail = u->sq_tail;
-        if (aio__linked_start(c, s, !c->broken)) {
+        if (aio__linked_start(c, s, !broken, true)) {
             aio__linked_end(s, s->u.waiter.future.result);
-            if (!s->hard) c->broken = true;
+            broken = true;
             continue;
         }
         before = &u->sqes[tail & u->sq_mask];
         s->u.waiter.node.u.w[1] |= AIO__IO_LINKED;
-        // later than 5.17; behind one that does post, it would post too when that one fails
-        s->skips = s->skips && u->has_cancel_all && c->at + 1 < c->count && (!c->at || s[-1].skips);
-        if (c->at + 1 == c->count) break;
-        before->flags |= (uint8_t)(s->hard ? IOSQE_IO_HARDLINK : IOSQE_IO_LINK);
-        if (s->skips) before->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        if (c->at + 1 == end) break;
+        before->flags |= IOSQE_IO_LINK;
     }
-    if (c->at < c->count) c->at++;
-    else if (before) {      // the last ones were refused: nothing follows
-        before->flags &= (uint8_t)~(IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS);
-        for (uint32_t i = 0; i < c->count; i++) c->steps[i].skips &= aio__linked_follows(c, i);
-    }
-    c->busy = false;
+    if (c->at < end) c->at++;
+    else if (before) before->flags &= (uint8_t)~IOSQE_IO_LINK;      // the last ones were refused
 }
-AIO_FN bool aio__chain_linkable(aio_uring *u, aio_chain *c)
+// How many of the next steps can go to the kernel as one: as far as each is an operation that it
+// has, and that ends the link when it fails. 1: begin it alone.
+AIO_FN uint32_t aio__chain_linkable(aio_uring *u, const aio_chain *c)
 {
-    for (uint32_t i = 0; i < c->count; i++) {
-        const aio_awaitable *a = &c->steps[i].u.awaitable;
-        unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
-        if (a->cls->kind != AIO__AWAIT_IO || !aio__has(u, op)) return false;
-        if (op == AIO__OP_SENDMSG_ZC) return false;     // where it cannot, it is sent once more
-        if (a->cls == aio__file_await() && aio__file_kind(a) != AIO__FILE_RING) return false;
+    uint32_t n = 0;
+    if (u->backlog || u->disabled || u->lost) return 1;
+    for (uint32_t i = c->at; i < c->count; i++) {
+        const struct aio__step *s = &c->steps[i];
+        unsigned op = AIO__HEAD_OPCODE(s->u.awaitable.u.w[0]);
+        if (s->u.awaitable.cls->kind != AIO__AWAIT_IO || !aio__has(u, op)) break;
+        if (op == AIO__OP_SENDMSG_ZC) break;            // where it cannot, it is sent once more
+        if (s->u.awaitable.cls == aio__file_await() &&
+            aio__file_kind(&s->u.awaitable) != AIO__FILE_RING)
+            break;
+        n++;
+        if (s->goes_on || s->hard) break;               // an entry that is refused breaks all links
     }
-    if (u->backlog || u->disabled || u->lost || c->count > u->sq_entries) return false;
-    if (u->sq_tail - u->sq_head + c->count > u->sq_entries) aio__uring_enter(u, 0);
-    return u->sq_tail - u->sq_head + c->count <= u->sq_entries;
+    if (n < 2 || n > u->sq_entries) return 1;
+    if (u->sq_tail - u->sq_head + n > u->sq_entries) aio__uring_enter(u, 0);
+    return u->sq_tail - u->sq_head + n <= u->sq_entries ? n : 1;
 }
-// A step that posts nothing when it succeeds has done so when a later one has ended; when it does
-// post, it has failed, and the later ones post nothing.
-AIO_FN void aio__chain_infer(aio_chain *c, uint32_t ended)
+AIO_FN bool aio__chain_runs(const aio_chain *c)     // is a step with the kernel, or somebody else?
 {
-    bool failed = c->steps[ended].skips;
+    for (uint32_t i = 0; i < c->at; i++)
+        if (aio__linked_pending(&c->steps[i])) return true;
+    return false;
+}
+// Begins what comes next, when nothing of the chain runs.
+AIO_FN void aio__chain_go(aio_chain *c)
+{
     c->busy = true;
-    for (uint32_t i = failed ? ended + 1 : 0; i < (failed ? c->count : ended); i++) {
-        struct aio__step *s = &c->steps[i];
-        if (aio__linked_pending(s) && (failed || s->skips))
-            aio__entry_end(c->ring, s->u.waiter.node.u.w[0],
-                           failed ? -ECANCELED : (aio_result)s->expect, 0);
+    while (c->at < c->count && !aio__chain_runs(c)) {
+        struct aio__step *s = &c->steps[c->at];
+        if (c->at && !s[-1].hard && aio__linked_failed(&s[-1])) c->broken = true;
+        bool run = !c->broken && !aio__chain_over(c);
+        uint32_t n = run ? aio__chain_linkable(c->ring, c) : 1;
+        if (n > 1) {
+            aio__chain_link(c->ring, c, c->at + n);
+            continue;
+        }
+        c->at++;
+        if (aio__linked_start(c, s, run, false)) aio__linked_end(s, s->u.waiter.future.result);
     }
     c->busy = false;
 }
+// --- chains that the kernel has cut: what it did not take waits in the ring's list of entries
+AIO_COLD struct aio__backlog *aio__withheld_of(aio_uring *u, const struct aio__step *s)
+{
+    return aio__entries_out(&u->withheld, 0, s->u.waiter.node.u.w[0], 0, 0);
+}
+// The next of them begins, or ends, when all before it have ended.
+AIO_COLD void aio__chain_resume(aio_chain *c)
+{
+    aio_uring *u = c->ring;
+    for (uint32_t i = 0; u->withheld && i < c->at; i++) {
+        struct aio__step *s = &c->steps[i];
+        struct aio__backlog *b = aio__linked_pending(s) ? aio__withheld_of(u, s) : 0;
+        if (!b && aio__linked_pending(s)) return;
+        if (!b) continue;
+        uint64_t user_data = b->sqe.user_data;
+        bool run = !aio__chain_over(c) && (s[-1].hard || !aio__linked_failed(&s[-1]));
+        struct io_uring_sqe *sqe = run ? aio__sqe_get(u) : 0;
+        if (run && !sqe && !u->disabled && !u->lost) {
+            aio__backlog_queue(u, b);
+            return;
+        }
+        if (sqe) *sqe = b->sqe;
+        aio__backlog_free(u, b);
+        if (sqe) return;
+        c->busy = true;
+        aio__entry_end(u, user_data, run ? aio__no_entry(u) : -ECANCELED, 0);
+        c->busy = false;
+    }
+}
+// Takes the entries that the kernel has left back from the ring.
+AIO_COLD void aio__link_cut(aio_uring *u)
+{
+    bool more = true;
+    for (uint32_t at = u->sq_head; more && at != u->sq_tail; at++) {
+        struct io_uring_sqe *sqe = &u->sqes[at & u->sq_mask];
+        aio_waiter *w = (aio_waiter *)(uintptr_t)(sqe->user_data & AIO__UD_POINTER);
+        more = sqe->flags & IOSQE_IO_LINK;
+        if (!w) return;                             // taken back already, and with it all behind it
+        struct aio__step *s = AIO__CONTAINER(w, struct aio__step, u.waiter);
+        struct aio__backlog *b = aio__backlog_new(u);
+        uint64_t user_data = sqe->user_data;
+        if (b) {
+            b->sqe = *sqe;
+            b->sqe.flags &= (uint8_t)~IOSQE_IO_LINK;
+            b->next = u->withheld;
+            u->withheld = b;
+        }
+        memset((void *)sqe, 0, sizeof *sqe);
+        sqe->opcode = IORING_OP_NOP;
+        sqe->fd = -1;
+        sqe->flags = u->has_cancel_all ? IOSQE_CQE_SKIP_SUCCESS : 0;
+        s->chain->busy = true;
+        if (!b) aio__entry_end(u, user_data, -ENOMEM, 0);
+        s->chain->busy = false;
+    }
+}
+
 AIO_FN void aio__chain_told(aio_node *n, aio_future *f)
 {
     struct aio__step *s = AIO__CONTAINER(n, struct aio__step, told);
@@ -4612,32 +4832,41 @@ AIO_FN void aio__chain_told(aio_node *n, aio_future *f)
     (void)f;
     c->left--;
     if (c->busy) return;
-    if (!c->linked) aio__chain_next(c);
-    else if (c->left) aio__chain_infer(c, (uint32_t)(s - c->steps));
+    if (AIO__UNLIKELY(c->ring->withheld)) aio__chain_resume(c);
+    aio__chain_go(c);
     if (aio__chain_over(c) && c->left) aio__chain_cancel_again(c);
     if (!c->left) aio__chain_end(c);
 }
-// The kernel finds only the step that runs; while it looks, that one may end and the next begin.
-// So it is asked again after each.
+// The kernel finds only the step that runs; while it looks, that one may end and the next begin. So
+// it is asked again after each, and in a turn when it has found none.
 AIO_COLD void aio__chain_cancel_again(aio_chain *c)
 {
+    uint32_t i = 0;
     c->cancel_owed = false;
-    for (uint32_t i = 0; c->linked && i < c->count; i++) {
-        if (!aio__linked_pending(&c->steps[i])) continue;
-        if (!aio__cancel_by_data(c->ring, c->steps[i].u.waiter.node.u.w[0]))
-            c->cancel_owed = c->ring->cancel_owed = true;
+    while (i < c->at && !aio__linked_pending(&c->steps[i])) i++;
+    if (i == c->at || !aio__chain_over(c)) return;
+    const aio_waiter *w = &c->steps[i].u.waiter;
+    struct io_uring_sqe *sqe = w->node.u.w[1] & AIO__IO_LINKED ? aio__cancel_entry(c->ring) : 0;
+    if (sqe) {
+        sqe->addr = w->node.u.w[0];
+        sqe->cancel_flags = 0;
+        sqe->flags = 0;
+        sqe->user_data = AIO__UD_LINKED;
+    } else if (w->node.u.w[1] & AIO__IO_LINKED) {
+        c->cancel_owed = c->ring->cancel_owed = true;
     }
 }
 AIO_FN void aio__chain_stop(aio_chain *c)
 {
     if (c->cancelled) return;
     c->cancelled = c->busy = true;
-    for (uint32_t i = c->count; i-- > 0;) { // an entry that is taken back loses its link
+    for (uint32_t i = c->at; i-- > 0;) {    // an entry that is taken back loses its link
         if (aio__linked_pending(&c->steps[i])) aio_future_cancel(&c->steps[i].u.waiter.future);
     }
     c->busy = false;
-    if (!c->linked && c->at && !aio__linked_pending(&c->steps[c->at - 1])) aio__chain_next(c);
-    if (!c->left) aio__chain_end(c);
+    aio__chain_go(c);
+    if (c->left) aio__chain_cancel_again(c);
+    else aio__chain_end(c);
 }
 // An aio_close, or the loop's, looks for operations on fd; those that the kernel has not begun it
 // does not find.
@@ -4645,9 +4874,10 @@ AIO_COLD void aio__chain_cut(aio_chain *c, int fd)
 {
     bool on = false;
     for (uint32_t i = 0; c->left && i < c->count; i++) {
-        const struct aio__step *s = &c->steps[i];
+        struct aio__step *s = &c->steps[i];
+        if (!s->started && fd >= 0) aio__linked_shut(c, s, (uint32_t)fd);
         if (!aio__linked_pending(s)) continue;
-        if (c->linked) on |= aio__waits_on(&s->u.waiter, fd);
+        if (s->u.waiter.node.u.w[1] & AIO__IO_LINKED) on |= aio__waits_on(&s->u.waiter, fd);
         else aio__cancel_waiter(c->ring, &s->u.waiter, fd);
     }
     if (!on) return;
@@ -4692,9 +4922,8 @@ AIO_FN bool aio__chain_start(aio_waiter *w, const aio_awaitable *a)
     c->ran = true;
     w->node.u.p[0] = c;
     aio_waiter_begin(w, aio__chain_wait());
-    c->linked = aio__chain_linkable(u, c);
-    if (c->linked) aio__chain_link(u, c);
-    else aio__chain_next(c);
+    aio__chain_go(c);
+    aio__chain_keep(c);
     if (!c->left) aio__chain_end(c);
     return false;
 }
@@ -4732,6 +4961,7 @@ AIO_FN aio_result aio_chain_init(aio_chain *c)
     if (c->left) return -EBUSY;
     aio__chain_empty(c);
     if (!c->scope.frame) {
+        c->kept = 0;
         c->ring = 0;
         c->owner = t;
         aio_scope_enter(&c->scope, t, aio__chain_scope());
@@ -4739,7 +4969,7 @@ AIO_FN aio_result aio_chain_init(aio_chain *c)
     c->waiter = c->leaver = 0;
     c->fault = 0;
     c->count = c->at = 0;
-    c->linked = c->busy = c->ran = c->broken = c->cancelled = false;
+    c->busy = c->ran = c->broken = c->cancelled = false;
     c->cancel_owed = c->cut = false;
     return 0;
 }
@@ -4771,7 +5001,8 @@ AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
     bool close = a->cls->kind == AIO__AWAIT_IO_CLOSE;
     s->expect = UINT32_MAX;
     s->hard = hard;
-    s->skips = s->started = s->plain = false;
+    s->started = s->plain = s->goes_on = s->held = false;
+    s->refusal = 0;
     if (close || (a->cls->kind == AIO__AWAIT_IO_ALL && aio__fits_whole(a))) {
         a->cls = op == IORING_OP_WRITE ? aio__file_await() : aio__io_await();
         a->u.w[4] = a->u.w[5] = a->u.w[6] = 0;
@@ -4780,7 +5011,8 @@ AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
     bool file = aio__op_is(op, AIO__OP_SHORT);
     bool all = aio__op_is(op, AIO__OP_WAITALL) && (flags & MSG_WAITALL);
     if (file || all) s->expect = aio__linked_length(a);
-    s->skips = op == IORING_OP_SEND && all && !hard;
+    // a time that is over by its flag succeeds, to the kernel
+    s->goes_on = op == IORING_OP_TIMEOUT || aio__op_is(op, AIO__OP_GOES_ON);
     s->plain = op == IORING_OP_READ || op == IORING_OP_WRITE || op == IORING_OP_SEND ||
                op == IORING_OP_RECV;
 }
