@@ -456,6 +456,7 @@ struct aio_executor {
     struct aio__chunk *chunks;
     const struct aio__observer *observer;   // null: nobody watches the steps
     struct aio__watched *to_cancel;       // what a cancel that goes on has still to reach
+    uint64_t cancel_walk, cancel_walks;     // its number; how many there were
     aio_node *to_tell;                      // watchers of ops that have ended, not yet told
     bool telling;
     uint32_t ending;            // AIO__DETACHING, AIO__DROPPING; 0: it is open, or closed
@@ -903,6 +904,7 @@ enum {                          // aio_wait_class.kind
     AIO__WAIT_SHIELD,           // like a future's; the end takes a turn of its own
     AIO__WAIT_WATCH,            // a node of gather, wait, as_completed or race
     AIO__WAIT_CHILD,            // a node of a group
+    AIO__WAIT_GATHER,
     AIO__WAIT_DONE_CALLBACK,    // aio_callback
 };
 enum {                          // aio_await_class.kind
@@ -922,6 +924,8 @@ struct aio__task_extra {
     const char *name;
     void *user;
     const aio_site *cancel_site;
+    uint64_t walk;              // the last cancel that reached it,
+    aio_task *last;             // and where that went on to, from task to task
     uint32_t cancels;
 };
 enum { AIO__WATCH_IDLE, AIO__WATCH_DONE, AIO__WATCH_LISTED, AIO__WATCH_QUEUED };
@@ -2241,12 +2245,35 @@ AIO_FN void aio__wait_cut(aio_waiter *w)
     aio_complete(w, -ECANCELED);
     if (joined) aio__task_release(inner);
 }
+// A cancel's walk reaches each task once for all who wait for it: one that gathers share is counted
+// again, but what hangs on it was asked already. Only a circle of gathers goes on, to its end.
+AIO_FN bool aio__walked(const aio_task *t)
+{
+    return t->extra && t->extra->walk == t->waiter.future.loop->cancel_walk;
+}
+AIO_FN aio_task *aio__cancel_end(aio_task *t) { return aio__walked(t) ? t->extra->last : t; }
+AIO_FN void aio__cancel_went(aio_task *t, aio_task *last)
+{
+    if (!t->extra) return;              // no memory for it: walked again
+    t->extra->walk = t->waiter.future.loop->cancel_walk;
+    t->extra->last = last;
+}
+// True: that is all, it was reached before.
+AIO_FN bool aio__cancel_counted(aio_task *t)
+{
+    t->cancelling++;
+    aio__note_cancel(t);
+    if (!aio__walked(t)) return false;
+    aio_waiter *w = &t->extra->last->waiter;
+    if (w->node.cls->kind == AIO__WAIT_GATHER) (void)aio__wait_cancel(w);
+    return true;
+}
 // Cancels what `t` waits for; if that is another task, what that one waits for, and so on (C-5). A
 // loop, not a recursion: a chain of 100,000 tasks is legal. On a cycle (T-11) the wait that closes
 // it is ended.
 AIO_FN void aio__cancel_chain(aio_task *t)
 {
-    aio_task *from = t, *inner;
+    aio_task *from = t, *inner, *last;
     while ((inner = aio__awaited_task(t)) != 0) {
         if (inner->waiter.future.flags & AIO__MARK) {
             aio__wait_cut(&t->waiter);
@@ -2255,31 +2282,32 @@ AIO_FN void aio__cancel_chain(aio_task *t)
         t->waiter.future.flags |= AIO__MARK;
         aio__ops_asked(&t->waiter, true);
         t = inner;
-        t->cancelling++;
-        aio__note_cancel(t);
+        if (aio__cancel_counted(t)) break;
     }
-    if (!inner && !aio__wait_cancel(&t->waiter)) t->waiter.future.flags |= AIO__MUST_CANCEL;
-    for (; from->waiter.future.flags & AIO__MARK;
-         from = AIO__TASK_OF(aio__last_wait(&from->waiter)->node.u.list.target))
+    last = aio__cancel_end(t);
+    for (; from != t; from = AIO__TASK_OF(aio__last_wait(&from->waiter)->node.u.list.target)) {
         from->waiter.future.flags &= ~(uint32_t)AIO__MARK;
+        aio__cancel_went(from, last);
+    }
+    aio__cancel_went(t, last);
+    if (!inner && !aio__wait_cancel(&t->waiter)) t->waiter.future.flags |= AIO__MUST_CANCEL;
 }
 // The same, and all that gathers on the way wait for, each with what hangs on it before the next.
 AIO_FN void aio__cancel_wait(aio_task *t)
 {
     aio_executor *x = t->waiter.future.loop;
+    uint64_t outer = x->cancel_walk;            // a wait's own cancel may cancel others
     struct aio__watched *v;
+    x->cancel_walk = ++x->cancel_walks;
     aio__cancel_chain(t);
     while ((v = x->to_cancel) != 0) {
         aio_task *inner = AIO__TASK_OF(v->node.u.list.target);
         x->to_cancel = v->next_cancel;
-        if (!inner) {
-            aio__gather_passed(v);
-        } else if (!(inner->waiter.future.flags & AIO__DONE)) {
-            inner->cancelling++;
-            aio__note_cancel(inner);
+        if (!inner) aio__gather_passed(v);
+        else if (!(inner->waiter.future.flags & AIO__DONE) && !aio__cancel_counted(inner))
             aio__cancel_chain(inner);
-        }
     }
+    x->cancel_walk = outer;
 }
 AIO_FN struct aio__task_extra *aio__task_more(aio_task *t)
 {
@@ -2806,6 +2834,7 @@ struct aio__many {
     aio_result first;                   // of a race
     bool cancel_asked, over;
     bool cancelling;                    // a cancel is on its way through it
+    uint64_t walk;                      // the last one that was
     void (*stop_timer)(struct aio__many *m);            // or null
     void *timer;
 };
@@ -3017,6 +3046,8 @@ AIO_FN bool aio__gather_cancel(aio_waiter *w)
         aio_wake(w, aio__gather_over());
         return true;
     }
+    if (m->walk == x->cancel_walk) return true;         // it has passed
+    m->walk = x->cancel_walk;
     for (uint32_t i = 0; i < m->n; i++) {
         struct aio__watched *v = &aio__watches(m)[i];
         if (aio__many_at(m, i)->flags & AIO__DONE) continue;
@@ -3033,7 +3064,8 @@ AIO_FN bool aio__gather_cancel(aio_waiter *w)
     return m->cancel_asked = true;
 }
 AIO_TABLE(aio_wait_class, aio__gather_wait,
-    { "gather", AIO__WAIT_OWN, aio__gather_cancel, 0, 0, 0, aio__many_describe, aio__many_dispose })
+    { "gather", AIO__WAIT_GATHER, aio__gather_cancel, 0, 0, 0, aio__many_describe,
+      aio__many_dispose })
 // Null: it is over already, with w->future.result.
 AIO_FN struct aio__many *aio__gather_begin(aio_waiter *w, const aio_awaitable *a,
                                            const aio_wait_class *cls,

@@ -1606,7 +1606,7 @@ AIO_FN bool aio__cut_gather_cancel(aio_waiter *w)
     return true;
 }
 AIO_TABLE(aio_wait_class, aio__cut_gather_wait,
-    { "gather with a limit of 0", AIO__WAIT_OWN, aio__cut_gather_cancel, 0, 0, 0,
+    { "gather with a limit of 0", AIO__WAIT_GATHER, aio__cut_gather_cancel, 0, 0, 0,
       aio__many_describe, aio__many_dispose })
 AIO_FN bool aio__cut_gather_start(aio_waiter *w, const aio_awaitable *a)
 {

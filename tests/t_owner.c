@@ -583,6 +583,89 @@ aio_end static void contract_op_many_in_any_order_are_linear(void **state) {
     }
 }
 
+// --- one cancel through gathers that share tasks
+struct joint {
+    aio_frame aio;
+    aio_task *t[2];
+    int n;
+    aio_result r;
+};
+aio_async(joint) {
+    if (self->n) aio_await(self->r, aio_gather(self->t, NULL, (size_t)self->n));
+    else aio_await(self->r, aio_sleep(AIO_FOREVER));
+    for (int i = 0; i < self->n; i++)
+        if (self->t[i]) aio_detach(self->t[i]);
+    return self->r;
+}
+aio_end
+
+    // Each gathers the next one twice: of paths there are 2 to the number of tasks.
+    static void C_5_G_6_a_cancel_goes_through_shared_tasks_once(void **state) {
+    (void)state;
+    aio_task *t = NULL, *first = NULL;
+    for (int i = 0; i < 100000; i++) {
+        t = core_spawn(joint, .t[0] = t, .t[1] = t, .n = t ? 2 : 0);
+        if (!i) first = aio_task_retain(t);
+    }
+    for (int i = 0; i < 3; i++) core_turn();
+    assert_true(aio_task_cancel(t));
+    assert_int_equal(aio_task_cancelling(t), 1);
+    assert_int_equal(aio_task_cancelling(first), 2); // once for each that waits for it
+    assert_true(aio_task_cancel(t));
+    assert_int_equal(aio_task_cancelling(first), 4); // each cancel is one of its own
+    core_settle();
+    assert_result(aio_task_result(t), -ECANCELED);
+    assert_result(aio_task_result(first), -ECANCELED);
+    aio_detach(t);
+    aio_detach(first);
+}
+// A task joins the head of a chain that another gather's branch has gone down already; and a circle.
+struct joins {
+    aio_frame aio;
+    aio_task **t;
+    aio_result r;
+};
+aio_async(joins) {
+    aio_await(self->r, aio_future_wait(aio_task_future(*self->t)));
+    return self->r;
+}
+aio_end static void T_11_C_5_a_circle_behind_a_shared_chain_is_cut(void **state) {
+    (void)state;
+    for (int length = 0; length < 5; length++) {
+        aio_task *chain_of[6], *ends[2];
+        // a gathers (b, c); both wait for chain_of[0] → … → the last, which waits for a
+        for (int i = 0; i <= length; i++)
+            chain_of[i] = core_spawn(joins, .t = i < length ? &chain_of[i + 1] : &chain_of[5]);
+        ends[0] = core_spawn(joins, .t = &chain_of[0]);
+        ends[1] = core_spawn(joins, .t = &chain_of[0]);
+        aio_task *a = core_spawn(joint, .t[0] = ends[0], .t[1] = ends[1], .n = 2);
+        chain_of[5] = a;
+        for (int i = 0; i < 4; i++) core_turn();
+        assert_true(aio_task_cancel(a));
+        core_settle();
+        assert_result(aio_task_result(a), -ECANCELED);
+        for (int i = 0; i <= length; i++) {
+            assert_result(aio_task_result(chain_of[i]), -ECANCELED);
+            aio_detach(chain_of[i]);
+        }
+        aio_detach(a);
+        assert_ptr_equal(core.loop.executor.first, NULL);
+    }
+}
+static void T_11_two_gathers_of_each_other(void **state) {
+    (void)state;
+    aio_task *a = core_spawn(joint, .n = 1), *b = core_spawn(joint, .n = 1);
+    aio_task_frame(joint, a)->t[0] = aio_task_retain(b);
+    aio_task_frame(joint, b)->t[0] = aio_task_retain(a);
+    core_turn();
+    assert_true(aio_task_cancel(a));
+    core_settle();
+    assert_result(aio_task_result(a), -ECANCELED);
+    assert_result(aio_task_result(b), -ECANCELED);
+    aio_detach(a);
+    aio_detach(b);
+}
+
 // --- results that every way out fills (G-1)
 struct gathers {
     aio_frame aio;
@@ -673,6 +756,9 @@ int main(void) {
         core_test(contract_op_cancel_says_whether_it_ends),
         core_test(C_5_a_chain_of_ops_takes_no_stack),
         core_test(contract_op_many_in_any_order_are_linear),
+        core_test(C_5_G_6_a_cancel_goes_through_shared_tasks_once),
+        core_test(T_11_C_5_a_circle_behind_a_shared_chain_is_cut),
+        core_test(T_11_two_gathers_of_each_other),
         core_test(G_1_results_are_filled_also_when_it_is_refused),
         core_test(contract_results_INT64_MIN_is_none),
     };
