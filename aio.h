@@ -1026,11 +1026,14 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #    define AIO__DISPATCH AIO__GOTO {
 #    define AIO__CASE(n)
 #  else
-#    define AIO__DISPATCH AIO__GOTO switch (0) { default: ;
+#    define AIO__DISPATCH AIO__GOTO enum { aio__before = __COUNTER__ }; switch (0) { default: ;
+     // Counted from the start of the body, so that they do not change with the rest of the file. In
+     // a switch over 32 bits the lower half is left.
+#    define AIO__PLANTED_FROM 0x210c0de51d0a1f00
 #    ifdef __cplusplus
-#      define AIO__PLANTED(n) aio__case<n>()
+#      define AIO__PLANTED(n) aio__case<n - aio__before>()
 #    else
-#      define AIO__PLANTED(n) 0x7a000000 + (n)
+#      define AIO__PLANTED(n) AIO__PLANTED_FROM + (n) - aio__before
 #    endif
      // The case is there for the compiler alone: no value reaches it. In a switch of the user's one
      // may be equal to it; but gcc drops each case that leads to __builtin_unreachable, at -O0 too,
@@ -1040,6 +1043,9 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #    define AIO__CASE(n) \
         AIO__QUIET("-Wswitch") AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-enum") \
         AIO__PRAGMA(GCC diagnostic ignored "-Wswitch-outside-range") \
+        AIO__PRAGMA(GCC diagnostic ignored "-Woverflow") \
+        AIO__PRAGMA(GCC diagnostic ignored "-Wsign-conversion") \
+        AIO__PRAGMA(GCC diagnostic ignored "-Wsign-compare") \
         case AIO__PLANTED(n): /* THIS LOCAL WOULD BE LOST: it is in scope across an await. Keep it in the frame, or in an inner block. */ \
         __builtin_unreachable(); AIO__LOUD
 #  endif
@@ -1110,7 +1116,8 @@ template <int N> struct aio__case {
     {
         if constexpr (sizeof(E) == 1) return aio__byte_case<E, N>();
         else if constexpr (sizeof(E) == 2) return static_cast<E>(0x8000 + N % 0x7fff);
-        else return static_cast<E>(0x7a000000 + N);
+        else if constexpr (sizeof(E) == 4) return static_cast<E>(0x1d0a1f00 + N);
+        else return static_cast<E>(0x210c0de51d0a1f00 + N);
     }
 };
 constexpr aio_result (*aio__find_drop(aio__tag, void *))(aio_frame *, aio_result)

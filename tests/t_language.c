@@ -167,9 +167,11 @@ static void no_value_meets_a_planted_case(void **state)
     (void)state;
     for (unsigned i = 2; i < 256; i++) assert_result(RUN(stray, .value = i), 7);
     for (unsigned i = 0; i < 8192; i++) {
-        bool one = (uint8_t)i == 1, short_one = (uint16_t)(0x7a000000u + i) == 1;
+        uint64_t value = UINT64_C(0x210c0de51d0a0f00) + i;
+        bool one = (uint8_t)value == 1, short_one = (uint16_t)value == 1;
         aio_result want = 4 + (one ? 2000 : 2) + (short_one ? 1000 : 1);
-        assert_result(RUN(stray, .value = 0x7a000000u + i), want);
+        assert_result(RUN(stray, .value = value), want);
+        assert_result(RUN(stray, .value = value << 32 >> 32), want);
     }
 }
 #  ifdef __cplusplus
