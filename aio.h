@@ -1099,10 +1099,13 @@ template <class E, E V> constexpr bool aio__has_name()
 template <class E, int... I> constexpr E aio__nameless(int n)
 {
     const bool named[] = { aio__has_name<E, static_cast<E>(I)>()... };
-    for (int i = n % 256, left = 512; left; i = (i + 255) % 256, left--) {
-        if (!named[i]) return static_cast<E>(i);
+    int left = 0;
+    for (bool has : named) left += !has;
+    n = left ? n % left : 0;                // the n-th, from above
+    for (int i = 255; i >= 0; i--) {
+        if (!named[i] && !n--) return static_cast<E>(i);
     }
-    return static_cast<E>(n);
+    return static_cast<E>(0);
 }
 template <class E, int N> constexpr E aio__byte_case()
 {
