@@ -330,6 +330,7 @@ struct aio_scope {
     aio_scope *outer, *inner;       // its neighbours on the task's list
     aio_frame *frame;               // whose return ends it
     aio_result result;              // that return's value, while the scope ends
+    aio_task *task;                 // on whose list it stands
 };
 
 // A lock, an event, a condition, a semaphore, a barrier: all zero is a valid start for lock and
@@ -679,7 +680,8 @@ AIO_FN uint32_t aio_future_remove_done_callback(aio_future *f, int (*fn)(aio_fut
 // returns.
 #define aio_yield(...) AIO__OVERLOAD(AIO__YIELD_, __VA_ARGS__)(#__VA_ARGS__, __VA_ARGS__)
 // aio_gen_init(&self->gen, name, .argument = value, …)  prepares one in storage of the frame's,
-// which closes it when it returns. Nothing runs yet. Result: 0 or -ENOMEM (it is then at its end).
+// which closes it when it returns; an error of its clean-up is then reported. Nothing runs yet.
+// Result: 0; -ENOMEM (it is then at its end); -EBUSY: what was begun here is not over: close it.
 #define aio_gen_init(storage, ...) AIO__GEN_INIT(__COUNTER__, storage, __VA_ARGS__, )
 // Awaitable: runs to the next value. Result: 1: a value; 0: the end; an error; -EBUSY: it is
 // running; -EINVAL: no aio_gen_init. A generator ends with 0 or an error. Other iterators
@@ -870,7 +872,7 @@ enum {                          // aio_future.flags
     AIO__CANCELLED = 1u << 1,
     AIO__SEEN = 1u << 2,        // its error was looked at, or its end noticed: nothing to report
     AIO__TAKEN = 1u << 13,      // its value was handed out: it is not the drop hook's any more
-    AIO__GENERATES = 1u << 14,  // a task: it opened a generator, whose scopes are not stacked
+    AIO__GENERATES = 1u << 14,  // a task: generators stand on its scopes, which are no stack
     AIO__IS_TASK = 1u << 3,
     AIO__IS_OP = 1u << 12,
     AIO__MUST_CANCEL = 1u << 4, // -ECANCELED is owed at the next await that suspends
@@ -892,7 +894,8 @@ enum {
     AIO__SITE_LEAVING,
     AIO__SITE_OVER,
     AIO__SITE_GUARD,
-    AIO__SITE_NATIVE            // no coroutine stands behind it: struct aio__native
+    AIO__SITE_NATIVE,           // no coroutine stands behind it: struct aio__native
+    AIO__SITE_ITERATION,        // struct aio__generator, between a generator and who iterates
 };
 enum {                          // aio_scope_class.kind
     AIO__SCOPE_OWN, AIO__SCOPE_GENERATOR, AIO__SCOPE_OP, AIO__SCOPE_GROUP,
@@ -1346,8 +1349,8 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
 #  define AIO__CALL_NEW(n, name, ...) \
        aio__call_new_from(AIO__TASK, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
 #  define AIO__GEN_INIT(n, storage, name, ...) \
-       aio__gen_open(AIO__TASK, &((struct name *)__builtin_memcpy( \
-       (1 ? (storage) : (struct name *)0), AIO__INIT(name, __VA_ARGS__), sizeof(struct name)))->aio)
+       aio__gen_open_from(AIO__TASK, &(1 ? (storage) : (struct name *)0)->aio, \
+           &AIO__INIT(name, __VA_ARGS__)->aio, &AIO__CO(name))
 #else
 #  define AIO__SPAWN(n, begin, x, name, ...) \
        AIO__MAKE(n, begin, aio__task_new(x, &AIO__CO(name), sizeof(struct name)), name, __VA_ARGS__)
@@ -1444,8 +1447,14 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
                           &AIO__V(new_, n)->aio); }))
 #  define AIO__GEN_INIT(n, storage, name, ...) AIO__GEN_INIT_(n, storage, name, __VA_ARGS__)
 #  define AIO__GEN_INIT_(n, storage, name, ...) __extension__({ \
-       AIO__FILL(AIO__V(frame_, n), n, storage, name, __VA_ARGS__) \
-       aio__gen_open(AIO__TASK, &AIO__V(frame_, n)->aio); })
+       struct name *AIO__V(room_, n) = (storage); \
+       aio_result AIO__V(opened_, n) = aio__gen_room(AIO__TASK, &AIO__V(room_, n)->aio); \
+       if (AIO__LIKELY(AIO__V(opened_, n) >= 0)) { \
+           AIO__FILL(AIO__V(frame_, n), n, AIO__V(room_, n), name, __VA_ARGS__) \
+           AIO__V(opened_, n) = aio__gen_open(AIO__TASK, &AIO__V(frame_, n)->aio); \
+       } else \
+           AIO__REFUSE(AIO__V(refused_, n), AIO__V(opened_, n), name, __VA_ARGS__) \
+       AIO__V(opened_, n); })
 #  define AIO__CALL_NEW(n, name, ...) AIO__CALL_NEW_(n, name, __VA_ARGS__)
 #  define AIO__CALL_NEW_(n, name, ...) aio__call_new(&AIO__CO(name), __extension__({ \
        struct name *AIO__V(frame_, n) = \
@@ -1899,14 +1908,19 @@ AIO_FN size_t aio_describe(const aio_waiter *w, char *text, size_t size)
 }
 
 // --- scopes
-AIO_FN void aio_scope_enter(aio_scope *s, aio_task *t, const aio_scope_class *cls)
+AIO_FN void aio__scope_push(aio_scope *s, aio_task *t, aio_frame *f)
 {
-    s->cls = cls;
-    s->frame = t->leaf;
+    s->frame = f;
+    s->task = t;
     s->outer = t->scopes;
     s->inner = 0;
     if (s->outer) s->outer->inner = s;
     t->scopes = s;
+}
+AIO_FN void aio_scope_enter(aio_scope *s, aio_task *t, const aio_scope_class *cls)
+{
+    s->cls = cls;
+    aio__scope_push(s, t, t->leaf);
 }
 AIO_FN void aio_scope_leave(aio_scope *s, aio_task *t)
 {
@@ -1930,11 +1944,16 @@ AIO_FN aio_scope *aio__scope_of(const aio_task *t, const aio_frame *f)     // it
     while (s && s->frame != f) s = s->outer;        // a generator's stand before its owner's
     return s;
 }
-AIO_FN bool aio__is_generator(const aio_task *t, const aio_frame *f);
+AIO_INLINE bool aio__is_generator(const aio_frame *f)
+{
+    return f->parent && f->parent->site->kind == AIO__SITE_ITERATION;
+}
+AIO_FN void aio__scopes_to_owners(aio_task *t);
 AIO_SLOW aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
 {
     aio_scope *s;
-    if (f->site->kind == AIO__SITE_YIELD) return r;             // it has not returned
+    // A yield is no return, unless nobody iterates.
+    if (f->site->kind == AIO__SITE_YIELD && aio__is_generator(f)) return r;
     while ((s = aio__scope_of(t, f)) != 0) {
         aio_result end = s->cls->exit(s, t, r);
         if (end == AIO_PENDING) {
@@ -1943,9 +1962,10 @@ AIO_SLOW aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
             return AIO_PENDING;
         }
         if (aio__scope_of(t, f) == s) aio_scope_leave(s, t);
-        if (end < 0 && r >= 0 && !aio__is_generator(t, f)) aio__frame_drop(f, r);   // r is lost
+        if (end < 0 && r >= 0 && !aio__is_generator(f)) aio__frame_drop(f, r);   // r is lost
         r = end;
     }
+    if (t->scopes && !f->parent) aio__scopes_to_owners(t);
     return r;
 }
 static inline aio_result aio__leaving_step(aio_frame *f, aio_task *t)
@@ -4256,51 +4276,169 @@ AIO_FN void aio_queue_shutdown(aio_queue *q, bool immediate)
 AIO_FN uint32_t aio_queue_count(const aio_queue *q) { return q->count; }
 
 // --- generators
-// An open one stands in a block on its task's scopes: a frame that returns over it closes it.
-struct aio__generator { aio_scope scope; aio_frame *frame; bool closing; };
-AIO_INLINE bool aio__at_yield(const aio_frame *f)
+// For as long as one is open it has a block that says in which state it is. The block's `link` is
+// its frame's parent, and the parent of that, while it runs, is the frame that iterates.
+enum { AIO__GEN_IDLE, AIO__GEN_RUNS, AIO__GEN_AT_YIELD, AIO__GEN_OVER };
+struct aio__generator {
+    aio_frame link;
+    aio_scope scope;        // of its owner, the frame that opened it: whose return closes it
+    aio_frame *frame;
+    aio_task *runner;       // in which it runs; at a yield: on whose list its open scopes stand
+    aio_waiter *closer;     // its owner has returned, and waits until it does not run
+    uint32_t state;
+    bool closing;           // it was resumed with -ESHUTDOWN
+};
+AIO_FN struct aio__generator *aio__gen_of(const aio_frame *f)       // null: it is not open
 {
-    return f->site->kind == AIO__SITE_YIELD && !f->parent;
+    return aio__is_generator(f) ? (struct aio__generator *)(void *)f->parent : 0;
 }
 AIO_FN void aio__gen_over(aio_frame *f) { f->site = &f->site->body->coroutine->over; }
-// Goes on inside the generator: with 0 at the yield where it stands, or -ESHUTDOWN.
-AIO_FN bool aio__gen_resume(aio_waiter *w, aio_frame *f, aio_result r)
+// The open scopes of a generator's frame go where it runs.
+AIO_SLOW void aio__scopes_move(aio_frame *f, aio_task *from, aio_task *to)
 {
-    const aio_coroutine *co = f->site->body->coroutine;
-    if (f->site->kind == AIO__SITE_START) aio__gen_over(f);     // what it is if it does not yield
-    w->future.result = r;
-    return aio__run_child(AIO__TASK_OF(w), f, co);
+    aio_scope *moving = 0, *s, *outer;
+    for (s = from->scopes; s; s = outer) {
+        outer = s->outer;
+        if (s->frame != f) continue;
+        aio_scope_leave(s, from);
+        s->outer = moving;
+        moving = s;
+    }
+    while ((s = moving) != 0) {
+        moving = s->outer;
+        aio__scope_push(s, to, f);
+        if (s->cls->kind == AIO__SCOPE_OP) AIO__CONTAINER(s, aio_op, scope)->owner = to;
+        if (s->cls->kind == AIO__SCOPE_GROUP) AIO__CONTAINER(s, aio_group, scope)->parent = to;
+    }
 }
-AIO_FN void aio__gen_push(aio_frame *f, aio_task *t)    // the trampoline goes on with it
+AIO_FN void aio__gen_runs_in(struct aio__generator *g, aio_task *t)
 {
-    f->parent = t->leaf;
-    t->leaf = f;
+    if (AIO__UNLIKELY(g->runner && g->runner != t)) aio__scopes_move(g->frame, g->runner, t);
+    g->runner = t;
+    t->waiter.future.flags |= AIO__GENERATES;
+}
+// A task ends. What generators of others opened in it and still have open goes to these.
+AIO_FN void aio__scopes_to_owners(aio_task *t)
+{
+    aio_scope *s = t->scopes;
+    while (s) {
+        struct aio__generator *g = s->frame ? aio__gen_of(s->frame) : 0;
+        s = s->outer;
+        if (!g || g->scope.task == t) continue;
+        aio__gen_runs_in(g, g->scope.task);
+        s = t->scopes;
+    }
+}
+// It stands at a yield, or has returned r. What its aio_next gives.
+AIO_FN aio_result aio__gen_left(struct aio__generator *g, aio_task *t, aio_result r)
+{
+    aio_frame *f = g->frame;
+    bool yields = f->site->kind == AIO__SITE_YIELD;
+    f->parent = &g->link;
+    g->link.parent = 0;
+    g->state = yields ? AIO__GEN_AT_YIELD : AIO__GEN_OVER;
+    if (!aio__scope_of(t, f)) g->runner = 0;
+    if (!yields) {
+        aio__gen_over(f);
+        if (r > 0) r = 0;
+    }
+    if (AIO__LIKELY(!g->closer)) return r;
+    aio__complete_as(g->closer, 0, aio__settled());
+    if (t->cancelling) return r == 1 ? 0 : r;
+    t->waiter.future.flags &= ~(uint32_t)AIO__MUST_CANCEL;      // which was meant for it
+    return r == 1 || r == -ECANCELED ? 0 : r;
+}
+static inline aio_result aio__iteration_step(aio_frame *link, aio_task *t)
+{
+    struct aio__generator *g = (struct aio__generator *)(void *)link;
+    t->leaf = link->parent;
+    t->waiter.future.result = aio__gen_left(g, t, t->waiter.future.result);
     t->waiter.future.flags |= AIO__AGAIN;
+    return AIO_PENDING;
+}
+static const aio_coroutine aio__iteration_co = {
+    { aio__iteration_step, &aio__iteration_co }, { aio__iteration_step, &aio__iteration_co },
+    { 0, &aio__iteration_co.body, "next", 0, AIO__SITE_ITERATION },
+    { 0, &aio__iteration_co.body, "next", 0, AIO__SITE_ITERATION },
+    { 0, &aio__iteration_co.body, "next", 0, AIO__SITE_ITERATION },
+    &aio__no_drop, &aio__no_scratch, "next", "aio.h", 0 };
+// It goes on, with r at the yield where it stands, in `t`.
+AIO_FN void aio__gen_enter(struct aio__generator *g, aio_task *t, aio_result r)
+{
+    if (g->state == AIO__GEN_IDLE) aio__gen_over(g->frame);     // what it is if it does not yield
+    aio__gen_runs_in(g, t);
+    g->state = AIO__GEN_RUNS;
+    g->link.parent = t->leaf;
+    t->leaf = g->frame;
+    t->waiter.future.result = r;
+}
+// As the start of an await.
+AIO_FN bool aio__gen_resume(aio_waiter *w, struct aio__generator *g, aio_result r)
+{
+    aio_task *t = AIO__TASK_OF(w);
+    aio__gen_enter(g, t, r);
+    if (AIO__UNLIKELY(aio__stack_low(w->future.loop))) {
+        w->future.flags |= AIO__AGAIN;
+        return false;
+    }
+    r = g->frame->site->body->step(g->frame, t);
+    if (r == AIO_PENDING) return false;
+    if (AIO__UNLIKELY(t->scopes) && (r = aio__leave(t, g->frame, r)) == AIO_PENDING) return false;
+    t->leaf = g->link.parent;
+    w->future.result = aio__gen_left(g, t, r);
+    return true;
+}
+AIO_FN void aio__gen_push(struct aio__generator *g, aio_task *t, aio_result r)
+{
+    aio__gen_enter(g, t, r);
+    t->waiter.future.flags |= AIO__AGAIN;       // the trampoline goes on with it
+}
+AIO_FN void aio__gen_free(struct aio__generator *g)
+{
+    aio_task *owner = g->scope.task;
+    aio__gen_over(g->frame);
+    g->frame->parent = 0;
+    aio_scope_leave(&g->scope, owner);
+    aio__free(owner->waiter.future.loop, g, aio__class_of(sizeof *g));
+}
+AIO_TABLE(aio_wait_class, aio__gen_wait,
+    { "generator that another task runs", AIO__WAIT_OWN, 0, 0, 0, 0, 0, 0 })
+// Its owner has returned while it runs elsewhere: what it waits for there is cancelled.
+AIO_FN aio_result aio__gen_interrupt(struct aio__generator *g, aio_task *t)
+{
+    g->closer = &t->waiter;
+    aio_waiter_begin(&t->waiter, aio__gen_wait());
+    if (aio__awaited_task(g->runner) == t) aio__wait_cut(&g->runner->waiter);
+    else aio__cancel_wait(g->runner);
+    return AIO_PENDING;
 }
 AIO_FN aio_result aio__generator_exit(aio_scope *s, aio_task *t, aio_result r)
 {
     struct aio__generator *g = AIO__CONTAINER(s, struct aio__generator, scope);
     aio_frame *f = g->frame;
-    if (aio__at_yield(f) && !g->closing) {
+    aio_result end = g->closing ? t->waiter.future.result : 0;
+    g->closer = 0;
+    if (g->state == AIO__GEN_RUNS) return aio__gen_interrupt(g, t);
+    if (g->state == AIO__GEN_AT_YIELD && !g->closing) {
         g->closing = true;
-        t->waiter.future.result = -ESHUTDOWN;
-        aio__gen_push(f, t);
+        aio__gen_push(g, t, -ESHUTDOWN);
         return AIO_PENDING;
     }
     // It used up a cancel that was meant for the task: that is owed again.
-    if (g->closing && t->cancelling && t->waiter.future.result == -ECANCELED)
-        t->waiter.future.flags |= AIO__MUST_CANCEL;
-    if (f->site->kind == AIO__SITE_START || aio__at_yield(f)) aio__frame_drop(f, -ECANCELED);
+    if (end == -ECANCELED && t->cancelling) t->waiter.future.flags |= AIO__MUST_CANCEL;
+    if (g->state != AIO__GEN_OVER) aio__frame_drop(f, -ECANCELED);
+    else if (end < 0 && end != -ECANCELED && end != -ESHUTDOWN)             // AG-3
+        aio__report(t->waiter.future.loop, "a generator failed while it was closed", end, 0,
+                    f->site);
+    aio__gen_runs_in(g, t);
     aio_scope *open = aio__scope_of(t, f);
-    if (aio__at_yield(f) && open) {             // it yields again: its own scopes still end
-        f->site = &f->site->body->coroutine->leaving;
+    if (g->state == AIO__GEN_AT_YIELD && open) {        // it yields again: its scopes still end
         open->result = -ESHUTDOWN;
-        aio__gen_push(f, t);
+        aio__gen_push(g, t, -ESHUTDOWN);
+        f->site = &f->site->body->coroutine->leaving;
         return AIO_PENDING;
     }
-    aio__gen_over(f);
-    aio_scope_leave(s, t);
-    aio__free(t->waiter.future.loop, g, aio__class_of(sizeof *g));
+    aio__gen_free(g);
     return r;
 }
 AIO_TABLE(aio_scope_class, aio__generator_scope,
@@ -4314,28 +4452,46 @@ AIO_FN struct aio__generator *aio__gen_find(const aio_task *t, const aio_frame *
     }
     return 0;
 }
-// Its result is no value: 0 is its end.
-AIO_FN bool aio__is_generator(const aio_task *t, const aio_frame *f)
+// May this storage be filled? One that is over is forgotten.
+AIO_SLOW aio_result aio__gen_room(aio_task *t, const aio_frame *f)
 {
-    return (t->waiter.future.flags & AIO__GENERATES) && aio__gen_find(t, f);
+    struct aio__generator *g = aio__gen_find(t, f);
+    if (!g) return 0;
+    if (g->state != AIO__GEN_OVER || g->closer) return -EBUSY;
+    aio__gen_free(g);
+    return 0;
 }
 AIO_SLOW aio_result aio__gen_open(aio_task *t, aio_frame *f)
 {
     uint32_t c = aio__class_of(sizeof(struct aio__generator));
-    struct aio__generator *g = aio__gen_find(t, f);             // its storage is used again
-    if (!g) g = (struct aio__generator *)aio__alloc(t->waiter.future.loop, c, sizeof *g);
-    else aio_scope_leave(&g->scope, t);
+    struct aio__generator *g =
+        (struct aio__generator *)aio__alloc(t->waiter.future.loop, c, sizeof *g);
     if (!g) {
         aio__frame_drop(f, -ENOMEM);
         aio__gen_over(f);
         return -ENOMEM;
     }
     t->waiter.future.flags |= AIO__GENERATES;
+    aio__zero(g, sizeof *g);
+    g->link.site = &aio__iteration_co.start;
     g->frame = f;
-    g->closing = false;
+    f->parent = &g->link;
     aio_scope_enter(&g->scope, t, aio__generator_scope());
     return 0;
 }
+#ifdef AIO_STRICT
+AIO_FN aio_result aio__gen_open_from(aio_task *t, aio_frame *f, aio_frame *arguments,
+                                     const aio_coroutine *co)
+{
+    aio_result r = aio__gen_room(t, f);
+    if (r < 0) {
+        aio__frame_drop(arguments, r);
+        return r;
+    }
+    __builtin_memcpy(f, arguments, co->scratch->from ? co->scratch->from : co->size);
+    return aio__gen_open(t, f);
+}
+#endif
 // An iterator without a body: its first member is a frame that stands at a site like this.
 struct aio__native {
     aio_site site;
@@ -4357,10 +4513,11 @@ AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
     aio_frame *f = (aio_frame *)a->u.p[0];
     if (aio__needs_task(w)) return true;
     if (!f->site) return aio__done_with(w, -EINVAL);            // no aio_gen_init
-    if (f->parent) return aio__done_with(w, -EBUSY);            // AG-1
-    if (f->site->kind != AIO__SITE_START && f->site->kind != AIO__SITE_YIELD)
-        return aio__next_other(w, f);
-    return aio__gen_resume(w, f, 0);
+    struct aio__generator *g = aio__gen_of(f);
+    if (!g) return f->parent ? aio__done_with(w, -EBUSY) : aio__next_other(w, f);
+    if (g->state == AIO__GEN_RUNS) return aio__done_with(w, -EBUSY);        // AG-1
+    if (g->state == AIO__GEN_OVER || g->closer) return aio__done_with(w, 0);
+    return aio__gen_resume(w, g, 0);
 }
 AIO_TABLE(aio_await_class, aio__next_await, { aio__next_start, "next", AIO__AWAIT_TASK_ONLY })
 AIO_FN AIO_NODISCARD aio_awaitable aio__next(aio_frame *f)
@@ -4368,24 +4525,21 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__next(aio_frame *f)
     return aio__sync_await(aio__next_await(), f);
 }
 
-struct aio__gen_close { aio_frame aio; aio_frame *f; aio_result r; };
+struct aio__gen_close { aio_frame aio; struct aio__generator *g; aio_result r; };
 AIO_FN bool aio__shut_start(aio_waiter *w, const aio_awaitable *a)
 {
-    return aio__gen_resume(w, (aio_frame *)a->u.p[0], -ESHUTDOWN);
+    return aio__gen_resume(w, (struct aio__generator *)a->u.p[0], -ESHUTDOWN);
 }
 AIO_TABLE(aio_await_class, aio__shut_await, { aio__shut_start, "close", AIO__AWAIT_TASK_ONLY })
 aio__async(aio__gen_close) {                                     // AG-2
-    if (!self->f->site) return 0;                               // no aio_gen_init
-    if (self->f->parent) return -EBUSY;
-    if (self->f->site->kind == AIO__SITE_START) aio__frame_drop(self->f, -ECANCELED);
-    if (aio__at_yield(self->f)) {
-        aio_await(self->r, aio__sync_await(aio__shut_await(), self->f));
-        if (aio__at_yield(self->f)) return -EINVAL;             // it yields although it was closed
+    if (!self->g) return 0;
+    if (self->g->state == AIO__GEN_RUNS || self->g->closer) return -EBUSY;
+    if (self->g->state == AIO__GEN_IDLE) aio__frame_drop(self->g->frame, -ECANCELED);
+    if (self->g->state == AIO__GEN_AT_YIELD) {
+        aio_await(self->r, aio__sync_await(aio__shut_await(), self->g));
+        if (self->g->state == AIO__GEN_AT_YIELD) return -EINVAL;    // although it was closed
     }
-    aio__gen_over(self->f);
-    struct aio__generator *g;
-    g = aio__gen_find(AIO__TASK, self->f);
-    if (g) (void)aio__generator_exit(&g->scope, AIO__TASK, 0);
+    if (!self->g->closer) aio__gen_free(self->g);
     return self->r < 0 ? self->r : 0;
 } aio_end
 AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
@@ -4395,7 +4549,7 @@ AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
     if (n) return n->close(w, (aio_frame *)a->u.p[0]);
     struct aio__gen_close *f = (struct aio__gen_close *)aio__call_block(
         AIO__TASK_OF(w), AIO__OWN_CO(aio__gen_close), sizeof *f);
-    if (f) f->f = (aio_frame *)a->u.p[0];
+    if (f) f->g = aio__gen_of((aio_frame *)a->u.p[0]);
     aio_awaitable call = aio__call_new(AIO__OWN_CO(aio__gen_close), f);
     return aio__call_new_start(w, &call);
 }
@@ -4761,12 +4915,14 @@ AIO_FN void aio__scope_detach(aio_scope *s, aio_task *t)
 AIO_FN void aio__task_detach(aio_task *t)
 {
     aio__waiter_drop(&t->waiter);
+    const aio_frame *left = 0;
     for (aio_scope *s = t->scopes, *outer; s; s = outer) {
         outer = s->outer;
         if (s->cls->kind == AIO__SCOPE_GENERATOR) continue;
-        bool leaving = s->frame->site->kind == AIO__SITE_LEAVING;
+        bool holds = s->frame->site->kind == AIO__SITE_LEAVING && s->frame != left;
+        left = s->frame;
         aio__scope_detach(s, t);
-        if (!leaving) aio_scope_leave(s, t);
+        if (!holds) aio_scope_leave(s, t);
     }
 }
 AIO_FN void aio__task_destroyed(aio_task *t)
@@ -4787,18 +4943,6 @@ AIO_FN void aio__ring_detach(aio_executor *x)
         if (n->u.p[0]) aio__task_release((aio_task *)n->u.p[0]);
     }
 }
-// What a frame returned whose scopes are ending: the innermost of them knows. Negative: no value.
-AIO_FN aio_result aio__leaving_with(aio_scope *s, const aio_frame *f)
-{
-    aio_result r = AIO_PENDING;
-    for (; s; s = s->outer) {
-        if (s->frame == f && r == AIO_PENDING) r = s->result;
-        if (s->cls->kind == AIO__SCOPE_GENERATOR &&
-            AIO__CONTAINER(s, struct aio__generator, scope)->frame == f)
-            return -ENODATA;
-    }
-    return r;
-}
 // Frames whose bodies will not go on are dropped: generators at a yield, then leaf to root.
 AIO_FN void aio__task_drop(aio_executor *x, aio_task *t)
 {
@@ -4807,18 +4951,22 @@ AIO_FN void aio__task_drop(aio_executor *x, aio_task *t)
     t->scopes = 0;
     aio__task_unlink(x, t);
     aio__task_destroyed(t);
-    for (aio_scope *s = scopes, *outer; s; s = outer) {
-        outer = s->outer;
+    for (aio_scope *s = scopes; s; s = s->outer) {
         if (s->cls->kind != AIO__SCOPE_GENERATOR) continue;
-        aio_frame *generator = AIO__CONTAINER(s, struct aio__generator, scope)->frame;
-        if (generator->site->kind == AIO__SITE_START || aio__at_yield(generator))
-            aio__frame_drop(generator, -ECANCELED);
+        struct aio__generator *g = AIO__CONTAINER(s, struct aio__generator, scope);
+        if (g->state == AIO__GEN_IDLE || g->state == AIO__GEN_AT_YIELD)
+            aio__frame_drop(g->frame, -ECANCELED);
     }
     for (aio_frame *parent; f; f = parent) {
         parent = f->parent;
-        aio_result r = aio__leaving_with(scopes, f);
-        if (f->site->kind != AIO__SITE_LEAVING) aio__frame_drop(f, -ECANCELED);
-        else if (r >= 0) aio__frame_drop(f, r);
+        aio_result r = -ECANCELED;
+        if (f->site->kind == AIO__SITE_LEAVING) {       // it returned r, and nobody has that
+            while (scopes && scopes->frame != f) scopes = scopes->outer;
+            if (!scopes || scopes->result < 0 || aio__is_generator(f)) continue;
+            r = scopes->result;
+            scopes = scopes->outer;
+        }
+        aio__frame_drop(f, r);
     }
 }
 // Refuses all from now on, tells what is lost, and drops every live task, newest first.

@@ -6458,7 +6458,7 @@ AIO_FN aio_result aio_server_stop(aio_server *server, int64_t drain_ns)
     if (aio_timeout_expired(&f->until) || f->phase == AIO__SERVE_CANCELS) return 0;
     if (f->phase == AIO__SERVE_ACCEPTS) return aio_timeout_reschedule(&f->until, INT64_MIN);
     return aio_timeout_reschedule(&f->until,
-                                  aio__deadline(AIO__SERVE_LOOP_OF(f->until.task), drain_ns));
+                                  aio__deadline(AIO__SERVE_LOOP_OF(f->until.scope.task), drain_ns));
 }
 
 // --- processes: beginning one. The child shares our memory until it has called exec, on a stack of

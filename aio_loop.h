@@ -162,7 +162,6 @@ struct aio_handle {
 typedef struct aio_timeout {
     aio_scope scope;
     aio_handle handle;
-    aio_task *task;
     uint32_t base;          // cancels asked of the task before it was opened
     uint32_t state;
 } aio_timeout;
@@ -171,7 +170,6 @@ typedef struct aio_timeout {
 typedef struct aio_completed {
     aio_scope scope;
     struct aio__many *many;     // null: closed
-    aio_task *owner;
     uint32_t left;              // items not yet asked for
     uint32_t block_class;
     aio_queue ended;            // indexes; -1: the time is over
@@ -181,7 +179,7 @@ typedef struct aio_completed {
 enum { AIO__SIGNALS = 65 };     // numbers 1 … 64
 typedef struct aio_signals {
     aio_scope scope;
-    aio_task *task;             // null: not open
+    aio_task *task;             // who opened it; null: not open
     struct aio_signals *next, *prev;
     uint64_t mask;
     uint8_t came[AIO__SIGNALS]; // how often, while this task did not wait; 255: or more
@@ -196,7 +194,6 @@ typedef struct aio_ticks {
     aio_frame aio;
     aio_result value;           // aio_gen_value: how many since the last; late ones come together
     aio_scope scope;
-    aio_task *owner;
     aio_waiter *waiter;         // private: in an aio_next
     int64_t period, due;
     bool over;
@@ -609,6 +606,10 @@ AIO_COLD void aio__loop_panic(aio_executor *x, const aio_site *site, const char 
 }
 
 // --- dumps
+AIO_FN bool aio__between(const aio_frame *f)        // no frame of the user's
+{
+    return f->site->kind == AIO__SITE_GUARD || f->site->kind == AIO__SITE_ITERATION;
+}
 enum { AIO__DUMP_FRAMES = 32 };     // of one task; more are counted
 // "echo#3: waits for recv fd 6"
 AIO_FN void aio__task_line(const aio_task *t, FILE *out)
@@ -636,7 +637,7 @@ AIO_FN void aio_task_dump(const aio_task *t, FILE *out)
     if (t->waiter.future.flags & AIO__DONE) return;
     unsigned long depth = 0;
     for (const aio_frame *f = t->leaf; f; f = f->parent, depth++) {
-        if (f->site->kind == AIO__SITE_GUARD || depth >= AIO__DUMP_FRAMES) continue;
+        if (aio__between(f) || depth >= AIO__DUMP_FRAMES) continue;
         fprintf(out, "    at ");
         aio__print_site(f->site, out);
         fprintf(out, "\n");
@@ -720,7 +721,7 @@ AIO_FN void aio__tree_line(const struct aio__tree *w, const aio_task *t, const c
     if (levels < w->depth) fprintf(w->out, "(level %u) ", (unsigned)w->depth);
     aio__task_line(t, w->out);
     const aio_frame *f = t->leaf;
-    while (f->site->kind == AIO__SITE_GUARD && f->parent) f = f->parent;
+    while (aio__between(f) && f->parent) f = f->parent;
     fprintf(w->out, "%s, at %s:%u\n", more, f->site->body->coroutine->file,
             (unsigned)f->site->line);
 }
@@ -1051,7 +1052,7 @@ AIO_FN bool aio__ticks_close(aio_waiter *w, aio_frame *f)
 {
     aio_ticks *it = (aio_ticks *)(void *)f;
     if (it->waiter) return aio__done_with(w, -EBUSY);
-    if (!it->over) aio_scope_leave(&it->scope, it->owner);
+    if (!it->over) aio_scope_leave(&it->scope, it->scope.task);
     it->over = true;
     return aio__done_with(w, 0);
 }
@@ -1064,7 +1065,6 @@ AIO_FN aio_result aio_ticker(aio_ticks *it, int64_t ns)
     if (it->aio.site && !it->over) return -EBUSY;
     it->aio.parent = 0;
     it->aio.site = &aio__ticks_native()->site;
-    it->owner = t;
     it->waiter = 0;
     it->value = 0;
     it->over = false;
@@ -1433,13 +1433,13 @@ AIO_FN int aio__timeout_fired(void *arg)
 {
     aio_timeout *s = (aio_timeout *)arg;
     s->state = AIO__TIMEOUT_EXPIRING;
-    aio_task_cancel(s->task);               // TO-3
+    aio_task_cancel(s->scope.task);         // TO-3
     return 0;
 }
 // TO-2: what is due already takes its place among the callbacks.
-AIO_FN aio_result aio__timeout_arm(aio_timeout *s, int64_t when)
+AIO_FN aio_result aio__timeout_arm(aio_timeout *s, aio_task *t, int64_t when)
 {
-    aio_loop *l = AIO__LOOP_OF(s->task->waiter.future.loop);
+    aio_loop *l = AIO__LOOP_OF(t->waiter.future.loop);
     s->handle.loop = 0;
     if (when == AIO_FOREVER) return 0;
     if (when <= aio_loop_time(l)) return aio_call_soon(l, &s->handle, aio__timeout_fired, s);
@@ -1459,9 +1459,8 @@ AIO_FN bool aio__timeout_open(const aio_timeout *s)
 AIO_FN aio_result aio__timeout_begin(aio_timeout *s, aio_task *t, int64_t when)
 {
     if (!t || aio__timeout_open(s)) return -EINVAL;     // TO-1
-    s->task = t;
     s->base = t->cancelling;
-    aio_result r = aio__timeout_arm(s, when);
+    aio_result r = aio__timeout_arm(s, t, when);
     if (r < 0) return r;
     s->state = AIO__TIMEOUT_ENTERED;
     aio_scope_enter(&s->scope, t, aio__timeout_scope());
@@ -1481,7 +1480,7 @@ AIO_FN aio_result aio_timeout_reschedule(aio_timeout *s, int64_t when)
 {
     if (s->state != AIO__TIMEOUT_ENTERED) return -EINVAL;
     aio_handle_cancel(&s->handle);
-    return aio__timeout_arm(s, when);
+    return aio__timeout_arm(s, s->scope.task, when);
 }
 AIO_FN bool aio_timeout_expired(const aio_timeout *s)
 {
@@ -1489,16 +1488,17 @@ AIO_FN bool aio_timeout_expired(const aio_timeout *s)
 }
 AIO_FN aio_result aio_timeout_exit(aio_timeout *s, aio_result r)
 {
+    aio_task *t = s->scope.task;
     if (!aio__timeout_open(s)) return r;
     aio_handle_cancel(&s->handle);
-    aio_scope_leave(&s->scope, s->task);
+    aio_scope_leave(&s->scope, t);
     if (s->state == AIO__TIMEOUT_ENTERED) {
         s->state = AIO__TIMEOUT_EXITED;
         return r;
     }
     s->state = AIO__TIMEOUT_EXPIRED;
     // TO-3, TO-6
-    return aio_task_uncancel(s->task) <= s->base && r == -ECANCELED ? -ETIMEDOUT : r;
+    return aio_task_uncancel(t) <= s->base && r == -ECANCELED ? -ETIMEDOUT : r;
 }
 
 // --- wait_for: a frame of its own between the awaiter and what it awaits, so that anything can be
@@ -1773,7 +1773,7 @@ AIO_FN int aio__completed_expired(void *arg)            // AC-2
     struct aio__many *m = (struct aio__many *)arg;
     aio_completed *it = (aio_completed *)(void *)m->results;
     const int32_t none = -1;
-    aio__many_leave(it->owner->waiter.future.loop, m);
+    aio__many_leave(it->scope.task->waiter.future.loop, m);
     for (; m->pending; m->pending--) aio_queue_put_nowait(&it->ended, &none);
     m->stop_timer(m);
     return 0;
@@ -1799,7 +1799,6 @@ AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, 
     if (!h) return -ENOMEM;
     a.u.p[2] = it;
     aio_queue_init(&it->ended, h + 1, sizeof(int32_t), n ? (uint32_t)n : 1, 0, 0, 0);
-    it->owner = t;
     it->many = aio__many_new(&t->waiter, &a, true, aio__completed_ended);
     if (!it->many) r = t->waiter.future.result;
     t->waiter.future.result = kept;
@@ -1820,13 +1819,13 @@ AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, 
 AIO_FN void aio_completed_close(aio_completed *it)
 {
     if (!it->many) return;
-    aio_executor *x = it->owner->waiter.future.loop;
+    aio_executor *x = it->scope.task->waiter.future.loop;
     struct aio__many *m = it->many;
     if (m->stop_timer) m->stop_timer(m);
     aio_queue_shutdown(&it->ended, true);       // another task may stand at its next
     aio__free(x, m->timer, it->block_class);
     aio__many_free(x, m);
-    aio_scope_leave(&it->scope, it->owner);
+    aio_scope_leave(&it->scope, it->scope.task);
     it->many = 0;
 }
 struct aio__completed_next { aio_frame aio; aio_completed *it; int32_t index; };
@@ -2927,7 +2926,7 @@ AIO_FN void aio__signal_came(struct aio__signal_post *p, int n)
             continue;
         }
         for (aio_signals *h = p->holds; h; h = h->next)
-            if (h->task == aio__waiting_task(w)) h->told = true;
+            if (h->scope.task == aio__waiting_task(w)) h->told = true;
         aio__signals_disarm(p, mask);
         aio__complete_as(w, n, aio__settled());     // a cancel from now on does not lose it
     }
@@ -2988,7 +2987,7 @@ AIO_FN int aio__signal_kept(aio_waiter *w, uint64_t mask)
 {
     struct aio__signal_post *p = AIO__LOOP_OF(w->future.loop)->signals;
     for (aio_signals *h = p ? p->holds : 0; h; h = h->next) {
-        for (int n = 1; n < AIO__SIGNALS && h->task == aio__waiting_task(w); n++) {
+        for (int n = 1; n < AIO__SIGNALS && h->scope.task == aio__waiting_task(w); n++) {
             if (!(mask & AIO__SIGNAL_BIT(n)) || !h->came[n]) continue;
             h->came[n]--;
             return n;
@@ -3018,7 +3017,8 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__signal_wait(uint64_t mask)
 AIO_FN void aio_signal_release(aio_signals *s)
 {
     if (!s->task) return;
-    struct aio__signal_post *p = AIO__LOOP_OF(s->task->waiter.future.loop)->signals;
+    aio_task *t = s->scope.task;
+    struct aio__signal_post *p = AIO__LOOP_OF(t->waiter.future.loop)->signals;
     if (s->next) s->next->prev = s->prev;
     if (s->prev) s->prev->next = s->next;
     else p->holds = s->next;
@@ -3026,7 +3026,7 @@ AIO_FN void aio_signal_release(aio_signals *s)
     for (int n = 1; n < AIO__SIGNALS; n++)
         if ((s->mask & AIO__SIGNAL_BIT(n)) && !p->users[n])
             __atomic_store_n(&p->came[n], 0, __ATOMIC_SEQ_CST);
-    aio_scope_leave(&s->scope, s->task);
+    aio_scope_leave(&s->scope, t);
     s->task = 0;
 }
 AIO_FN aio_result aio__signals_scope_exit(aio_scope *s, aio_task *t, aio_result r)

@@ -208,6 +208,7 @@ static void scopes_of_a_generator_end_with_it(void **state)
     assert_trace("1 2 3 g:end child! done:-110 ");
     run_one(core_spawn(user, .take = 1, .over = true, .limit = 50, .has_group = true, .ns = 5), 1);
     assert_trace("1 g:closed child! ");
+    assert_reports("a generator failed while it was closed: ETIMEDOUT: -\n");  // nobody else could
 }
 
 // A loop opens one after the other in the same storage: the one before was left at a yield.
@@ -275,6 +276,142 @@ static void no_malloc_once_warm(void **state)
     core.trace[core.trace_at = 0] = 0;
 }
 
+// --- a generator is in one state, and several tasks may look at it
+struct scoped {
+    aio_frame aio;
+    int value, how, n;
+    int64_t ns;
+    aio_timeout limit;
+    aio_group group;
+    aio_op op;
+    aio_ticks ticks;
+    struct counter inner;
+    aio_result r;
+};
+enum { NONE, LIMIT, GROUP, OP, TICKS, INNER, KINDS };
+aio_drop(scoped) {
+    say("drop%lld ", (long long)dropped);
+    return 0;
+} aio_end
+aio_async(scoped) {
+    switch (self->how) {
+    case LIMIT: assert_result(aio_timeout_enter(&self->limit, 50), 0); break;
+    case GROUP:
+        assert_result(aio_group_enter(&self->group), 0);
+        aio_group_spawn(&self->group, nap, .name = "child", .ns = AIO_FOREVER);
+        break;
+    case OP: assert_result(aio_start(&self->op, aio_sleep(AIO_FOREVER)), 0); break;
+    case TICKS: assert_result(aio_ticker(&self->ticks, 10), 0); break;
+    case INNER:
+        assert_result(aio_gen_init(&self->inner, counter, .name = "inner"), 0);
+        aio_try(aio_next(&self->inner));
+        break;
+    default: break;
+    }
+    for (self->value = 1; self->value <= 3; self->value++) {
+        if (self->ns) aio_try(aio_sleep(self->ns));
+        aio_yield(self->r, self->value);
+        if (self->r < 0) break;
+    }
+    if (self->how == GROUP) aio_group_cancel(&self->group);
+    return self->n;
+} aio_end
+struct reads { aio_frame aio; struct scoped *g; int take; aio_result r; };
+aio_async(reads) {
+    self->r = 1;
+    while (self->take-- && self->r > 0) {
+        aio_await(self->r, aio_next(self->g));
+        say("%lld ", (long long)self->r);
+    }
+    return self->r;
+} aio_end
+// Who opens it, who reads first and who reads last: three tasks.
+struct opens { aio_frame aio; struct scoped g; int how, first, then; int64_t ns, stays; aio_result r; };
+aio_async(opens) {
+    assert_result(aio_gen_init(&self->g, scoped, .how = self->how, .ns = self->ns), 0);
+    if (self->first) aio_await(aio_join(aio_spawn(reads, .g = &self->g, .take = self->first)));
+    if (self->then) aio_detach(aio_spawn(reads, .g = &self->g, .take = self->then));
+    if (self->stays >= 0) aio_try(aio_sleep(self->stays));
+    return 7;
+} aio_end
+static void AG_1_tasks_take_turns_at_one_generator(void **state)
+{
+    (void)state;
+    for (int how = NONE; how < KINDS; how++) {
+        for (int first = 0; first < 4; first++) {
+            for (int then = 0; then < 5; then++) {
+                run_one(core_spawn(opens, .how = how, .first = first, .then = then, .stays = 5), 7);
+                core.trace[core.trace_at = 0] = 0;
+                aio_task *t = core_spawn(nap, .name = "later", .ns = 100);
+                assert_result(core_run(t), 0);      // no limit, no tick of it comes
+                aio_detach(t);
+                core.trace[core.trace_at = 0] = 0;
+            }
+        }
+    }
+}
+static void AG_1_its_owner_returns_while_another_task_runs_it(void **state)
+{
+    (void)state;
+    for (int how = NONE; how < KINDS; how++) {
+        run_one(core_spawn(opens, .how = how, .then = 9, .ns = 20, .stays = 10), 7);
+        assert_non_null(strstr(core.trace, "0 "));  // the reader is told the end
+        assert_null(strstr(core.trace, "1 "));
+        assert_result(core.loop.executor.live, 0);
+        core.trace[core.trace_at = 0] = 0;
+    }
+    run_one(core_spawn(opens, .how = LIMIT, .then = 1, .ns = 20, .stays = -1), 7);      // not begun
+    core.trace[core.trace_at = 0] = 0;
+}
+
+// It is open: nothing else may be begun in its storage, and the arguments are given back.
+struct begins_again { aio_frame aio; struct scoped g; int take; };
+aio_async(begins_again) {
+    assert_result(aio_gen_init(&self->g, scoped, .how = LIMIT), 0);
+    while (self->take--) aio_await(aio_next(&self->g));
+    aio_result r;
+    r = aio_gen_init(&self->g, scoped, .how = GROUP);
+    say("init%lld ", (long long)r);
+    return 0;
+} aio_end
+static void AG_1_storage_that_is_in_use(void **state)
+{
+    (void)state;
+    run_one(core_spawn(begins_again, .take = 0), 0);
+    assert_trace("drop-16 init-16 drop-125 ");
+    run_one(core_spawn(begins_again, .take = 2), 0);
+    assert_trace("drop-16 init-16 ");
+    run_one(core_spawn(begins_again, .take = 4), 0);        // it was over
+    assert_trace("init0 drop-125 ");
+}
+
+// Nobody iterates it: a yield ends it, and what is open in it.
+struct calls_it { aio_frame aio; int how, where; aio_result r; };
+aio_async(calls_it) {
+    if (self->where) aio_await(self->r, aio_join(aio_spawn(scoped, .how = self->how)));
+    else aio_await(self->r, aio_call_new(scoped, .how = self->how));
+    aio_try(aio_sleep(100));
+    return self->r;
+} aio_end
+static void a_generator_that_is_called_or_spawned(void **state)
+{
+    (void)state;
+    for (int how = NONE; how < KINDS; how++) {
+        for (int where = 0; where < 2; where++) {
+            aio_task *t = core_spawn(calls_it, .how = how, .where = where);
+            if (how == GROUP) {                     // its child never ends
+                aio_task *n = core_spawn(nap, .name = "n", .ns = 10);
+                assert_result(core_run(n), 0);
+                aio_detach(n);
+                aio_task_cancel(t);
+                run_one(t, -ECANCELED);
+            } else {
+                run_one(t, 1);
+            }
+            core.trace[core.trace_at = 0] = 0;
+        }
+    }
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +426,10 @@ int main(void)
         core_test(storage_is_used_again),
         core_test(every_allocation_fails_once),
         core_test(no_malloc_once_warm),
+        core_test(AG_1_tasks_take_turns_at_one_generator),
+        core_test(AG_1_its_owner_returns_while_another_task_runs_it),
+        core_test(AG_1_storage_that_is_in_use),
+        core_test(a_generator_that_is_called_or_spawned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
