@@ -862,8 +862,8 @@ AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b);
 
 // user_data: a pointer to a waiter (or a sink), aligned to 8 bytes and below 2^48; above it the
 // place in the ring, which makes each activation unique, so that a late cancel cannot hit the next
-// one; below it one of these. CLOSING: a cancel for aio_close: the descriptor, and above it how
-// many operations it should find. LINKED: a cancel for the step of a chain that runs.
+// one; below it one of these. CLOSING: a cancel for aio_close, with the descriptor. LINKED: one for
+// the step of a chain that runs.
 enum {
     AIO__UD_NOBODY,
     AIO__UD_WAITER,
@@ -875,8 +875,7 @@ enum {
     AIO__UD_LINKED
 };
 #define AIO__UD_POINTER UINT64_C(0x0000fffffffffff8)
-#define AIO__UD_CANCEL(fd, n) \
-    (AIO__UD_CLOSING | (uint64_t)(uint32_t)(fd) << 3 | (uint64_t)(n) << 48)
+#define AIO__UD_CANCEL(fd) (AIO__UD_CLOSING | (uint64_t)(uint32_t)(fd) << 3)
 #define AIO__UD_FD(user_data) ((int)((user_data) >> 3 & INT32_MAX))
 AIO__ASSERT(sizeof(void *) == 8, "aio_io_uring.h needs 64-bit pointers");
 
@@ -920,6 +919,7 @@ struct aio_uring {
     uint32_t sq_tail, sq_head;      // head: as last seen
     uint32_t sq_mask, sq_room;      // room: 0 sends all to the slow path
     uint32_t *fd_ops;               // operations in flight by descriptor
+    uint64_t *fd_last;              // user_data of the last that began; closing: the aio_close
     uint32_t fd_capacity;
     // What each turn touches.
     unsigned *sq_khead, *sq_ktail, *sq_kflags, *cq_khead, *cq_ktail;
@@ -936,7 +936,6 @@ struct aio_uring {
     aio_loop *loop;
     struct aio__backlog *backlog, *backlog_last;
     struct aio__backlog *withheld;          // linked entries whose link the kernel has cut
-    aio_waiter *closing, *closing_last;     // aio_close that wait, by node.u.p[2]
     struct aio__sink *sinks;                // in flight
     aio_chain *chains;                      // open
     aio_stream *streams;                    // open
@@ -2088,13 +2087,17 @@ AIO_COLD aio_result aio__fds_grow(aio_uring *u, uint32_t fd)
     uint32_t capacity = u->fd_capacity ? u->fd_capacity : 64;
     if (fcntl((int)fd, F_GETFD) < 0) return -EBADF;     // a wild number must not cost gigabytes
     while (capacity <= fd) capacity *= 2;
-    uint32_t *ops = (uint32_t *)aio__chunk_new(&u->loop->executor, (size_t)capacity * sizeof *ops);
-    if (!ops) return -ENOMEM;
-    memset(ops, 0, (size_t)capacity * sizeof *ops);
+    const size_t each = sizeof(uint64_t) + sizeof(uint32_t);
+    uint64_t *last = (uint64_t *)aio__chunk_new(&u->loop->executor, capacity * each);
+    if (!last) return -ENOMEM;
+    uint32_t *ops = (uint32_t *)(void *)(last + capacity);
+    memset(last, 0, capacity * each);
     if (u->fd_ops) {
+        memcpy(last, u->fd_last, u->fd_capacity * sizeof *last);
         memcpy(ops, u->fd_ops, u->fd_capacity * sizeof *ops);
-        aio__chunk_free(&u->loop->executor, u->fd_ops);
+        aio__chunk_free(&u->loop->executor, u->fd_last);
     }
+    u->fd_last = last;
     u->fd_ops = ops;
     u->fd_capacity = capacity;
     return 0;
@@ -2205,30 +2208,35 @@ AIO_COLD void aio__cancel_one_by_one(aio_uring *u, int fd)
         }
     }
 }
-// Ends all operations on fd, or (fd < 0) all there are.
-AIO_COLD void aio__cancel_all(aio_uring *u, int fd)
+// Ends all operations there are.
+AIO_COLD void aio__cancel_all(aio_uring *u)
 {
-    aio__backlog_end(u, 0, fd, fd < 0 ? -ECANCELED : -EBADF);
-    if (fd >= 0) (void)aio__detours_cancel(u, 0, fd);
+    aio__backlog_end(u, 0, -1, -ECANCELED);
     struct io_uring_sqe *sqe = u->has_cancel_all ? aio__cancel_entry(u) : 0;
+    if (sqe) sqe->cancel_flags |= IORING_ASYNC_CANCEL_ANY;
+    else aio__cancel_one_by_one(u, -1);
+}
+// Ends all operations on fd. The kernel is not asked by descriptor: it would look for the file,
+// which may have other descriptors. The last one that began is mostly the only one.
+AIO_COLD void aio__cancel_fd(aio_uring *u, int fd, uint64_t last)
+{
+    aio__backlog_end(u, 0, fd, -EBADF);
+    (void)aio__detours_cancel(u, 0, fd);
+    bool only = last && u->fd_ops[fd] == (AIO__FD_CLOSING | 1);
+    struct io_uring_sqe *sqe = only ? aio__cancel_entry(u) : 0;
     if (!sqe) {
         aio__cancel_one_by_one(u, fd);
         return;
     }
-    sqe->fd = fd;
-    sqe->cancel_flags |= fd < 0 ? IORING_ASYNC_CANCEL_ANY : IORING_ASYNC_CANCEL_FD;
-    if (fd < 0) return;
-    uint32_t n = u->fd_ops[fd] & ~AIO__FD_CLOSING;
-    sqe->user_data = AIO__UD_CANCEL(fd, n < 0xffff ? n : 0xffff);
+    sqe->addr = last;
+    sqe->cancel_flags = 0;
     sqe->flags = 0;
+    sqe->user_data = AIO__UD_CANCEL(fd);
 }
-// The kernel looks for operations on the file that fd is now. It found fewer than there are: some
-// have ended since, or fd was closed behind our back and these are on the file that it was.
 AIO_COLD void aio__cancel_answer(aio_uring *u, uint64_t user_data, aio_result found)
 {
     int fd = AIO__UD_FD(user_data);
-    if (found < (aio_result)(user_data >> 48) && (u->fd_ops[fd] & AIO__FD_CLOSING))
-        aio__cancel_one_by_one(u, fd);
+    if (found == -ENOENT && (u->fd_ops[fd] & AIO__FD_CLOSING)) aio__cancel_one_by_one(u, fd);
 }
 // Cancels for which there was neither room nor memory.
 AIO_COLD void aio__cancel_owed(aio_uring *u, aio_node *n)
@@ -2258,8 +2266,8 @@ AIO_COLD void aio__cancel_again(aio_uring *u)
             if (op) aio__cancel_owed(u, &op->waiter.node);
         }
     }
-    for (aio_waiter *w = u->closing; w; w = (aio_waiter *)w->node.u.p[2])
-        aio__cancel_all(u, (int)(uint32_t)w->node.u.w[1]);
+    for (uint32_t fd = 0; fd < u->fd_capacity; fd++)
+        if (u->fd_ops[fd] & AIO__FD_CLOSING) aio__cancel_fd(u, (int)fd, 0);
 }
 AIO_FN bool aio__io_cancel(aio_waiter *w)
 {
@@ -2346,6 +2354,7 @@ AIO_INLINE void aio__io_submitted(aio_loop *l, aio_uring *u, aio_waiter *w,
     aio__sqe_fill(sqe, a, user_data);
     w->node.u.w[0] = user_data;
     w->node.u.w[1] = info;
+    if (info & AIO__IO_TRACKED) u->fd_last[(uint32_t)info] = user_data;
     l->in_flight++;
 }
 AIO_INLINE aio_result aio__io_submit_as(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
@@ -2362,6 +2371,7 @@ AIO_INLINE aio_result aio__io_submit_as(aio_uring *u, aio_waiter *w, const aio_a
         return aio__no_entry(u);
     }
     aio__io_submitted(u->loop, u, w, sqe, a, tag, info);
+    if (info & AIO__IO_TWO_FDS) u->fd_last[second] = w->node.u.w[0];
     if (info & AIO__IO_RARE) w->node.u.w[2] = info & AIO__IO_GIVES_PIPE ? a->u.w[2] : second;
     aio_waiter_begin(w, cls);
     return 0;
@@ -2616,6 +2626,7 @@ AIO_FN aio_result aio__sink_submit(aio_uring *u, struct aio__sink *s, const aio_
     }
     s->user_data = (uint64_t)(uintptr_t)s | AIO__UD_SINK | (uint64_t)u->sq_tail << 48;
     s->info = info;
+    if (info & AIO__IO_TRACKED) u->fd_last[(uint32_t)info] = s->user_data;
     aio__sqe_fill(sqe, io, s->user_data);
     aio__sink_list(u, s);
     return 0;
@@ -3586,13 +3597,6 @@ AIO_FN bool aio__polled_start(aio_uring *u, aio_waiter *w, const aio_awaitable *
 }
 
 // --- close: first ends what is in flight on the descriptor
-AIO_COLD void aio__closing_add(aio_uring *u, aio_waiter *w)
-{
-    w->node.u.p[2] = 0;
-    if (u->closing) u->closing_last->node.u.p[2] = w;
-    else u->closing = w;
-    u->closing_last = w;
-}
 AIO_COLD void aio__flow_unpause(aio_uring *u);
 AIO_COLD void aio__flow_fd_closed(aio_uring *u, uint32_t fd);
 AIO_FN bool aio__close_begin(aio_uring *u, aio_waiter *w, uint32_t fd)
@@ -3608,20 +3612,14 @@ AIO_FN bool aio__close_begin(aio_uring *u, aio_waiter *w, uint32_t fd)
 // Nothing is in flight on fd any more: the first aio_close of it closes; any other was a mistake.
 AIO_COLD void aio__closing_ready(aio_uring *u, uint32_t fd)
 {
-    bool first = true;
-    aio_waiter *w = u->closing, *next;
-    u->closing = 0;
+    aio_waiter *first = (aio_waiter *)(uintptr_t)u->fd_last[fd], *next = first;
+    u->fd_last[fd] = 0;
     u->fd_ops[fd] = 0;
-    for (; w; w = next) {
+    for (aio_waiter *w = first; w; w = next) {
         next = (aio_waiter *)w->node.u.p[2];
-        if ((uint32_t)w->node.u.w[1] != fd) {
-            aio__closing_add(u, w);
-            continue;
-        }
         u->loop->in_flight--;
-        if (!first) aio__settle(w, -EBADF, aio__settled());
+        if (w != first) aio__settle(w, -EBADF, aio__settled());
         else if (aio__close_begin(u, w, fd)) aio__settle(w, w->future.result, aio__settled());
-        first = false;
     }
 }
 AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
@@ -3634,13 +3632,19 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
     if (u && fd < u->many_capacity && u->many[fd]) aio__flow_fd_closed(u, fd);
     if (!u || u->lost || fd >= u->fd_capacity || !u->fd_ops[fd]) return aio__close_begin(u, w, fd);
     w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
-    aio__closing_add(u, w);
+    w->node.u.p[2] = 0;
     u->loop->in_flight++;
     aio_waiter_begin(w, aio__close_wait());
+    uint64_t last = u->fd_last[fd];
     if (!(u->fd_ops[fd] & AIO__FD_CLOSING)) {
         u->fd_ops[fd] |= AIO__FD_CLOSING;
-        aio__cancel_all(u, (int)fd);
+        u->fd_last[fd] = (uint64_t)(uintptr_t)w;
+        aio__cancel_fd(u, (int)fd, last);
+        return false;
     }
+    aio_waiter *before = (aio_waiter *)(uintptr_t)last;
+    while (before->node.u.p[2]) before = (aio_waiter *)before->node.u.p[2];
+    before->node.u.p[2] = w;
     return false;
 }
 
@@ -4593,7 +4597,8 @@ AIO_FN void aio__linked_keep(char **to, size_t *size, aio_awaitable *a)
     const struct aio__operation *o = aio__operation_of(AIO__HEAD_OPCODE(a->u.w[0]));
     const aio_await_class *cls = a->cls;
     uint64_t *w = a->u.w;
-    bool entry = cls == aio__checked_await() || cls == aio__prompt_await();
+    bool entry = cls == aio__checked_await() || cls == aio__prompt_await() ||
+                 cls == aio__file_await();
     unsigned copies = entry ? o->copies : 0;
     if (copies & AIO__COPY_PATH) aio__kept_text(to, size, &w[2]);
     if (copies & AIO__COPY_PATH2) aio__kept_text(to, size, &w[1]);
@@ -6996,7 +7001,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     aio_uring *u = (aio_uring *)l->backend_state;
     int64_t told = aio__clock();
     u->draining = true;
-    aio__cancel_all(u, -1);
+    aio__cancel_all(u);
     aio__disarm_wake(u);
     bool gone = true;
     while (l->in_flight || u->wake_armed) {
@@ -7016,7 +7021,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
         told = aio__clock();
         if (l->in_flight)
             aio__loop_say(l, "close waits: the kernel has not let go of an operation", 0);
-        aio__cancel_all(u, -1);
+        aio__cancel_all(u);
         aio__disarm_wake(u);
     }
     aio__arena_reset(u);

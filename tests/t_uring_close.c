@@ -618,6 +618,104 @@ static void hazard_19_a_closed_loop_holds_no_port(void **state)
     }
 }
 
+// --- a duplicate of what is closed is a descriptor of its own: what waits on it goes on
+enum { DUP_READ, DUP_POLL, DUP_SLOT, DUP_MANY, DUP_CHAIN, DUP_STREAM, DUP_BOTH_WAYS, DUPS };
+enum { DUP_SOCKET, DUP_PIPE, DUP_KINDS };
+struct dup_reader { aio_frame aio; int how, kind, fd; char b[8]; aio_buffer_ring ring; aio_many it; aio_chain c;
+                    aio_stream s; aio_bytes line; aio_result r; };
+aio_async(dup_reader) {
+    switch (self->how) {
+    case DUP_POLL: aio_await(self->r, aio_poll(self->fd, POLLIN)); return self->r < 0 ? self->r : 2;
+    case DUP_SLOT:
+        aio_await(self->r, aio_io_with(aio_read_some(0, self->b, 8), AIO_IO_DIRECT));
+        return self->r;
+    case DUP_MANY:
+        aio_try(aio_buffer_ring_init(&self->ring, 4, 64));
+        self->r = self->kind == DUP_SOCKET ? aio_recv_many(&self->it, self->fd, &self->ring)
+                                           : aio_read_many(&self->it, self->fd, &self->ring);
+        aio_try(self->r);
+        aio_await(self->r, aio_next(&self->it));
+        if (self->r == 1) self->r = aio_gen_value(&self->it);
+        aio_await(aio_gen_close(&self->it));
+        aio_buffer_ring_close(&self->ring);
+        return self->r;
+    case DUP_CHAIN:
+        aio_try(aio_chain_init(&self->c));
+        aio_try(aio_chain_add(&self->c, aio_read_some(self->fd, self->b, 2)));
+        aio_try(aio_chain_add(&self->c, aio_nop()));
+        aio_await(self->r, aio_chain_run(&self->c));
+        return self->r < 0 ? self->r : aio_chain_result(&self->c, 0);
+    case DUP_STREAM:
+        self->fd = dup(self->fd);
+        aio_try(aio_stream_open(&self->s, self->fd, -1, NULL));
+        aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
+        return self->r;
+    default: aio_await(self->r, aio_read_some(self->fd, self->b, 8)); return self->r;
+    }
+} aio_end
+struct dups { aio_frame aio; int how, kind, fds[2], dup; aio_task *closed, *other, *more; aio_result r; };
+aio_async(dups) {
+    if (self->kind == DUP_SOCKET) pair_of(self->fds);
+    else assert_int_equal(pipe2(self->fds, O_CLOEXEC), 0);
+    self->dup = dup(self->fds[0]);
+    aio_await(aio_nop());
+    assert_result(aio_direct_register(NULL, 1), 0);
+    assert_result(aio_direct_put(NULL, 0, self->dup), 0);
+    self->other = aio_spawn(dup_reader, .how = self->how, .kind = self->kind, .fd = self->dup);
+    self->closed = aio_spawn(dup_reader, .how = DUP_READ, .fd = self->fds[0]);
+    self->more = aio_spawn(dup_reader, .how = self->how == DUP_BOTH_WAYS ? DUP_POLL : DUP_READ,
+                           .fd = self->how == DUP_BOTH_WAYS ? self->fds[0] : -1);
+    aio_await(aio_sleep(AIO_MSEC));
+    uring_reap_now();
+    aio_await(self->r, aio_close(self->fds[0]));
+    assert_result(self->r, 0);
+    aio_await(self->r, aio_join(self->closed));
+    assert_result(self->r, -EBADF);
+    aio_await(self->r, aio_join(self->more));
+    assert_result(self->r, -EBADF);
+    assert_int_equal(write(self->fds[1], "x\n", 2), 2);
+    aio_await(self->r, aio_join(self->other));
+    assert_result(self->r, 2);
+    assert_int_equal(aio_running_loop()->in_flight, 0);
+    close(self->dup);
+    close(self->fds[1]);
+    aio_direct_unregister(NULL);
+    return 0;
+} aio_end
+static void a_duplicate_goes_on_when_the_other_is_closed(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < DUP_KINDS; kind++)
+        for (int how = 0; how < DUPS; how++)
+            assert_result(run(dups, .how = how, .kind = kind), 0);
+}
+// Many that are closed at a time, each with its readers.
+enum { CROWD = 300 };
+struct crowd_close { aio_frame aio; int fd; aio_result r; };
+aio_async(crowd_close) { aio_await(self->r, aio_close(self->fd)); return self->r; } aio_end
+struct crowd { aio_frame aio; int i, fds[CROWD][2]; aio_task *readers[CROWD], *closers[CROWD]; aio_result r; };
+aio_async(crowd) {
+    for (self->i = 0; self->i < CROWD; self->i++) {
+        pair_of(self->fds[self->i]);
+        self->readers[self->i] = aio_spawn(dup_reader, .fd = self->fds[self->i][0]);
+    }
+    aio_await(aio_sleep(AIO_MSEC));
+    for (self->i = 0; self->i < CROWD; self->i++)
+        self->closers[self->i] = aio_spawn(crowd_close, .fd = self->fds[self->i][0]);
+    for (self->i = 0; self->i < CROWD; self->i++) {
+        aio_await(self->r, aio_join(self->closers[self->i]));
+        assert_result(self->r, 0);
+        aio_await(self->r, aio_join(self->readers[self->i]));
+        assert_result(self->r, -EBADF);
+        close(self->fds[self->i][1]);
+    }
+    return 0;
+} aio_end
+static void many_closes_at_a_time(void **state)
+{
+    (void)state;
+    assert_result(run(crowd), 0);
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -638,6 +736,8 @@ int main(void)
         cmocka_unit_test(closing_twice_is_harmless),
         cmocka_unit_test(hazard_19_loops_one_after_the_other),
         cmocka_unit_test(hazard_19_a_closed_loop_holds_no_port),
+        cmocka_unit_test(a_duplicate_goes_on_when_the_other_is_closed),
+        cmocka_unit_test(many_closes_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
