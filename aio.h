@@ -458,6 +458,7 @@ struct aio_executor {
     const struct aio__observer *observer;   // null: nobody watches the steps
     struct aio__watched *to_cancel;       // what a cancel that goes on has still to reach
     uint64_t cancel_walk, cancel_walks;     // its number; how many there were
+    uint32_t cancel_again;                  // visits that it may still repeat
     aio_node *to_tell;                      // watchers of ops that have ended, not yet told
     bool telling;
     uint32_t ending;            // AIO__DETACHING, AIO__DROPPING; 0: it is open, or closed
@@ -2275,8 +2276,11 @@ AIO_FN void aio__wait_cut(aio_waiter *w)
     aio_complete(w, -ECANCELED);
     if (joined) aio__task_release(inner);
 }
-// A cancel's walk reaches each task once for all who wait for it: one that gathers share is counted
-// again, but what hangs on it was asked already. Only a circle of gathers goes on, to its end.
+// A cancel's walk would go every way to a task that gathers share, of which there may be 2^n. So it
+// does, as asyncio does, for its first AIO__AGAIN_MAX visits to what it has reached before: each
+// adds to a count. Then once is enough, for what hangs on the task was asked already. Only a
+// circle of gathers always goes on, to its end.
+enum { AIO__AGAIN_MAX = 1 << 14 };
 AIO_FN bool aio__walked(const aio_task *t)
 {
     return t->extra && t->extra->walk == t->waiter.future.loop->cancel_walk;
@@ -2294,6 +2298,11 @@ AIO_FN bool aio__cancel_counted(aio_task *t)
     t->cancelling++;
     aio__note_cancel(t);
     if (!aio__walked(t)) return false;
+    aio_executor *x = t->waiter.future.loop;
+    if (x->cancel_again) {
+        x->cancel_again--;
+        return false;
+    }
     aio_waiter *w = &t->extra->last->waiter;
     if (w->node.cls->kind == AIO__WAIT_GATHER) (void)aio__wait_cancel(w);
     return true;
@@ -2329,6 +2338,7 @@ AIO_FN void aio__cancel_wait(aio_task *t)
     uint64_t outer = x->cancel_walk;            // a wait's own cancel may cancel others
     struct aio__watched *v;
     x->cancel_walk = ++x->cancel_walks;
+    x->cancel_again = AIO__AGAIN_MAX;
     aio__cancel_chain(t);
     while ((v = x->to_cancel) != 0) {
         aio_task *inner = AIO__TASK_OF(v->node.u.list.target);
@@ -3076,7 +3086,7 @@ AIO_FN bool aio__gather_cancel(aio_waiter *w)
         aio_wake(w, aio__gather_over());
         return true;
     }
-    if (m->walk == x->cancel_walk) return true;         // it has passed
+    if (m->walk == x->cancel_walk && !x->cancel_again) return true;     // it has passed
     m->walk = x->cancel_walk;
     for (uint32_t i = 0; i < m->n; i++) {
         struct aio__watched *v = &aio__watches(m)[i];
