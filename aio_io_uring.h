@@ -41,7 +41,8 @@
 //                aio_process_close_stdin aio_process_signal
 //   servers      aio_serve aio_server_stop
 //   streams      aio_stream_open aio_stream_read aio_stream_read_exactly aio_stream_read_line
-//                aio_stream_read_until aio_stream_read_until_any aio_stream_at_eof
+//                aio_stream_read_until aio_stream_read_until_any aio_stream_skip_until
+//                aio_stream_at_eof
 //                aio_stream_write aio_stream_writev aio_stream_write_nowait aio_stream_drain
 //                aio_stream_unsent aio_stream_write_eof aio_stream_close aio_stream_abort
 //   iterators    aio_accept_many aio_recv_many aio_recvmsg_many aio_read_many aio_poll_many
@@ -92,6 +93,7 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include <arpa/inet.h>          // inet_pton
 #include <fcntl.h>              // AT_FDCWD, O_CLOEXEC
 #include <linux/futex.h>
+#include <net/if.h>             // if_nametoindex
 #include <netdb.h>              // getaddrinfo
 #include <sched.h>              // clone
 #include <netinet/in.h>
@@ -248,11 +250,14 @@ struct aio__buffers {
     uint32_t size, count, mask, free, users;
     uint16_t tail, group, first_free;
 };
+// A descriptor that a process has: who takes it over clears it there.
+struct aio__owned { struct aio__owned *next; int fd, *at; };
 // A process that a frame has begun. All zero: none.
 typedef struct aio_process {
     pid_t pid;                  // as long as it was not reaped, nobody else has this number
-    int stdin_, stdout_, stderr_;   // our ends of its pipes, or -1. The process's: closed with it
-    int pty;                    // our side of its terminal, or -1
+    int stdin_, stdout_, stderr_;   // our ends of its pipes, or -1. The process's: closed with it,
+    int pty;                    // and this, our side of its terminal; aio_close and aio_stream_open
+                                // take them over, and leave -1
     // Private from here.
     aio_scope scope;
     aio_task *owner;            // null: none
@@ -260,6 +265,8 @@ typedef struct aio_process {
     struct aio__sink sink;      // polls pidfd; -1: it was reaped
     aio_future ended;
     int pidfd;
+    pid_t parent;
+    struct aio__owned owned[4];
 } aio_process;
 
 // For stdin_, stdout_, stderr_ of the options; a number above 0 is a descriptor of the caller's.
@@ -677,16 +684,22 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read(aio_stream *s, void *buf, siz
     aio__stream_read_exactly(s, buf, AIO__FIRST_TWO(__VA_ARGS__, ((size_t *)0), 0))
 // Awaitable: a line, with its newline. *line is in the stream's buffer, followed by a 0, and valid
 // until the next read. Result: its length; the last one may lack the newline; 0: the end;
-// -EMSGSIZE: longer than the limit; it (or, without a newline, all that came) is dropped.
+// -EMSGSIZE: longer than the limit; it is dropped: what of it is still to come, too, by the next
+// aio_stream_read_line or _until. (aio_stream_read and _exactly would get that rest.)
 AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_line(aio_stream *s, aio_bytes *line);
 // Awaitable: all up to and with a separator of n bytes. *out as above. Result: its length;
 // -ENODATA: the end came first; *out is the rest; -EMSGSIZE: more than the limit before it; all
-// stays in the buffer; -EINVAL: n is 0. Lifetime: the separator until the await returns.
+// stays in the buffer, and the same again gives that again: aio_stream_skip_until gets over it.
+// -EINVAL: n is 0. Lifetime: the separator until the await returns.
 AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_until(aio_stream *s, aio_bytes *out,
                                                          const char *separator, size_t n);
 // Awaitable: the same with several; the one that ends first counts.
 AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_until_any(aio_stream *s, aio_bytes *out,
                                                              const aio_bytes *separators, size_t n);
+// Awaitable: drops all up to and with a separator, however much. Result: how many bytes; -ENODATA:
+// the end came first. Cancelled, what it has dropped is gone.
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_skip_until(aio_stream *s, const char *separator,
+                                                         size_t n);
 // Has the end been reached, and all before it been read?
 AIO_FN bool aio_stream_at_eof(const aio_stream *s);
 
@@ -951,6 +964,7 @@ struct aio_uring {
     uint16_t detour_number;
     struct aio__buffers *buffer_rings;
     aio_process *processes;         // of frames that have not returned
+    struct aio__owned *owned[AIO__DETOURS];     // their descriptors
     // Copies of paths and addresses, until their entries are consumed.
     char *arena;
     size_t arena_used, arena_size;
@@ -1004,7 +1018,13 @@ AIO_TABLE(aio_await_class, aio__udp_await, { aio__udp_start, "udp", AIO__AWAIT_O
 #define AIO__STREAM_LIMIT ((size_t)65536)
 #define AIO__STREAM_FIRST ((size_t)4096)        // of a buffer, which grows when it gets full
 #define AIO__STREAM_LARGE ((size_t)16384)       // what is sent from where it is, if it can be
-enum { AIO__STREAM_READ, AIO__STREAM_EXACTLY, AIO__STREAM_LINE, AIO__STREAM_UNTIL };
+enum {
+    AIO__STREAM_READ,
+    AIO__STREAM_EXACTLY,
+    AIO__STREAM_SKIP,
+    AIO__STREAM_LINE,
+    AIO__STREAM_UNTIL
+};
 struct aio__inbuf { char *data; size_t from, to, room; uint32_t block_class; };
 // What a read asks for.
 struct aio__stream_ask {
@@ -1036,6 +1056,7 @@ struct aio_stream {
     struct aio__stream_ask ask;
     struct aio__inbuf inbuf;
     size_t wanted;              // how large the buffer should be
+    bool skips;                 // the rest of a line that was too long
     size_t covered_at;          // 1 + where a byte gave way to the 0 behind a line
     char covered;
     // Writing: a sink sends `flight`, and what comes meanwhile gathers in `queued`.
@@ -1593,10 +1614,20 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_uring_op(const struct io_uring_sqe *sqe)
     __builtin_memcpy(&a.u.w[4], (const char *)sqe + 40, 24);
     return a;
 }
+AIO_FN bool aio__in_child(aio_waiter *w)    // a forked one: whatever else is wrong
+{
+    w->future.result = AIO__LOOP_OF(w->future.loop)->forked ? -EPERM : 0;
+    return w->future.result < 0;
+}
+// The same for what is no awaitable.
+AIO_FN bool aio__forked_here(void)
+{
+    return aio__running() && AIO__LOOP_OF(aio__running())->forked;
+}
 AIO_FN bool aio__invalid_start(aio_waiter *w, const aio_awaitable *a)
 {
     (void)a;
-    w->future.result = -EINVAL;
+    if (!aio__in_child(w)) w->future.result = -EINVAL;
     return true;
 }
 
@@ -2395,15 +2426,14 @@ AIO_SLOW aio_result aio__io_submit(aio_uring *u, aio_waiter *w, const aio_awaita
 }
 AIO_COLD aio_uring *aio__uring_of_slow(aio_loop *l, aio_result *why)
 {
-    if (l->forked) *why = -EPERM;
-    else *why = aio_uring_attach(l, 0);
-    return (aio_uring *)l->backend_state;
+    *why = l->forked ? -EPERM : aio_uring_attach(l, 0);
+    return l->forked ? 0 : (aio_uring *)l->backend_state;
 }
 // The ring of a waiter's loop, made if there is none. Null: *why.
 AIO_INLINE aio_uring *aio__uring_of(aio_waiter *w, aio_result *why)
 {
     aio_loop *l = AIO__LOOP_OF(w->future.loop);
-    if (AIO__LIKELY(l->backend_state != 0)) return (aio_uring *)l->backend_state;
+    if (AIO__LIKELY(l->backend_state && !l->forked)) return (aio_uring *)l->backend_state;
     return aio__uring_of_slow(l, why);
 }
 AIO_INLINE bool aio__failed(aio_waiter *w, aio_result r)
@@ -2483,8 +2513,19 @@ AIO_FN aio_result aio__copy_in(aio_uring *u, aio_awaitable *a, unsigned what)
     if (r < 0) u->arena_held = false;
     return r;
 }
+// A FIFO's open waits for the other side; the ring would try without waiting, and take that for the
+// end. On a kernel thread it does wait.
+AIO_FN bool aio__open_waits(const aio_awaitable *a)
+{
+    unsigned op = AIO__HEAD_OPCODE(a->u.w[0]);
+    uint64_t flags = AIO__SECOND_HALF(a->u.w[3]);
+    if (op == IORING_OP_OPENAT2) memcpy(&flags, a->u.cp[1], sizeof flags);
+    else if (op != IORING_OP_OPENAT) return false;
+    return (flags & O_ACCMODE) != O_RDWR && !(flags & (O_NONBLOCK | O_PATH | O_DIRECTORY));
+}
 AIO_FN bool aio__job_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__polled_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
+AIO_FN aio_result aio__kept_path_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
 AIO_SLOW bool aio__checked_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_result r = 0;
@@ -2500,7 +2541,9 @@ AIO_SLOW bool aio__checked_start(aio_waiter *w, const aio_awaitable *a)
         }
         return aio__failed(w, -EOPNOTSUPP);
     }
+    if (op == IORING_OP_STATX && u->level > 3) return aio__failed(w, aio__kept_path_start(u, w, a));
     r = aio__copy_in(u, &copy, o->copies);
+    if (r >= 0 && aio__open_waits(&copy)) copy.u.w[0] |= AIO__WORD(AIO__HEAD(0, IOSQE_ASYNC, 0), 0);
     if (r >= 0) r = aio__io_submit(u, w, &copy, AIO__UD_WAITER, aio__io_wait());
     return aio__failed(w, r);
 }
@@ -3427,15 +3470,27 @@ AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a)
     return aio__failed(w, aio__compound_begin(u, w, &m->compound, &entry));
 }
 
-// --- the words of a futex_waitv stay in a block
-struct aio__waitv { struct aio__compound compound; };
-AIO_FN aio_result aio__waitv_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
-                                  aio_result r)
+// --- what the kernel reads late stays in a block: the words of a futex_waitv; before 5.18 (rung 4)
+// the path of a statx, which a kernel thread reads when the entry was consumed long ago
+AIO_FN aio_result aio__kept_next(aio_uring *u, aio_waiter *w, struct aio__compound *c,
+                                 aio_result r)
 {
     (void)u;
     (void)w;
     (void)c;
     return r;
+}
+AIO_FN aio_result aio__kept_path_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a)
+{
+    if (!a->u.w[2]) return -EFAULT;
+    size_t size = strlen((const char *)a->u.cp[2]) + 1;
+    struct aio__compound *c = (struct aio__compound *)aio__compound_new(
+        u, sizeof *c + size, aio__kept_next, false);
+    if (!c) return -ENOMEM;
+    memcpy(c + 1, a->u.cp[2], size);
+    aio_awaitable entry = *a;
+    entry.u.p[2] = c + 1;
+    return aio__compound_begin(u, w, c, &entry);
 }
 AIO_FN bool aio__waitv_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -3447,7 +3502,7 @@ AIO_FN bool aio__waitv_start(aio_waiter *w, const aio_awaitable *a)
     if (!n || n > 128 || !a->u.w[2]) return aio__failed(w, -EINVAL);
     size_t size = (size_t)n * AIO__FUTEX_WAITV_BYTES;
     struct aio__compound *c = (struct aio__compound *)aio__compound_new(
-        u, sizeof *c + size, aio__waitv_next, false);
+        u, sizeof *c + size, aio__kept_next, false);
     if (!c) return aio__failed(w, -ENOMEM);
     memcpy(c + 1, a->u.cp[2], size);
     aio_awaitable entry = *a;
@@ -3598,10 +3653,16 @@ AIO_FN bool aio__polled_start(aio_uring *u, aio_waiter *w, const aio_awaitable *
 
 // --- close: first ends what is in flight on the descriptor
 AIO_COLD void aio__flow_unpause(aio_uring *u);
+AIO_FN void aio__process_disown(aio_uring *u, int fd);
 AIO_COLD void aio__flow_fd_closed(aio_uring *u, uint32_t fd);
 AIO_FN bool aio__close_begin(aio_uring *u, aio_waiter *w, uint32_t fd)
 {
     aio_awaitable a = aio__io(aio__close_await(), IORING_OP_CLOSE, (int)fd, 0, 0, 0, 0);
+    struct linger linger = { 0, 0 };
+    socklen_t size = sizeof linger;
+    getsockopt((int)fd, SOL_SOCKET, SO_LINGER, &linger, &size);
+    if (linger.l_onoff && linger.l_linger)      // it waits: not in this thread
+        a.u.w[0] |= AIO__WORD(AIO__HEAD(0, IOSQE_ASYNC, 0), 0);
     if (u && aio__io_submit(u, w, &a, AIO__UD_WAITER, aio__close_wait()) >= 0) {
         if (AIO__UNLIKELY(u->paused != 0)) aio__flow_unpause(u);
         return false;
@@ -3629,6 +3690,7 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
     uint32_t fd = AIO__HEAD_FD(a->u.w[0]);
     if (AIO__UNLIKELY(l->forked)) return aio__failed(w, -EPERM);
     if ((int32_t)fd < 0) return aio__failed(w, -EBADF);
+    if (u && u->owned[fd % AIO__DETOURS]) aio__process_disown(u, (int)fd);
     if (u && fd < u->many_capacity && u->many[fd]) aio__flow_fd_closed(u, fd);
     if (!u || u->lost || fd >= u->fd_capacity || !u->fd_ops[fd]) return aio__close_begin(u, w, fd);
     w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
@@ -3751,8 +3813,7 @@ AIO_FN aio_result aio__buffers_open(aio_uring *u, void *storage, uint32_t count,
 AIO_FN aio_uring *aio__uring_of_loop(aio_loop *l, aio_result *why)
 {
     if (!l->forked && l->backend_state) return (aio_uring *)l->backend_state;
-    (void)aio__uring_of_slow(l, why);
-    return l->forked ? 0 : (aio_uring *)l->backend_state;
+    return aio__uring_of_slow(l, why);
 }
 AIO_FN aio_result aio_buffer_ring_init_over(aio_buffer_ring *b, void *storage, unsigned count,
                                             size_t size)
@@ -3773,9 +3834,9 @@ AIO_FN aio_result aio_buffer_ring_init(aio_buffer_ring *b, unsigned count, size_
 AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *ring)
 {
     struct aio__buffers *b = ring->buffers;
+    if (aio__forked_here() || (b && b->ring->disabled)) return -EPERM;
     if (!b) return 0;
     if (b->users) return -EBUSY;
-    if (b->ring->disabled) return -EPERM;
     if (b->entries) io_uring_unregister_buf_ring(&b->ring->ring, b->group);
     struct aio__buffers **at = &b->ring->buffer_rings;
     while (*at != b) at = &(*at)->next;
@@ -3826,6 +3887,11 @@ AIO_FN size_t aio__flow_message(aio_many *it, char *buffer, size_t length, char 
     it->message.msg_control = buffer + sizeof out + AIO__NAME_BYTES;
     it->message.msg_controllen = out.controllen;
     it->message.msg_flags = (int)out.flags;
+    if ((uintptr_t)buffer & 7) {            // in storage of the caller's: who looks at them may not
+        memcpy(it->own, it->message.msg_name, AIO__NAME_BYTES + it->control_bytes);
+        it->message.msg_name = it->own;
+        it->message.msg_control = (char *)it->own + AIO__NAME_BYTES;
+    }
     *payload = buffer + aio__flow_overhead(it);
     return length - aio__flow_overhead(it);
 }
@@ -4097,6 +4163,13 @@ AIO_COLD void aio__flow_pause(aio_many *it, aio_result why)
     it->next_waiting = it->ring->paused;
     it->ring->paused = it;
 }
+AIO_FN int aio__flow_domain(int fd)         // -1: no socket
+{
+    int domain = -1;
+    socklen_t length = sizeof domain;
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+    return domain;
+}
 AIO_COLD bool aio__flow_passing(aio_result res)     // of the connection, not of the listener
 {
     return res == -ECONNABORTED || res == -EPROTO || res == -ENETDOWN || res == -ENETUNREACH ||
@@ -4106,6 +4179,11 @@ AIO_COLD void aio__flow_failed(aio_many *it, aio_result res)
 {
     bool ours = it->closing || (res == -ECANCELED && it->full);
     bool accept = it->what == AIO__FLOW_ACCEPT;
+    bool overrun = res == -ENOBUFS && it->buffers && it->buffers->free;
+    if (overrun && aio__flow_domain(it->fd) == AF_NETLINK) {
+        it->fault = res;            // messages were lost; there would have been a buffer
+        return;
+    }
     if (ours || (res == -ENOBUFS && it->buffers) || (accept && aio__flow_passing(res))) return;
     if (it->mode == AIO__FLOW_MULTI && !it->proven && (res == -EINVAL || res == -EBADFD)) {
         it->mode = AIO__FLOW_ONE;               // this kernel, or this file, cannot
@@ -4227,9 +4305,9 @@ AIO_FN void aio__flow_wake(aio_many *it)
 AIO_FN bool aio__flow_next(aio_waiter *w, aio_frame *f)
 {
     aio_many *it = (aio_many *)(void *)f;
+    if (aio__in_child(w)) return true;
     if (it->waiter) return aio__done_with(w, -EBUSY);
     if (!it->ring) return aio__done_with(w, 0);
-    if (it->ring->disabled) return aio__done_with(w, -EPERM);
     aio_buffer_release(it);
     if (aio__flow_has(it)) {
         aio__flow_pop(it);
@@ -4304,8 +4382,8 @@ AIO_TABLE(aio_scope_class, aio__flow_scope, { "iterator", aio__flow_exit, AIO__S
 AIO_FN bool aio__flow_close(aio_waiter *w, aio_frame *f)
 {
     aio_many *it = (aio_many *)(void *)f;
+    if (aio__in_child(w)) return true;
     if (!it->ring) return aio__done_with(w, 0);
-    if (it->ring->disabled) return aio__done_with(w, -EPERM);
     if (it->waiter || it->closer || it->leaver) return aio__done_with(w, -EBUSY);
     if (!aio__flow_shut(it)) {
         it->closer = w;
@@ -4361,13 +4439,11 @@ AIO_FN aio_result aio__flow_list(aio_uring *u, aio_many *it)
 }
 AIO_FN uint8_t aio__flow_mode(const aio_uring *u, unsigned what, int fd, bool buffers)
 {
-    int domain = 0;
-    socklen_t length = sizeof domain;
     if (!u->has_cancel_all) return buffers ? AIO__FLOW_OWN : AIO__FLOW_ONE;     // before 5.19
     if (!buffers) return AIO__FLOW_MULTI;
     if (!(u->ring.flags & IORING_SETUP_DEFER_TASKRUN)) return AIO__FLOW_ONE;    // before 6.1
     if (what == AIO__FLOW_READ && !aio__has(u, AIO__OP_READ_MULTISHOT)) return AIO__FLOW_ONE;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) >= 0 && domain == AF_UNIX)
+    if (aio__flow_domain(fd) == AF_UNIX)
         return AIO__FLOW_ONE;           // a multishot may miss the end of the stream
     return AIO__FLOW_MULTI;
 }
@@ -4376,7 +4452,9 @@ AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, struct aio
 {
     aio_task *t = aio_current_task();
     aio_result r = -EINVAL;
-    if (!t || extra > 65536) return -EINVAL;
+    if (aio__forked_here()) return -EPERM;
+    bool takes = what != AIO__FLOW_ACCEPT && what != AIO__FLOW_POLL;
+    if (!t || extra > 65536 || (takes && !b)) return -EINVAL;
     if (it->ring) return -EBUSY;
     if (fd < 0) return -EBADF;
     if (b && &b->ring->loop->executor != t->waiter.future.loop) return -EXDEV;
@@ -4428,25 +4506,20 @@ AIO_FN aio_result aio_poll_many(aio_many *it, int fd, unsigned events)
 }
 AIO_FN aio_result aio_recv_many(aio_many *it, int fd, aio_buffer_ring *buffers)
 {
-    return buffers->buffers ? aio__flow_open(it, AIO__FLOW_RECV, fd, buffers->buffers, 0) : -EINVAL;
+    return aio__flow_open(it, AIO__FLOW_RECV, fd, buffers->buffers, 0);
 }
 AIO_FN aio_result aio_read_many(aio_many *it, int fd, aio_buffer_ring *buffers)
 {
-    return buffers->buffers ? aio__flow_open(it, AIO__FLOW_READ, fd, buffers->buffers, 0) : -EINVAL;
+    return aio__flow_open(it, AIO__FLOW_READ, fd, buffers->buffers, 0);
 }
 AIO_FN aio_result aio_recvmsg_many(aio_many *it, int fd, aio_buffer_ring *buffers,
                                    size_t control_bytes)
 {
     size_t room = (control_bytes + 15) & ~(size_t)15;
-    if (!buffers->buffers) return -EINVAL;
     return aio__flow_open(it, AIO__FLOW_RECVMSG, fd, buffers->buffers, room);
 }
 
 // --- system calls that cannot block
-AIO_FN bool aio__in_child(aio_waiter *w)
-{
-    return aio__failed(w, AIO__LOOP_OF(w->future.loop)->forked ? -EPERM : 0);
-}
 AIO_FN bool aio__syscall_done(aio_waiter *w, long r)
 {
     w->future.result = r < 0 ? -errno : r;
@@ -4962,6 +5035,7 @@ AIO_TABLE(aio_scope_class, aio__chain_scope, { "chain", aio__chain_exit, AIO__SC
 AIO_FN aio_result aio_chain_init(aio_chain *c)
 {
     aio_task *t = aio_current_task();
+    if (aio__forked_here()) return -EPERM;
     if (!t) return -EINVAL;
     if (c->left) return -EBUSY;
     aio__chain_empty(c);
@@ -5024,7 +5098,8 @@ AIO_FN void aio__linked_plain(struct aio__step *s, bool hard)
 AIO_FN aio_result aio__chain_add(aio_chain *c, aio_awaitable a, bool hard)
 {
     aio_result r = c->left ? -EBUSY : 0;
-    if (a.cls->kind >= AIO__AWAIT_TASK_ONLY || !c->scope.frame || c->ran) r = -EINVAL;
+    if (aio__forked_here()) r = -EPERM;
+    else if (a.cls->kind >= AIO__AWAIT_TASK_ONLY || !c->scope.frame || c->ran) r = -EINVAL;
     else if (c->count == AIO_CHAIN_STEPS) r = -ENOSPC;
     if (r < 0) {
         aio__awaitable_drop(aio_current_task(), &a);
@@ -5047,6 +5122,7 @@ AIO_FN aio_result aio_chain_add_hard(aio_chain *c, aio_awaitable step)
 }
 AIO_FN aio_result aio_chain_result(aio_chain *c, unsigned i)
 {
+    if (aio__forked_here()) return -EPERM;
     if (i >= c->count || !c->steps[i].started) return -EINVAL;
     aio_waiter *w = &c->steps[i].u.waiter;
     if (!(w->future.flags & AIO__DONE)) return -EINPROGRESS;
@@ -5055,6 +5131,25 @@ AIO_FN aio_result aio_chain_result(aio_chain *c, unsigned i)
 
 // --- TCP by numeric address
 AIO_FN bool aio__is_port(int64_t port) { return port >= 0 && port <= 65535; }
+// With its zone, a number or, of what is local to a link, an interface's name.
+AIO_FN bool aio__ipv6_address(const char *host, struct sockaddr_in6 *out)
+{
+    char text[INET6_ADDRSTRLEN], *end;
+    size_t n = strcspn(host, "%");
+    if (n >= sizeof text) return false;
+    memcpy(text, host, n);
+    text[n] = 0;
+    if (inet_pton(AF_INET6, text, &out->sin6_addr) != 1) return false;
+    if (!host[n]) return true;
+    const char *zone = host + n + 1;
+    bool local = IN6_IS_ADDR_LINKLOCAL(&out->sin6_addr) ||
+                 IN6_IS_ADDR_MC_LINKLOCAL(&out->sin6_addr);
+    out->sin6_scope_id = local ? if_nametoindex(zone) : 0;
+    if (out->sin6_scope_id) return true;
+    unsigned long number = strtoul(zone, &end, 10);
+    out->sin6_scope_id = (uint32_t)number;
+    return *zone >= '0' && *zone <= '9' && !*end && number <= UINT32_MAX;
+}
 AIO_FN aio_result aio__tcp_address(const char *host, int64_t port, struct sockaddr_storage *out)
 {
     struct sockaddr_in *four = (struct sockaddr_in *)(void *)out;
@@ -5066,7 +5161,7 @@ AIO_FN aio_result aio__tcp_address(const char *host, int64_t port, struct sockad
         four->sin_port = htons((uint16_t)port);
         return sizeof *four;
     }
-    if (host && *host && inet_pton(AF_INET6, host, &six->sin6_addr) != 1) return -EINVAL;
+    if (host && *host && !aio__ipv6_address(host, six)) return -EINVAL;
     six->sin6_family = AF_INET6;
     six->sin6_port = htons((uint16_t)port);
     return sizeof *six;
@@ -5617,7 +5712,10 @@ AIO_FN void aio__inbuf_put(struct aio__inbuf *b, const struct iovec *v, size_t c
 }
 
 // --- streams: what a read finds in the buffer
-AIO_FN const char *aio__stream_data(const aio_stream *s) { return s->inbuf.data + s->inbuf.from; }
+AIO_FN const char *aio__stream_data(const aio_stream *s)    // "": there never was any
+{
+    return s->inbuf.data ? s->inbuf.data + s->inbuf.from : "";
+}
 // Puts back the byte that gave way to the 0 behind the last line.
 AIO_FN void aio__stream_uncover(aio_stream *s)
 {
@@ -5681,13 +5779,34 @@ AIO_FN size_t aio__stream_search(aio_stream *s, size_t *start)
     if (!end) s->ask.searched = held >= longest ? held + 1 - longest : 0;
     return end;
 }
+// Drops up to and with the separator; without one all that it cannot begin in.
+AIO_FN aio_result aio__stream_found_skip(aio_stream *s)
+{
+    size_t start = 0, end = aio__stream_search(s, &start);
+    size_t n = end ? end : s->eof ? aio__held(&s->inbuf) : s->ask.searched;
+    s->ask.got += (size_t)aio__stream_taken(s, n);
+    s->ask.searched = 0;
+    return end ? (aio_result)s->ask.got : s->eof ? -ENODATA : AIO_PENDING;
+}
+// False: the rest of a line that was too long has not come yet.
+AIO_FN bool aio__stream_skipped(aio_stream *s)
+{
+    const char *data = aio__stream_data(s);
+    size_t held = aio__held(&s->inbuf);
+    const char *newline = held ? (const char *)memchr(data, '\n', held) : 0;
+    aio__stream_taken(s, newline ? (size_t)(newline + 1 - data) : held);
+    s->skips = !newline && !s->eof;
+    return !s->skips;
+}
 AIO_FN aio_result aio__stream_found_until(aio_stream *s)
 {
     bool line = s->ask.kind == AIO__STREAM_LINE;
+    if (s->skips && !aio__stream_skipped(s)) return AIO_PENDING;
     size_t start = 0, end = aio__stream_search(s, &start);
     if (end && start <= s->limit) return aio__stream_view(s, end);
     if (end || s->ask.searched > s->limit) {
         if (line) aio__stream_taken(s, end ? end : aio__held(&s->inbuf));
+        s->skips = line && !end;
         return -EMSGSIZE;
     }
     if (!s->eof) return AIO_PENDING;
@@ -5701,6 +5820,7 @@ AIO_FN aio_result aio__stream_found(aio_stream *s)
     switch (s->ask.kind) {
     case AIO__STREAM_READ: return aio__stream_found_bytes(s);
     case AIO__STREAM_EXACTLY: return aio__stream_found_exactly(s);
+    case AIO__STREAM_SKIP: return aio__stream_found_skip(s);
     default: return aio__stream_found_until(s);
     }
 }
@@ -5808,8 +5928,8 @@ AIO_FN aio_result aio__stream_received(aio_uring *u, aio_waiter *w, struct aio__
 // May w use s? 0, or why not.
 AIO_FN aio_result aio__stream_usable(const aio_stream *s, const aio_waiter *w)
 {
+    if (aio__forked_here() || (s->owner && s->ring->disabled)) return -EPERM;
     if (!s->owner || s->phase) return -EBADF;
-    if (s->ring->disabled) return -EPERM;
     return w && w->future.loop != &s->ring->loop->executor ? -EXDEV : 0;
 }
 AIO_FN bool aio__stream_read_start(aio_waiter *w, const aio_awaitable *a)
@@ -5835,9 +5955,11 @@ AIO_FN bool aio__stream_read_start(aio_waiter *w, const aio_awaitable *a)
         q->separators = &q->one;
         q->count = 1;
     }
-    for (size_t i = 0; q->kind == AIO__STREAM_UNTIL && r >= 0 && i < q->count; i++)
+    bool separated = q->kind >= AIO__STREAM_SKIP;
+    for (size_t i = 0; separated && r >= 0 && i < q->count; i++)
         if (!q->separators[i].size) r = -EINVAL;
-    if (q->kind == AIO__STREAM_UNTIL && !q->count) r = -EINVAL;
+    if (separated && !q->count) r = -EINVAL;
+    if (q->kind < AIO__STREAM_LINE) s->skips = false;   // who asks for bytes gets them
     if (q->done) *q->done = 0;
     aio__stream_uncover(s);
     if (r >= 0) r = aio__stream_found(s);
@@ -5872,6 +5994,13 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_stream_read_until(aio_stream *s, aio_byte
                                                          const char *separator, size_t n)
 {
     aio_awaitable a = aio__stream_asks(s, AIO__STREAM_UNTIL, out, n);
+    a.u.cp[5] = separator ? separator : "";
+    return a;
+}
+AIO_FN AIO_NODISCARD aio_awaitable aio_stream_skip_until(aio_stream *s, const char *separator,
+                                                         size_t n)
+{
+    aio_awaitable a = aio__stream_asks(s, AIO__STREAM_SKIP, 0, n);
     a.u.cp[5] = separator ? separator : "";
     return a;
 }
@@ -6219,11 +6348,11 @@ AIO_FN aio_result aio_stream_open(aio_stream *s, int in, int out,
     aio_task *t = aio_current_task();
     bool in_socket = false, out_socket = false;
     aio_result r = 0;
+    if (aio__forked_here()) return -EPERM;
     if (!t || (in < 0 && out < 0)) return -EINVAL;
     if (s->owner) return -EBUSY;
     aio_uring *u = aio__uring_of(&t->waiter, &r);
     if (!u) return r;
-    if (u->disabled) return -EPERM;
     if ((r = aio__stream_fd(in, &in_socket)) < 0) return r;
     if ((r = aio__stream_fd(out, &out_socket)) < 0) return r;
     memset((void *)s, 0, sizeof *s);
@@ -6231,6 +6360,8 @@ AIO_FN aio_result aio_stream_open(aio_stream *s, int in, int out,
     if (s->low > s->high || s->limit > SIZE_MAX / 4) return -EINVAL;
     s->in = in;
     s->out = out;
+    if (in >= 0) aio__process_disown(u, in);
+    if (out >= 0) aio__process_disown(u, out);
     s->in_socket = in_socket;
     s->out_socket = out_socket;
     s->reading.next = aio__stream_received;
@@ -6252,7 +6383,7 @@ aio__async(aio__stream_closing) {
 AIO_FN bool aio__stream_close_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_stream *s = (aio_stream *)a->u.p[0];
-    if (aio__needs_task(w)) return true;
+    if (aio__in_child(w) || aio__needs_task(w)) return true;
     aio_result r = aio__stream_usable(s, w);
     if (r >= 0 && s->owner != AIO__TASK_OF(w)) r = -EPERM;
     if (r < 0) return aio__done_with(w, r);
@@ -6458,6 +6589,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__serve(aio_server *server, int listener, 
 AIO_FN aio_result aio_server_stop(aio_server *server, int64_t drain_ns)
 {
     struct aio__serving *f = server->serving;
+    if (aio__forked_here()) return -EPERM;
     if (!f) return -EINVAL;
     server->drain_ns = drain_ns;
     if (aio_timeout_expired(&f->until) || f->phase == AIO__SERVE_CANCELS) return 0;
@@ -6653,16 +6785,46 @@ AIO_FN int *aio__process_fd(aio_process *p, unsigned i)
 {
     return i == 0 ? &p->stdin_ : i == 1 ? &p->stdout_ : i == 2 ? &p->stderr_ : &p->pty;
 }
+AIO_FN void aio__process_own(aio_uring *u, aio_process *p)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        struct aio__owned *o = &p->owned[i];
+        o->at = aio__process_fd(p, i);
+        o->fd = *o->at;
+        if (o->fd < 0) continue;
+        o->next = u->owned[(unsigned)o->fd % AIO__DETOURS];
+        u->owned[(unsigned)o->fd % AIO__DETOURS] = o;
+    }
+}
+// Somebody else closes fd from now on, or does so just now.
+AIO_FN void aio__process_disown(aio_uring *u, int fd)
+{
+    struct aio__owned **at = &u->owned[(unsigned)fd % AIO__DETOURS], *o;
+    while ((o = *at) != 0) {
+        if (o->fd != fd) {
+            at = &o->next;
+            continue;
+        }
+        if (*o->at == fd) *o->at = -1;
+        *at = o->next;
+    }
+}
 AIO_FN int aio__process_take(aio_process *p, unsigned i)
 {
     int *at = aio__process_fd(p, i), fd = *at;
+    if (p->owned[i].at && p->owned[i].fd >= 0)      // its program may have cleared the number
+        aio__process_disown((aio_uring *)AIO__LOOP_OF(p->ended.loop)->backend_state,
+                            p->owned[i].fd);
+    p->owned[i].at = 0;
     *at = -1;
     return fd;
 }
 AIO_FN void aio__process_close_now(aio_process *p)
 {
-    for (unsigned i = 0; i < 4; i++)
-        if (*aio__process_fd(p, i) >= 0) close(aio__process_take(p, i));
+    for (unsigned i = 0; i < 4; i++) {
+        int fd = aio__process_take(p, i);
+        if (fd >= 0) close(fd);
+    }
 }
 AIO_FN aio_result aio__process_begin(aio_process *p, const struct aio_process_options *o)
 {
@@ -6778,16 +6940,18 @@ AIO_FN aio_result aio__process_renew(aio_uring *u, aio_process *p)
 AIO_FN aio_result aio_process_spawn(aio_process *p, const struct aio_process_options *o)
 {
     aio_task *t = aio_current_task();
+    if (aio__forked_here()) return -EPERM;
     if (!t || !o || !o->argv || !o->argv[0]) return -EINVAL;
     aio_loop *l = AIO__LOOP_OF(t->waiter.future.loop);
     aio_result r = 0;
-    aio_uring *u = l->forked ? 0 : (aio_uring *)l->backend_state;
-    if (!u && !(u = aio__uring_of_slow(l, &r))) return r;
+    aio_uring *u = aio__uring_of_loop(l, &r);
+    if (!u) return r;
     if ((r = aio__process_renew(u, p)) < 0) return r;
     memset((void *)p, 0, sizeof *p);
     p->stdin_ = p->stdout_ = p->stderr_ = p->pty = p->pidfd = -1;
     if ((r = aio__process_begin(p, o)) < 0) return r;
     p->pid = (pid_t)r;
+    p->parent = l->pid;
     p->ended.loop = &l->executor;
     p->sink.done = aio__process_polled;
     if ((r = aio__process_poll(u, p)) < 0) {
@@ -6796,6 +6960,7 @@ AIO_FN aio_result aio_process_spawn(aio_process *p, const struct aio_process_opt
         p->pid = 0;
         return r;
     }
+    aio__process_own(u, p);
     p->owner = t;
     p->next = u->processes;
     if (p->next) p->next->prev = p;
@@ -6805,6 +6970,7 @@ AIO_FN aio_result aio_process_spawn(aio_process *p, const struct aio_process_opt
 }
 AIO_FN aio_result aio_process_kill(aio_process *p, int signal_number)
 {
+    if (aio__forked_here() || (p->pid && p->parent != getpid())) return -EPERM;
     if (!p->pid || signal_number < 0 || signal_number >= AIO__SIGNALS) return -EINVAL;
     if (p->pidfd < 0) return 0;                                                     // SP-2
     long r = syscall(AIO__SYS_PIDFD_SEND_SIGNAL, p->pidfd, signal_number, 0, 0);
@@ -6834,6 +7000,7 @@ AIO_TABLE(aio_wait_class, aio__process_wait_class,
 AIO_FN bool aio__process_wait_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_process *p = (aio_process *)a->u.p[0];
+    if (aio__in_child(w)) return true;
     if (!p->pid) return aio__done_with(w, -EINVAL);
     if (p->ended.loop != w->future.loop) return aio__done_with(w, -EXDEV);
     if (p->ended.flags & AIO__DONE) return aio__done_with(w, p->ended.result);
@@ -6850,6 +7017,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_process_wait(aio_process *p)
 AIO_FN bool aio__close_stdin_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_process *p = (aio_process *)a->u.p[0];
+    if (aio__in_child(w)) return true;
     if (!p->pid || p->stdin_ < 0) return aio__done_with(w, p->pid ? 0 : -EINVAL);
     aio_awaitable closes = aio_close(aio__process_take(p, 0));
     return aio__close_start(w, &closes);
@@ -6965,7 +7133,7 @@ aio__async(aio__communicate) {
 } aio_end
 AIO_FN bool aio__communicate_start(aio_waiter *w, const aio_awaitable *a)
 {
-    if (aio__needs_task(w)) return true;
+    if (aio__in_child(w) || aio__needs_task(w)) return true;
     struct aio__communicate *f = (struct aio__communicate *)aio__call_block(
         AIO__TASK_OF(w), AIO__OWN_CO(aio__communicate), sizeof *f);
     if (f) f->p = (aio_process *)a->u.p[0];

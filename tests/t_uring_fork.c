@@ -3,7 +3,7 @@
 #include "uring.h"
 #include <sys/mman.h>
 
-struct shared { aio_result results[64]; int n, timers; aio_result run, close; };
+struct shared { aio_result results[128]; int n, timers; aio_result run, close; };
 static struct shared *shared;
 static pid_t parent;
 
@@ -249,12 +249,145 @@ static void hazard_20_a_living_child_holds_nothing_of_the_ring(void **state)
     assert_int_equal(status, 0);            // neither its memory nor its descriptor
 }
 
+// Every call, with nothing of what it needs: that this is a forked child counts first.
+struct refused {
+    aio_frame aio;
+    aio_process p, none;
+    struct aio_process_io io;
+    struct aio_process_options o;
+    char *argv[2];
+    aio_stream s, never;
+    aio_many it, open;
+    aio_chain c, unopened;
+    aio_buffer_ring ring, no_ring;
+    aio_server server;
+    aio_bytes line;
+    aio_op op;
+    int fds[2], status;
+    aio_result r;
+    pid_t child;
+    char buf[8];
+    struct addrinfo *found;
+    struct iovec piece;
+    struct io_uring_sqe sqe;
+};
+#define NOW(call) shared->results[shared->n++] = (call)
+aio_async(refused) {
+    self->argv[0] = (char *)(uintptr_t)"sleep", self->argv[1] = (char *)(uintptr_t)"5";
+    self->o.argv = self->argv;
+    aio_try(aio_process_spawn(&self->p, &self->o));
+    aio_try(aio_pipe(self->fds, 0));
+    aio_try(aio_stream_open(&self->s, self->fds[0], self->fds[1], NULL));
+    aio_try(aio_buffer_ring_init(&self->ring, 4, 64));
+    aio_try(aio_poll_many(&self->open, self->fds[0], POLLIN));
+    self->child = fork();
+    if (!self->child) {
+        TRY(aio_preadv(-1, NULL, -1, 0, 0));
+        TRY(aio_read_some(-1, NULL, 0));
+        TRY(aio_write_all(1 << 30, NULL, 0));
+        TRY(aio_recv(1 << 30, NULL, 0, 0));
+        TRY(aio_close(-1));
+        TRY(aio_epoll_wait(-1, NULL, -1));
+        TRY(aio_waitid(P_PID, (id_t)self->p.pid, NULL, WEXITED | WNOHANG));
+        TRY(aio_futex_waitv(NULL, 0));
+        TRY(aio_io_with(aio_nop(), AIO_IO_DIRECT));
+        TRY(aio_openat(-1, NULL, 0, 0));
+        TRY(aio_sendmsg(-1, NULL, 0));
+        TRY(aio_send_zc(-1, NULL, 0, 0));
+        TRY(aio_listen_tcp("no address", -1));
+        TRY(aio_connect_tcp("no address", -1));
+        TRY(aio_listen_unix(""));
+        TRY(aio_connect_unix(""));
+        TRY(aio_udp_bind("no address", -1));
+        TRY(aio_udp_connect("no address", -1));
+        TRY(aio_getaddrinfo(NULL, NULL, NULL, &self->found));
+        self->sqe.flags = IOSQE_IO_LINK;
+        TRY(aio_uring_op(&self->sqe));
+        TRY(aio_process_wait(&self->p));
+        TRY(aio_process_wait(&self->none));
+        TRY(aio_process_close_stdin(&self->none));
+        TRY(aio_process_communicate(&self->none, &self->io));
+        NOW(aio_process_kill(&self->p, SIGKILL));
+        NOW(aio_process_kill(&self->none, -1));
+        NOW(aio_process_spawn(&self->none, NULL));
+        TRY(aio_stream_read(&self->never, NULL, 0));
+        TRY(aio_stream_read(&self->s, NULL, 0));
+        TRY(aio_stream_read_exactly(&self->never, NULL, 1));
+        TRY(aio_stream_read_line(&self->never, &self->line));
+        TRY(aio_stream_read_until(&self->never, &self->line, "", 0));
+        TRY(aio_stream_read_until_any(&self->never, &self->line, NULL, 0));
+        TRY(aio_stream_skip_until(&self->never, NULL, 0));
+        TRY(aio_stream_write(&self->never, NULL, 0));
+        TRY(aio_stream_writev(&self->never, NULL, 0));
+        TRY(aio_stream_drain(&self->never));
+        TRY(aio_stream_close(&self->never));
+        NOW(aio_stream_open(&self->never, -1, -1, NULL));
+        NOW(aio_stream_write_nowait(&self->never, NULL, 0));
+        NOW(aio_stream_write_eof(&self->never));
+        NOW(aio_accept_many(&self->it, -1));
+        NOW(aio_recv_many(&self->it, -1, &self->no_ring));
+        NOW(aio_recvmsg_many(&self->it, -1, &self->no_ring, 1 << 30));
+        NOW(aio_read_many(&self->it, -1, &self->no_ring));
+        NOW(aio_poll_many(&self->it, -1, 0));
+        TRY(aio_next(&self->open));
+        TRY(aio_gen_close(&self->open));
+        NOW(aio_chain_init(&self->c));
+        NOW(aio_chain_add(&self->unopened, aio_nop()));
+        NOW(aio_chain_add_hard(&self->unopened, aio_nop()));
+        NOW(aio_chain_result(&self->unopened, 7));
+        TRY(aio_chain_run(&self->unopened));
+        NOW(aio_buffer_ring_init(&self->no_ring, 0, 0));
+        NOW(aio_buffer_ring_init_over(&self->no_ring, NULL, 0, 0));
+        NOW(aio_buffer_ring_close(&self->no_ring));
+        NOW(aio_buffer_ring_close(&self->ring));
+        NOW(aio_buffers_register(NULL, NULL, 0));
+        NOW(aio_buffers_unregister(NULL));
+        NOW(aio_direct_register(NULL, 0));
+        NOW(aio_direct_unregister(NULL));
+        NOW(aio_direct_put(NULL, 0, -1));
+        NOW(aio_direct_close(NULL, 0));
+        TRY(aio_direct_install(0));
+        NOW(aio_server_stop(&self->server, 0));
+        NOW(aio_uring_attach(aio_running_loop() ? aio_running_loop() : AIO__LOOP_OF(aio__running()),
+                             NULL));
+        shared->timers = 1;
+        return 0;
+    }
+    waitpid(self->child, &self->status, 0);
+    assert_int_equal(self->status, 0);
+    assert_result(aio_process_kill(&self->p, 0), 0);        // it lives
+    assert_int_equal(kill(self->p.pid, 0), 0);
+    aio_await(aio_gen_close(&self->open));
+    aio_try(aio_stream_close(&self->s));
+    return aio_buffer_ring_close(&self->ring);
+} aio_end
+static void contract_8_a_forked_child_is_refused_before_anything_else(void **state)
+{
+    (void)state;
+    memset(shared, 0, sizeof *shared);
+    parent = getpid();
+    uring_begin();
+    struct aio_loop_options o = uring_options();
+    aio_result r = aio_run_with(&o, refused);
+    if (getpid() != parent) _exit(uring_reports ? 3 : 0);
+    uring_check(__FILE__, __LINE__);
+    assert_result(r, 0);
+    assert_int_equal(shared->timers, 1);
+    for (int i = 0; i < shared->n; i++) {
+        if (shared->results[i] != -EPERM)
+            print_error("call %d: %s\n", i, aio_strerror(shared->results[i]));
+    }
+    for (int i = 0; i < shared->n; i++) assert_result(shared->results[i], -EPERM);
+    assert_int_equal(shared->n, 66);
+}
+
 int main(void)
 {
     shared = (struct shared *)mmap(0, sizeof *shared, PROT_READ | PROT_WRITE,
                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hazard_20_contract_8_a_forked_child_gets_eperm_everywhere),
+        cmocka_unit_test(contract_8_a_forked_child_is_refused_before_anything_else),
         cmocka_unit_test(contract_8_a_forked_child_may_run_a_loop_of_its_own),
         cmocka_unit_test(contract_8_a_loop_that_is_not_running),
         cmocka_unit_test(hazard_20_a_living_child_holds_nothing_of_the_ring),

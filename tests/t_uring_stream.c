@@ -245,11 +245,35 @@ aio_async(lines) {
     assert_result(self->r, -EMSGSIZE);          // the line is dropped
     aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
     assert_true(equals(&self->line, "ok\n"));
-    say(self->fds[1], "1234567890123");         // no newline: all that came is dropped
+    say(self->fds[1], "1234567890123");         // no newline: what comes of it is dropped, too
+    aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
+    assert_result(self->r, -EMSGSIZE);
+    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_stream_read_line(&self->s, &self->line)));
+    assert_result(self->r, -ETIMEDOUT);
+    say(self->fds[1], "its tail\nnext\n1234567890123");
+    aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
+    assert_true(equals(&self->line, "next\n"));
+    aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
+    assert_result(self->r, -EMSGSIZE);
+    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_stream_read_line(&self->s, &self->line)));
+    say(self->fds[1], "its tail\npart.");
+    aio_await(self->r, aio_stream_read_until(&self->s, &self->line, ".", 1));
+    assert_true(equals(&self->line, "part."));
+    say(self->fds[1], "1234567890123");
     aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
     assert_result(self->r, -EMSGSIZE);
     empty(self->s.in);                          // what had not been received yet
-    say(self->fds[1], "rest");
+    say(self->fds[1], "45");
+    aio_await(self->r, aio_stream_read_exactly(&self->s, self->buf, 2));   // bytes are bytes
+    assert_memory_equal(self->buf, "45", 2);
+    say(self->fds[1], "far more than the limit\r");
+    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_stream_skip_until(&self->s, "\r\n", 2)));
+    assert_result(self->r, -ETIMEDOUT);
+    say(self->fds[1], "\n;\r\nrest");
+    aio_await(self->r, aio_stream_skip_until(&self->s, "\r\n", 2));
+    assert_result(self->r, 2);                  // the \r had stayed
+    aio_await(self->r, aio_stream_skip_until(&self->s, "\r\n", 2));
+    assert_result(self->r, 3);
     close(self->fds[1]);
     aio_await(self->r, aio_stream_read_line(&self->s, &self->line));
     assert_result(self->r, 4);
