@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-HEADERS := $(wildcard aio.h aio_loop.h aio_io_uring.h)
+HEADERS := $(wildcard aio.h aio_loop.h aio_io_uring.h aio_epoll.h)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
 # Examples that are valid C++17 too, by name; they are built and run in both languages.
@@ -196,7 +196,7 @@ install: ## headers to PREFIX/include/aio, aio.pc for pkg-config; DESTDIR as usu
 
 .PHONY: uninstall
 uninstall: ## takes that back
-	@rm -f $(addprefix "$(DESTDIR)$(PREFIX)/include/aio"/,aio.h aio_loop.h aio_io_uring.h)
+	@rm -f $(addprefix "$(DESTDIR)$(PREFIX)/include/aio"/,aio.h aio_loop.h aio_io_uring.h aio_epoll.h)
 	@-rmdir "$(DESTDIR)$(PREFIX)/include/aio" 2>/dev/null
 	@rm -f "$(DESTDIR)$(PREFIX)/share/pkgconfig/aio.pc"
 

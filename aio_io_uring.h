@@ -99,6 +99,7 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include <netinet/in.h>
 #include <netinet/tcp.h>        // TCP_NODELAY
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>          // TIOCSCTTY
 #include <sys/mman.h>
 #include <sys/resource.h>       // RLIMIT_MEMLOCK, for a refusal's reason
@@ -126,12 +127,18 @@ extern int ptsname_r(int fd, char *name, size_t size);
 // -------------------------------------------------------------------------------------- >>types
 typedef struct aio_uring aio_uring;     // a loop's ring
 
+// Who carries the operations out. ANY: io_uring; where the system refuses that, epoll, if
+// aio_epoll.h lies beside this file. AIO_RING=io_uring or epoll in the environment decides before
+// all else.
+enum { AIO_KERNEL_ANY, AIO_KERNEL_IO_URING, AIO_KERNEL_EPOLL };
+
 // Zero is the default of every field.
 struct aio_uring_options {
     unsigned sq_entries;        // bounds one submission; AIO_URING_SQ_ENTRIES
     unsigned cq_entries;        // bounds what completes between two turns; AIO_URING_CQ_ENTRIES
     unsigned workers;           // most kernel threads for what is no regular file (splice …): 64
     const char *allow;          // "accept,recv,send": the kernel refuses all else; null: nothing
+    int kernel;                 // AIO_KERNEL_…
 };
 
 // A buffered stream over one or two descriptors. All zero: not open. Its members are private.
@@ -306,8 +313,10 @@ struct aio_connect_options {
 // --- ring
 
 // Gives the loop its ring now, instead of at its first operation. options may be null.
-// Result: 0; -EALREADY: it has one; -ENOSYS, -EPERM, -EACCES, -ENOMEM, -EMFILE …: io_uring is
-// refused (on_error is told why and what to do); -EBADFD: the loop is closed.
+// Result: 0; -EALREADY: it has one; -ENOMEM, -EMFILE …: something is wanting; -EBADFD: the loop is
+// closed. Where io_uring is refused (-ENOSYS, -EPERM, -EACCES, -EINVAL, -EOPNOTSUPP) all loops of
+// the process use epoll instead, once and for all; without aio_epoll.h that error is the result,
+// and on_error is told why and what to do. A process that has had an io_uring stays with it.
 // With `allow` the ring is restricted for good before it is enabled (Linux 5.10): operations other
 // than those, by their names in aio_uring_report, and the loop's own (nop, poll_add, poll_remove,
 // async_cancel) give -EACCES, also to whoever takes the program over. An unknown name: -EINVAL.
@@ -926,6 +935,30 @@ struct aio__compound {
 struct aio__backlog { struct aio__backlog *next; struct io_uring_sqe sqe; };
 struct aio__spill { struct aio__spill *next; uint64_t block_class; };
 
+// --- the seam. Above it everything speaks of entries and completions in two rings; below it
+// somebody carries them out:
+//
+//     awaitables, chains, iterators, closes …
+//         | entries                ^ completions
+//     submission ring          completion ring              (memory that both sides see)
+//         |                        |
+//     enter, register, close   ---- struct aio__kernel; null: Linux's io_uring, called directly
+//
+// So another kernel is one function per opcode, and whatever is hard above (lifetimes, late
+// results, what begins again) is the same for all.
+struct aio__kernel {
+    const char *name;
+    // Fills u->ring with rings of that many entries, and u->kernel_state. `allowed`: operations.
+    int (*open)(aio_uring *u, unsigned sq, unsigned cq, uint64_t allowed);
+    // Takes the entries, and waits for a completion up to timeout_ns if there is none. As
+    // io_uring_enter.
+    int (*enter)(aio_uring *u, uint32_t submit, int64_t timeout_ns);
+    int (*registers)(aio_uring *u, unsigned what, void *arg, unsigned n);   // IORING_REGISTER_…
+    void (*close)(aio_uring *u);
+    void (*forked)(aio_uring *u);       // in the child, which has no more of it than descriptors
+    uint64_t (*has)(void);              // operations, a bit each
+    const char *(*how)(unsigned op);    // one is done, for the report
+};
 struct aio_uring {
     // What each operation touches.
     struct io_uring_sqe *sqes;
@@ -947,6 +980,8 @@ struct aio_uring {
     bool arena_held;                // the entry of the last copy is not in the ring yet
     bool has_cancel_all;            // 5.19: cancel by descriptor, all, and without an answer
     aio_loop *loop;
+    const struct aio__kernel *kernel;       // null: io_uring
+    void *kernel_state;
     struct aio__backlog *backlog, *backlog_last;
     struct aio__backlog *withheld;          // linked entries whose link the kernel has cut
     struct aio__sink *sinks;                // in flight
@@ -1927,6 +1962,18 @@ AIO_COLD void aio__enter_stopped(aio_uring *u, uint32_t before)
     const struct io_uring_sqe *last = &u->sqes[(u->sq_head - 1) & u->sq_mask];
     if (u->sq_head != before && (last->flags & IOSQE_IO_LINK)) aio__link_cut(u);
 }
+AIO_FN int aio__entered(aio_uring *u, int r)
+{
+    if (AIO__UNLIKELY(r < 0)) aio__enter_failed(u, r);
+    u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
+    if (AIO__UNLIKELY(u->arena_used) && u->sq_head == u->sq_tail && !u->backlog && !u->arena_held)
+        aio__arena_reset(u);
+    return r;
+}
+AIO_SLOW int aio__user_enter(aio_uring *u, int64_t timeout_ns)
+{
+    return aio__entered(u, u->kernel->enter(u, aio__sq_pending(u), timeout_ns));
+}
 // Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not
 // 0. What happened is in the rings; the return value says why nothing did.
 AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
@@ -1936,6 +1983,8 @@ AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
     unsigned flags = u->enter_flags, wait = timeout_ns != 0;
     void *extra = 0;
     size_t extra_size = _NSIG / 8;
+    __atomic_store_n(u->sq_ktail, u->sq_tail, __ATOMIC_RELEASE);
+    if (AIO__UNLIKELY(u->kernel != 0)) return aio__user_enter(u, timeout_ns);
     if (wait && timeout_ns != AIO_FOREVER) {
         memset(&arg, 0, sizeof arg);
         ts.tv_sec = timeout_ns / AIO_SECOND;
@@ -1945,16 +1994,29 @@ AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
         extra = &arg;
         extra_size = sizeof arg;
     }
-    __atomic_store_n(u->sq_ktail, u->sq_tail, __ATOMIC_RELEASE);
-    int r = io_uring_enter2((unsigned)u->enter_fd, aio__sq_pending(u), wait, flags,
-                            (sigset_t *)extra, extra_size);
-    if (AIO__UNLIKELY(r < 0)) aio__enter_failed(u, r);
-    uint32_t before = u->sq_head;
-    u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
-    if (AIO__UNLIKELY(u->sq_head != u->sq_tail)) aio__enter_stopped(u, before);
-    else if (AIO__UNLIKELY(u->arena_used) && !u->backlog && !u->arena_held && !u->withheld)
-        aio__arena_reset(u);
-    return r;
+    return aio__entered(u, io_uring_enter2((unsigned)u->enter_fd, aio__sq_pending(u), wait, flags,
+                                           (sigset_t *)extra, extra_size));
+}
+
+// What is registered, by whoever the kernel is.
+AIO_COLD int aio__ring_register(aio_uring *u, unsigned what, void *arg, unsigned n)
+{
+    struct io_uring *ring = &u->ring;
+    if (u->kernel) return u->kernel->registers(u, what, arg, n);
+    switch (what) {
+    case IORING_REGISTER_BUFFERS:
+        return io_uring_register_buffers(ring, (const struct iovec *)arg, n);
+    case IORING_UNREGISTER_BUFFERS: return io_uring_unregister_buffers(ring);
+    case IORING_REGISTER_FILES2: return io_uring_register_files_sparse(ring, n);
+    case IORING_REGISTER_FILES: return io_uring_register_files(ring, (const int *)arg, n);
+    case IORING_UNREGISTER_FILES: return io_uring_unregister_files(ring);
+    case IORING_REGISTER_FILES_UPDATE:
+        return io_uring_register_files_update(ring, n, (const int *)arg, 1);
+    case IORING_REGISTER_PBUF_RING:
+        return io_uring_register_buf_ring(ring, (struct io_uring_buf_reg *)arg, 0);
+    case IORING_UNREGISTER_PBUF_RING: return io_uring_unregister_buf_ring(ring, (int)n);
+    default: return -EINVAL;
+    }
 }
 
 // Memory of the toolkit's that the kernel will write to.
@@ -3518,9 +3580,8 @@ struct aio__entry_job {
     uint64_t info;
     uint64_t entry[6];
 };
-AIO_FN aio_result aio__job_call(void *arg)
+AIO_FN aio_result aio__entry_call(const uint64_t *e)
 {
-    const uint64_t *e = ((const struct aio__entry_job *)arg)->entry;
     int fd = (int)AIO__HEAD_FD(e[0]), flags = (int)AIO__SECOND_HALF(e[3]);
     const char *path = (const char *)(uintptr_t)e[2], *path2 = (const char *)(uintptr_t)e[1];
     const char *path3 = (const char *)(uintptr_t)e[5];
@@ -3540,6 +3601,10 @@ AIO_FN aio_result aio__job_call(void *arg)
     default: break;
     }
     return r < 0 ? -errno : r;
+}
+AIO_FN aio_result aio__job_call(void *arg)
+{
+    return aio__entry_call(((const struct aio__entry_job *)arg)->entry);
 }
 AIO_FN void aio__job_release(void *arg)
 {
@@ -3769,7 +3834,7 @@ AIO_FN aio_result aio__buffers_register(struct aio__buffers *b, uint32_t entries
     reg.ring_addr = (uint64_t)(uintptr_t)b->entries;
     reg.ring_entries = entries;
     reg.bgid = b->group;
-    return io_uring_register_buf_ring(&b->ring->ring, &reg, 0);
+    return aio__ring_register(b->ring, IORING_REGISTER_PBUF_RING, &reg, 1);
 }
 AIO_FN aio_result aio__buffers_open(aio_uring *u, void *storage, uint32_t count, uint32_t size,
                                     struct aio__buffers **out)
@@ -3837,7 +3902,7 @@ AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *ring)
     if (aio__forked_here() || (b && b->ring->disabled)) return -EPERM;
     if (!b) return 0;
     if (b->users) return -EBUSY;
-    if (b->entries) io_uring_unregister_buf_ring(&b->ring->ring, b->group);
+    if (b->entries) aio__ring_register(b->ring, IORING_UNREGISTER_PBUF_RING, 0, b->group);
     struct aio__buffers **at = &b->ring->buffer_rings;
     while (*at != b) at = &(*at)->next;
     *at = b->next;
@@ -7202,7 +7267,8 @@ AIO_FN void aio__uring_close(aio_loop *l)
 {
     aio_uring *u = (aio_uring *)l->backend_state;
     if (u->enter_flags & IORING_ENTER_REGISTERED_RING) io_uring_unregister_ring_fd(&u->ring);
-    io_uring_queue_exit(&u->ring);
+    if (u->kernel) u->kernel->close(u);
+    else io_uring_queue_exit(&u->ring);
     l->backend = 0;
     l->backend_state = 0;
 }
@@ -7212,10 +7278,24 @@ AIO_FN void aio__uring_forked(aio_loop *l)
     aio_uring *u = (aio_uring *)l->backend_state;
     u->disabled = true;
     u->sq_room = 0;
+    if (u->kernel) u->kernel->forked(u);
     close(u->ring.ring_fd);
 }
 AIO_TABLE(aio_backend, aio__uring_backend,
     { "io_uring", aio__uring_wait, 0, aio__uring_drain, aio__uring_close, aio__uring_forked })
+
+// --- a kernel in user space
+#ifdef __has_include
+#  if __has_include("aio_epoll.h")
+#    define AIO__EPOLL_KERNEL 1
+#    include "aio_epoll.h"
+#  endif
+#endif
+#ifdef AIO__EPOLL_KERNEL
+AIO_FN const struct aio__kernel *aio__user_kernel(void) { return aio__ep_kernel(); }
+#else
+AIO_FN const struct aio__kernel *aio__user_kernel(void) { return 0; }
+#endif
 
 // --- attaching a ring
 AIO_COLD bool aio__file_says(const char *path, const char *key, long *value)
@@ -7231,6 +7311,10 @@ AIO_COLD bool aio__file_says(const char *path, const char *key, long *value)
     }
     fclose(f);
     return found;
+}
+AIO_FN bool aio__refuses(aio_result r)      // io_uring itself, not for want of something
+{
+    return r == -ENOSYS || r == -EPERM || r == -EACCES || r == -EINVAL || r == -EOPNOTSUPP;
 }
 // One sentence: why io_uring is refused, and what to do.
 AIO_COLD void aio__tell_refusal(aio_loop *l, aio_result why)
@@ -7267,6 +7351,9 @@ AIO_COLD void aio__tell_refusal(aio_loop *l, aio_result why)
     else
         snprintf(text, sizeof text,
                  "io_uring is refused by this system (a security module?), kernel %s", uts.release);
+    if (aio__refuses(why) && !aio__user_kernel())
+        strncat(text, "; with aio_epoll.h beside aio_io_uring.h it would run without",
+                sizeof text - strlen(text) - 1);
     aio__loop_say(l, text, why);
 }
 // Set-up flags by age of the kernel; an unknown one is -EINVAL.
@@ -7343,31 +7430,102 @@ AIO_COLD aio_result aio__uring_restrict(aio_uring *u, const char *allow)
     io_uring_queue_exit(&u->ring);
     return r;
 }
-AIO_SLOW aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options *options)
+struct aio__ring_size { unsigned sq, cq, level; };
+AIO_FN struct aio__ring_size aio__ring_size_of(const struct aio_uring_options *options)
 {
-    const char *level_text = AIO__ENV("AIO_URING_LEVEL");
-    const char *entries_text = AIO__ENV("AIO_URING_ENTRIES");
-    const char *allow = options ? options->allow : 0;
-    unsigned level = level_text ? (unsigned)atoi(level_text) : 1;
-    unsigned sq = options && options->sq_entries ? options->sq_entries : AIO_URING_SQ_ENTRIES;
-    unsigned cq = options && options->cq_entries ? options->cq_entries : AIO_URING_CQ_ENTRIES;
-    if (entries_text && atoi(entries_text) > 0) {
-        sq = (unsigned)atoi(entries_text);
-        cq = sq * 2;
+    const char *level = AIO__ENV("AIO_URING_LEVEL"), *entries = AIO__ENV("AIO_URING_ENTRIES");
+    struct aio__ring_size s;
+    s.level = level ? (unsigned)atoi(level) : 1;
+    s.sq = options && options->sq_entries ? options->sq_entries : AIO_URING_SQ_ENTRIES;
+    s.cq = options && options->cq_entries ? options->cq_entries : AIO_URING_CQ_ENTRIES;
+    if (entries && atoi(entries) > 0) {
+        s.sq = (unsigned)atoi(entries);
+        s.cq = s.sq * 2;
     }
-    if (cq < sq) cq = sq;
+    if (s.cq < s.sq) s.cq = s.sq;
+    return s;
+}
+AIO_FN aio_result aio__linux_set_up(aio_uring *u, struct aio__ring_size s, const char *allow)
+{
     for (;;) {
         struct io_uring_params p;
         memset(&p, 0, sizeof p);
-        p.flags = aio__uring_flags(level) | (allow ? IORING_SETUP_R_DISABLED : 0);
-        p.cq_entries = cq;
-        int r = io_uring_queue_init_params(sq, &u->ring, &p);
-        u->level = level;
+        p.flags = aio__uring_flags(s.level) | (allow ? IORING_SETUP_R_DISABLED : 0);
+        p.cq_entries = s.cq;
+        int r = io_uring_queue_init_params(s.sq, &u->ring, &p);
+        u->level = s.level;
         if (r >= 0) return allow ? aio__uring_restrict(u, allow) : 0;
-        if (r == -EINVAL && level < 4) level++;
-        else if (r == -ENOMEM && sq > 8) sq /= 2, cq /= 2;
+        if (r == -EINVAL && s.level < 4) s.level++;
+        else if (r == -ENOMEM && s.sq > 8) s.sq /= 2, s.cq /= 2;
         else return r;
     }
+}
+// Whoever lets rings be made may still refuse their use. Asked once per process.
+AIO_COLD aio_result aio__linux_try(const aio_uring *u)
+{
+    union { struct io_uring_probe probe; char room[sizeof(struct io_uring_probe) + 64 * 8]; } p;
+    memset((void *)&p, 0, sizeof p);
+    int fd = u->ring.ring_fd;
+    if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_PROBE, &p, 64) < 0) return -errno;
+    return syscall(SYS_io_uring_enter, fd, 0, 0, IORING_ENTER_GETEVENTS, 0, 0) < 0 ? -errno : 0;
+}
+// What the process has decided: AIO_KERNEL_ANY: nothing yet; `why` io_uring is not it.
+struct aio__decision { int kernel; int why; };
+__attribute__((weak, visibility("hidden"))) struct aio__decision aio__decision = { 0, 0 };
+AIO_FN aio_result aio__linux_open(aio_uring *u, const struct aio_uring_options *options)
+{
+    const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |
+                            IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RW_CUR_POS |
+                            IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG |
+                            IORING_FEAT_NATIVE_WORKERS;
+    aio_result r = aio__linux_set_up(u, aio__ring_size_of(options), options ? options->allow : 0);
+    if (r < 0) return r;
+    if ((u->ring.features & needed) != needed) r = -ENOSYS;
+    else if (!__atomic_load_n(&aio__decision.kernel, __ATOMIC_RELAXED)) r = aio__linux_try(u);
+    if (r < 0 && aio__refuses(r)) {
+        io_uring_queue_exit(&u->ring);
+        return r;
+    }
+    __atomic_store_n(&aio__decision.kernel, AIO_KERNEL_IO_URING, __ATOMIC_RELAXED);
+    return 0;
+}
+AIO_FN aio_result aio__user_open(aio_uring *u, const struct aio_uring_options *options)
+{
+    struct aio__ring_size s = aio__ring_size_of(options);
+    const char *allow = options ? options->allow : 0;
+    uint64_t allowed = 0;
+    for (unsigned op = 0; op < AIO__OPERATIONS; op++) {
+        if (!allow || aio__loops_own(op) || aio__listed(allow, aio__opcode_name(op)))
+            allowed |= aio__op_bit(op);
+    }
+    u->kernel = aio__user_kernel();
+    if (!u->kernel) return -EOPNOTSUPP;
+    int r = u->kernel->open(u, s.sq, s.cq, allowed);
+    if (r < 0) u->kernel = 0;
+    u->level = s.level;
+    u->ring.flags = aio__uring_flags(s.level);
+    return r;
+}
+// The environment's, the options', the process's; AIO_KERNEL_ANY: to be tried.
+AIO_FN int aio__kernel_wanted(const struct aio_uring_options *options)
+{
+    const char *text = AIO__ENV("AIO_RING");
+    if (text && !strcmp(text, "io_uring")) return AIO_KERNEL_IO_URING;
+    if (text && !strcmp(text, "epoll")) return AIO_KERNEL_EPOLL;
+    if (options && options->kernel) return options->kernel;
+    return __atomic_load_n(&aio__decision.kernel, __ATOMIC_RELAXED);
+}
+AIO_SLOW aio_result aio__uring_open(aio_uring *u, const struct aio_uring_options *options)
+{
+    int wanted = aio__kernel_wanted(options);
+    if (wanted == AIO_KERNEL_EPOLL) return aio__user_open(u, options);
+    aio_result r = aio__linux_open(u, options);
+    if (r >= 0 || wanted || !aio__refuses(r) || !aio__user_kernel()) return r;
+    if (u->loop->debug) aio__loop_say(u->loop, "io_uring is refused: epoll in its place", r);
+    __atomic_store_n(&aio__decision.why, (int)r, __ATOMIC_RELAXED);
+    r = aio__user_open(u, options);
+    if (r >= 0) __atomic_store_n(&aio__decision.kernel, AIO_KERNEL_EPOLL, __ATOMIC_RELAXED);
+    return r;
 }
 // Which operations the kernel has. AIO_URING_WITHOUT takes some away.
 AIO_FN void aio__uring_probe(aio_uring *u)
@@ -7375,7 +7533,8 @@ AIO_FN void aio__uring_probe(aio_uring *u)
     union { struct io_uring_probe probe; char room[sizeof(struct io_uring_probe) + 64 * 8]; } p;
     const char *without = AIO__ENV("AIO_URING_WITHOUT");
     memset((void *)&p, 0, sizeof p);
-    if (io_uring_register_probe(&u->ring, &p.probe, 64) < 0) u->has = AIO__OPS_5_12;
+    if (u->kernel) u->has = u->kernel->has();
+    else if (io_uring_register_probe(&u->ring, &p.probe, 64) < 0) u->has = AIO__OPS_5_12;
     for (unsigned op = 0; op < AIO__OPERATIONS && op <= p.probe.last_op; op++) {
         if (p.probe.ops[op].flags & IO_URING_OP_SUPPORTED) u->has |= aio__op_bit(op);
     }
@@ -7383,6 +7542,15 @@ AIO_FN void aio__uring_probe(aio_uring *u)
         const struct aio__operation *o = aio__operation_of(op);
         if (o->kernel > 512 && aio__listed(without, o->name)) u->has &= ~aio__op_bit(op);
     }
+}
+AIO_FN void aio__linux_adopt(aio_uring *u, unsigned *workers)
+{
+    struct io_uring *ring = &u->ring;
+    // 5.18 has it too, but some 5.15 claims it and hangs when it is given back
+    if ((ring->flags & IORING_SETUP_SINGLE_ISSUER) && io_uring_register_ring_fd(ring) == 1)
+        u->enter_flags |= IORING_ENTER_REGISTERED_RING;
+    io_uring_register_iowq_max_workers(ring, workers);      // else one per blocked operation
+    io_uring_ring_dontfork(ring);
 }
 AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *options)
 {
@@ -7400,22 +7568,15 @@ AIO_SLOW void aio__uring_adopt(aio_uring *u, const struct aio_uring_options *opt
     u->sq_tail = u->sq_head = *ring->sq.ktail;
     u->enter_flags = IORING_ENTER_GETEVENTS;
     if (ring->features & AIO__FEAT_NO_IOWAIT) u->enter_flags |= AIO__ENTER_NO_IOWAIT;
-    // 5.18 has it too, but some 5.15 claims it and hangs when it is given back
-    if ((ring->flags & IORING_SETUP_SINGLE_ISSUER) && io_uring_register_ring_fd(ring) == 1)
-        u->enter_flags |= IORING_ENTER_REGISTERED_RING;
-    u->enter_fd = ring->enter_ring_fd;
     unsigned workers[2] = { 0, options && options->workers ? options->workers : 64 };
-    io_uring_register_iowq_max_workers(ring, workers);      // else one per blocked operation
-    io_uring_ring_dontfork(ring);
+    if (u->kernel) aio__ring_register(u, IORING_REGISTER_IOWQ_MAX_WORKERS, 0, workers[1]);
+    else aio__linux_adopt(u, workers);
+    u->enter_fd = ring->enter_ring_fd;
     u->has_cancel_all = ring->flags & IORING_SETUP_COOP_TASKRUN;        // came with it
     aio__uring_probe(u);
 }
 AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *options)
 {
-    const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |
-                            IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RW_CUR_POS |
-                            IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG |
-                            IORING_FEAT_NATIVE_WORKERS;
     if (l->forked) return -EPERM;
     if (l->backend_state) return -EALREADY;
     aio_result r = aio__loop_own(l);
@@ -7431,10 +7592,6 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
     u->arena = (char *)(u + 1);
     u->arena_size = AIO__ARENA_BYTES;
     r = aio__uring_open(u, options);
-    if (r >= 0 && (u->ring.features & needed) != needed) {
-        io_uring_queue_exit(&u->ring);
-        r = -ENOSYS;
-    }
     if (r < 0) {
         aio__chunk_free(&l->executor, u);
         if (l->backend_refusal != r) aio__tell_refusal(l, r);       // once, not for each operation
@@ -7462,7 +7619,8 @@ AIO_FN aio_result aio_buffers_register(aio_loop *l, const struct iovec *buffers,
     aio_uring *u;
     aio_result r = aio__uring_for(l, &u);
     if (r < 0) return r;
-    r = n ? io_uring_register_buffers(&u->ring, buffers, n) : -EINVAL;
+    void *all = (void *)(uintptr_t)buffers;
+    r = n ? aio__ring_register(u, IORING_REGISTER_BUFFERS, all, n) : -EINVAL;
     if (r >= 0) u->buffers = n;
     return r;
 }
@@ -7473,7 +7631,7 @@ AIO_FN aio_result aio_buffers_unregister(aio_loop *l)
     if (r < 0) return r;
     if (!u->buffers) return -ENXIO;
     if (u->buffer_ops) return -EBUSY;
-    r = io_uring_unregister_buffers(&u->ring);
+    r = aio__ring_register(u, IORING_UNREGISTER_BUFFERS, 0, 0);
     if (r >= 0) u->buffers = 0;
     return r;
 }
@@ -7485,13 +7643,13 @@ AIO_FN aio_result aio_direct_register(aio_loop *l, unsigned slots)
     if (r < 0) return r;
     if (!slots) return -EINVAL;
     if (!getrlimit(RLIMIT_NOFILE, &limit) && slots > limit.rlim_cur) return -EMFILE;
-    r = io_uring_register_files_sparse(&u->ring, slots);
+    r = aio__ring_register(u, IORING_REGISTER_FILES2, 0, slots);
     if (r == -EINVAL) {                             // before 5.19
         size_t size = (size_t)slots * sizeof(int);
         int *none = (int *)aio__chunk_new(&u->loop->executor, size);
         if (!none) return -ENOMEM;
         memset(none, 0xff, size);
-        r = io_uring_register_files(&u->ring, none, slots);
+        r = aio__ring_register(u, IORING_REGISTER_FILES, none, slots);
         aio__chunk_free(&u->loop->executor, none);
     }
     if (r >= 0) u->direct = slots;
@@ -7504,7 +7662,7 @@ AIO_FN aio_result aio_direct_unregister(aio_loop *l)
     if (r < 0) return r;
     if (!u->direct) return -ENXIO;
     if (u->direct_ops) return -EBUSY;
-    r = io_uring_unregister_files(&u->ring);
+    r = aio__ring_register(u, IORING_UNREGISTER_FILES, 0, 0);
     if (r >= 0) u->direct = 0;
     return r;
 }
@@ -7514,7 +7672,7 @@ AIO_FN aio_result aio_direct_put(aio_loop *l, unsigned slot, int fd)
     aio_result r = aio__uring_for(l, &u);
     if (r < 0) return r;
     if (slot >= u->direct) return -EBADF;
-    r = io_uring_register_files_update(&u->ring, slot, &fd, 1);
+    r = aio__ring_register(u, IORING_REGISTER_FILES_UPDATE, &fd, slot);
     return r < 0 ? r : r == 1 ? 0 : -EBADF;
 }
 AIO_FN aio_result aio_direct_close(aio_loop *l, unsigned slot)
@@ -7526,6 +7684,7 @@ AIO_FN aio_result aio_direct_close(aio_loop *l, unsigned slot)
 AIO_FN const char *aio__how(const aio_uring *u, unsigned op, const struct aio__operation *o)
 {
     bool has = aio__has(u, op);
+    if (u->kernel) return u->kernel->how(op);
     if (o->without == AIO__WITHOUT_CALL)
         return has ? "system call; for direct descriptors the ring" : "system call";
     if (has) return o->traits & AIO__OP_WORKER ? "ring, on a kernel thread" : "ring";
@@ -7533,11 +7692,23 @@ AIO_FN const char *aio__how(const aio_uring *u, unsigned op, const struct aio__o
     if (o->without == AIO__WITHOUT_POLL) return "ring waits (poll), then a system call";
     return "not available";
 }
+AIO_FN void aio__report_kernel(const aio_uring *u, FILE *to)
+{
+    const char *text = AIO__ENV("AIO_RING");
+    int why = __atomic_load_n(&aio__decision.why, __ATOMIC_RELAXED);
+    fprintf(to, "operations by %s: ", u->kernel ? u->kernel->name : "io_uring");
+    if (text && *text) fprintf(to, "AIO_RING=%s\n", text);
+    else if (!u->kernel) fprintf(to, "the system has it\n");
+    else if (why) fprintf(to, "io_uring is refused: %s\n", aio_strerror(why));
+    else fprintf(to, "aio_uring_options.kernel\n");
+}
 AIO_FN void aio__report_ring(const aio_uring *u, FILE *to)
 {
     struct utsname uts;
     if (uname(&uts)) strcpy(uts.release, "?");
     fprintf(to, "kernel %s, liburing %s\n", uts.release, AIO__LIBURING);
+    aio__report_kernel(u, to);
+    if (u->kernel) return;
     fprintf(to, "ring: %u entries, completions %u, set-up flags 0x%x (rung %u of 4: %s)\n",
             u->sq_entries, u->cq_mask + 1, u->ring.flags, u->level,
             u->level == 1   ? "6.1 and newer"
@@ -7562,7 +7733,7 @@ AIO_FN void aio_uring_report(aio_loop *l, FILE *to)
     for (unsigned op = 0; op < AIO__OPERATIONS; op++) {
         const struct aio__operation *o = aio__operation_of(op);
         fprintf(to, "%-18s %s", o->name, aio__how(u, op, o));
-        if (!aio__has(u, op))
+        if (!aio__has(u, op) && !u->kernel)
             fprintf(to, " (the ring: Linux %d.%d)", o->kernel / 100, o->kernel % 100);
         fputc('\n', to);
     }
