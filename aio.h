@@ -302,7 +302,7 @@ struct aio_task {
     aio_frame *leaf;                // the innermost frame
     aio_scope *scopes;              // open scopes, innermost first
     uint32_t cancelling;            // cancel requests not yet taken back
-    uint32_t id;                    // number in its loop, from 1
+    uint32_t id;                    // number in its loop, from 1; after 2^32 tasks from 0
     aio_task *next, *prev;          // live tasks in order of creation
     struct aio__task_extra *extra;  // what few tasks need; from the free lists
 };
@@ -445,11 +445,12 @@ struct aio_executor {
     uint32_t slots;             // entries that may ever be queued at once: promised, one per task
     aio_task *current;          // whose step runs
     char *stack_floor;          // below it, a call goes through the trampoline
-    aio_task *first, *last;     // live tasks
+    aio_task *first, *last;     // live tasks, in order of creation
     uint64_t turns;             // turns in which something ran
-    uint32_t limit;             // how many slots there may be now; 0 refuses all
+    uint32_t limit;             // how many slots there may be now; 0: the slow path decides
     uint32_t running;           // depth of aio_executor_turn
     uint32_t live, next_id;
+    uint32_t pass;              // of a shutdown: which tasks were reached in it
     aio_result refusal;         // why slots are refused: 0 (no memory), -EBADFD, -EPERM
     void *free[AIO__CLASSES];
     char *slab, *slab_end;
@@ -460,7 +461,7 @@ struct aio_executor {
     uint64_t cancel_walk, cancel_walks;     // its number; how many there were
     uint32_t cancel_again;                  // visits that it may still repeat
     aio_node *to_tell;                      // watchers of ops that have ended, not yet told
-    bool telling;
+    bool telling, no_spawns;
     uint32_t ending;            // AIO__DETACHING, AIO__DROPPING; 0: it is open, or closed
     aio_task *left_behind;      // ended tasks of which the hooks that drop them may still know
     struct aio_executor_options options;
@@ -910,6 +911,7 @@ enum {                          // aio_wait_class.kind
     AIO__WAIT_CHILD,            // a node of a group
     AIO__WAIT_GATHER,
     AIO__WAIT_DONE_CALLBACK,    // aio_callback
+    AIO__WAIT_EVENT,
 };
 enum {                          // aio_await_class.kind
     AIO__AWAIT_OWN, AIO__AWAIT_NEXT_TURN, AIO__AWAIT_SLEEP, AIO__AWAIT_FUTURE, AIO__AWAIT_JOIN,
@@ -931,6 +933,7 @@ struct aio__task_extra {
     uint64_t walk;              // the last cancel that reached it,
     aio_task *last;             // and where that went on to, from task to task
     uint32_t cancels;
+    uint32_t pass;                  // of the shutdown in which it was last cancelled
 };
 enum { AIO__WATCH_IDLE, AIO__WATCH_DONE, AIO__WATCH_LISTED, AIO__WATCH_QUEUED };
 struct aio__watched {
@@ -1639,6 +1642,7 @@ AIO_SLOW aio_result aio__reserve_slow(aio_executor *x)
 {
     if (x->refusal) return x->refusal;
     uint32_t old = x->ring ? x->mask + 1 : 0, capacity = old ? old * 2 : 16;
+    if (x->no_spawns && x->slots < old) return 0;
     if (old > UINT32_MAX / 4) return -ENOMEM;
     uintptr_t *ring = (uintptr_t *)aio__chunk_new(x, (size_t)capacity * sizeof *ring);
     if (!ring) return -ENOMEM;
@@ -1646,7 +1650,7 @@ AIO_SLOW aio_result aio__reserve_slow(aio_executor *x)
     if (x->ring) aio__chunk_free(x, x->ring);
     x->ring = ring;
     x->mask = capacity - 1;
-    x->limit = capacity;
+    x->limit = x->no_spawns ? 0 : capacity;
     return 0;
 }
 AIO_INLINE aio_result aio__reserve(aio_executor *x)     // one more thing that may be queued
@@ -1658,7 +1662,26 @@ AIO_INLINE aio_result aio__reserve(aio_executor *x)     // one more thing that m
     x->slots++;
     return 0;
 }
+AIO_SLOW aio_result aio__reserve_task_slow(aio_executor *x)
+{
+    return x->no_spawns ? -EBADFD : aio__reserve_slow(x);
+}
+AIO_INLINE aio_result aio__reserve_task(aio_executor *x)
+{
+    if (AIO__UNLIKELY(x->slots >= x->limit)) {
+        aio_result r = aio__reserve_task_slow(x);
+        if (r < 0) return r;
+    }
+    x->slots++;
+    return 0;
+}
 AIO_INLINE void aio__unreserve(aio_executor *x) { x->slots--; }
+// From now on every spawn is refused; what else needs a slot gets it by way of the slow path.
+AIO_FN void aio__refuse_tasks(aio_executor *x)
+{
+    x->no_spawns = true;
+    x->limit = 0;
+}
 // Takes a queued entry back; its slot is given back when the turn comes to it.
 AIO_INLINE void aio__unqueue(aio_executor *x, uint32_t at)
 {
@@ -2078,7 +2101,7 @@ AIO_INLINE void aio__task_init(aio_executor *x, aio_task *t, uint32_t flags,
 AIO_INLINE aio_task *aio__task_new(aio_executor *x, const aio_coroutine *co, size_t size)
 {
     if (AIO__UNLIKELY(!x)) return aio__refused(-EINVAL);
-    aio_result r = aio__reserve(x);
+    aio_result r = aio__reserve_task(x);
     if (AIO__UNLIKELY(r < 0)) return aio__refused(r);
     uint32_t c = aio__class_of(sizeof(aio_task) + size);
     aio_task *t = (aio_task *)aio__alloc(x, c, sizeof(aio_task) + size);
@@ -2095,7 +2118,7 @@ AIO_FN aio_task *aio__task_new_in(aio_task *t, size_t slot_bytes, const aio_coro
     aio_executor *x = aio__running();
     if (!x || slot_bytes < sizeof(aio_task) + size) return aio__refused(-EINVAL);
     if (t->waiter.future.refs) return aio__refused(-EBUSY);
-    aio_result r = aio__reserve(x);
+    aio_result r = aio__reserve_task(x);
     if (r < 0) return aio__refused(r);
     aio__task_init(x, t, AIO__IN_SLOT, co, size);
     return t;
@@ -2205,10 +2228,25 @@ AIO_COLD bool aio__task_unseen(aio_executor *x, aio_task *t, bool detached)
     }
     return true;
 }
+// A handle that was given up already, as far as its memory tells: what is free there begins with
+// the address of the next free block.
+AIO_INLINE bool aio__handle_gone(const aio_task *t)
+{
+    return !(t->waiter.future.flags & AIO__IS_TASK);
+}
+AIO_COLD void aio__tell_gone(const char *what)
+{
+    aio_executor *x = aio__running();
+    const aio_task *t = x ? x->current : 0;
+    if (x) aio__report(x, what, -EINVAL, t ? &t->waiter.future : 0, t ? t->leaf->site : 0);
+}
 AIO_FN void aio__task_release(aio_task *t)
 {
     aio_future *f = &t->waiter.future;
-    if (AIO__UNLIKELY(f->flags & AIO__REFUSED)) return;
+    if (AIO__UNLIKELY((f->flags & (AIO__REFUSED | AIO__IS_TASK)) != AIO__IS_TASK)) {
+        if (aio__handle_gone(t)) aio__tell_gone("a task's handle was given up twice");
+        return;
+    }
     if (--f->refs) return;
     if (AIO__UNLIKELY(!(f->flags & AIO__TAKEN)) && !aio__task_unseen(f->loop, t, false)) return;
     aio__task_free(f->loop, t);
@@ -2363,6 +2401,7 @@ AIO_SLOW void aio__note_cancel(aio_task *t)
     struct aio__task_extra *e = aio__task_more(t);
     if (!e) return;
     e->cancels++;
+    e->pass = t->waiter.future.loop->pass;
     e->cancel_site = t->leaf->site;
 }
 AIO_FN bool aio_task_cancel(aio_task *t)
@@ -2672,6 +2711,11 @@ AIO_FN bool aio__future_start(aio_waiter *w, const aio_awaitable *a)
 AIO_FN bool aio__join_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_task *t = (aio_task *)a->u.p[0];
+    if (AIO__UNLIKELY(aio__handle_gone(t))) {
+        aio__tell_gone("a task was joined whose handle was given up before");
+        w->future.result = -EINVAL;
+        return true;
+    }
     if (aio__op_keeps_ended(w, &t->waiter.future)) return true;
     if (!aio__watch(w, &t->waiter.future, aio__join_wait())) {
         if (AIO__UNLIKELY(&t->waiter == w)) aio__task_release(t);
@@ -3766,7 +3810,7 @@ AIO_FN void aio__event_dispose(aio_waiter *w)
     aio__sync_forget(w, &((aio_event *)aio__sync_object(w))->waiters);
 }
 AIO_TABLE(aio_wait_class, aio__event_wait_class,
-    { "event", AIO__WAIT_OWN, aio__event_cancel, aio__event_woken, 0, 0, 0, aio__event_dispose })
+    { "event", AIO__WAIT_EVENT, aio__event_cancel, aio__event_woken, 0, 0, 0, aio__event_dispose })
 AIO_FN bool aio__event_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_event *e = (aio_event *)a->u.p[0];

@@ -123,7 +123,9 @@ struct aio_step {
 struct aio_loop_options {
     enum aio_clock clock;
     bool allow_nested;              // a run inside a run of the same loop is not refused
-    int64_t shutdown_ns;            // aio_run names tasks that take longer to end: 5 s
+    // aio_run names tasks that take longer to end, and refuses (-EBADFD) what they go on spawning
+    // then: 5 s.
+    int64_t shutdown_ns;
     // What went wrong and no caller can see; null: a line on standard error.
     void (*on_error)(aio_loop *loop, const struct aio_report *report, void *context);
     void *context;
@@ -658,20 +660,10 @@ enum { AIO__TREE_INDENT = 32 };     // levels; deeper ones say how deep
 struct aio__tree {
     FILE *out;
     uint32_t n, depth, circles;
-    aio_task **tasks, **by;         // in order of creation: their ids rise
+    aio_task **tasks, **by;         // in order of creation
     uint32_t *first, *edges, *path, *at;
     unsigned char *seen, *awaited;
 };
-AIO_FN uint32_t aio__tree_index(const struct aio__tree *w, const aio_task *t)
-{
-    uint32_t low = 0, high = w->n;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (w->tasks[middle]->id <= t->id) low = middle;
-        else high = middle;
-    }
-    return low;
-}
 // One block for all of it. False: no memory.
 AIO_FN bool aio__tree_begin(struct aio__tree *w, aio_loop *l, FILE *out)
 {
@@ -700,18 +692,25 @@ AIO_FN bool aio__tree_begin(struct aio__tree *w, aio_loop *l, FILE *out)
     for (aio_task *t = l->executor.first; t; t = t->next) w->tasks[w->n++] = t;
     return true;
 }
+// While it counts, a task's id is its place in the array: real ones may have wrapped.
 AIO_FN void aio__tree_edges(struct aio__tree *w)
 {
+    uint32_t *ids = w->path;
+    for (uint32_t i = 0; i < w->n; i++) {
+        ids[i] = w->tasks[i]->id;
+        w->tasks[i]->id = i;
+    }
     for (uint32_t i = 0; i < w->n; i++) {
         uint32_t k = aio_task_awaited_by(w->tasks[i], w->by, UINT32_MAX);
         w->awaited[i] = k != 0;
-        while (k--) w->first[aio__tree_index(w, w->by[k]) + 1]++;
+        while (k--) w->first[w->by[k]->id + 1]++;
     }
     for (uint32_t i = 0; i < w->n; i++) w->at[i] = w->first[i + 1] += w->first[i];
     for (uint32_t i = w->n; i--;) {
         uint32_t k = aio_task_awaited_by(w->tasks[i], w->by, UINT32_MAX);
-        while (k--) w->edges[--w->at[aio__tree_index(w, w->by[k])]] = i;
+        while (k--) w->edges[--w->at[w->by[k]->id]] = i;
     }
+    for (uint32_t i = 0; i < w->n; i++) w->tasks[i]->id = ids[i];
 }
 AIO_FN void aio__tree_line(const struct aio__tree *w, const aio_task *t, const char *more)
 {
@@ -2814,21 +2813,22 @@ AIO_FN void aio__on_sigint(int signal_number)
     if (write(in->wake_write_fd, &one, sizeof one) < 0) {}
     errno = saved;
 }
-AIO_FN void aio__catch_sigint(aio_loop *l)
+// True: this run catches it, and gives it back. Not so a run inside it.
+AIO_FN bool aio__catch_sigint(aio_loop *l)
 {
     struct sigaction action;
-    if (aio__interrupt.loop || sigaction(SIGINT, 0, &aio__interrupt.before)) return;
+    if (aio__interrupt.loop || sigaction(SIGINT, 0, &aio__interrupt.before)) return false;
     if (aio__interrupt.before.sa_handler != SIG_DFL || getpid() != (pid_t)syscall(SYS_gettid))
-        return;
+        return false;
     memset(&action, 0, sizeof action);
     action.sa_handler = aio__on_sigint;
     aio__interrupt.count = 0;
     __atomic_store_n(&aio__interrupt.loop, l, __ATOMIC_RELAXED);
     sigaction(SIGINT, &action, 0);
+    return true;
 }
-AIO_FN void aio__release_sigint(aio_loop *l)
+AIO_FN void aio__release_sigint(void)
 {
-    if (aio__interrupt.loop != l) return;
     if (aio__signals.users[SIGINT]) aio__signals.before[SIGINT] = aio__interrupt.before;
     else sigaction(SIGINT, &aio__interrupt.before, 0);
     __atomic_store_n(&aio__interrupt.loop, (aio_loop *)0, __ATOMIC_RELAXED);
@@ -2842,7 +2842,7 @@ AIO_FN bool aio__interrupt_left(const aio_loop *l)
 // Called when the inbox says that something came.
 AIO_FN void aio__take_interrupt(aio_loop *l)
 {
-    if (!aio__interrupt_left(l)) return;
+    if (!aio__interrupt_left(l) || aio_task_done(l->main)) return;
     l->interrupted = true;
     aio_task_cancel(l->main);
 }
@@ -3096,6 +3096,27 @@ AIO_INLINE bool aio__owed(const aio_loop *l)
     return l->in_flight || __atomic_load_n(&l->inbox->guests, __ATOMIC_ACQUIRE) ||
            (l->siblings && l->receivers);
 }
+// Does the main task wait for t, perhaps through others?
+AIO_COLD bool aio__main_awaits(const aio_loop *l, aio_task *t)
+{
+    for (uint32_t limit = l->executor.live; t != l->main && limit; limit--)
+        if (!aio_task_awaited_by(t, &t, 1)) return false;
+    return t == l->main;
+}
+// Does a run that catches SIGINT wait for it? It does if the main task waits for something that can
+// be meant to last until then: a sleep without limit, or an event. What else cannot come is a
+// deadlock.
+AIO_COLD bool aio__waits_for_sigint(const aio_loop *l)
+{
+    if (!l->main || l->is_virtual || __atomic_load_n(&aio__interrupt.loop, __ATOMIC_RELAXED) != l)
+        return false;
+    for (aio_task *t = l->executor.first; t; t = t->next) {
+        uint32_t kind = aio__last_wait(&t->waiter)->node.cls->kind;
+        if ((kind == AIO__WAIT_SLEEP || kind == AIO__WAIT_EVENT) && aio__main_awaits(l, t))
+            return true;
+    }
+    return false;
+}
 AIO_COLD aio_result aio__deadlock(aio_loop *l)
 {
     return aio__loop_stuck(l, "deadlock: every task waits for something that cannot come",
@@ -3115,7 +3136,8 @@ AIO_FN int64_t aio__patience(aio_loop *l)
     // J-6: time stands still while the world owes an answer
     if (aio__owed(l)) return AIO_FOREVER;
     if (aio__inbox_full(l)) return 0;       // a thread that has left since may have called before
-    if (!l->timer_count) return l->is_virtual || AIO__SINGLE_THREADED ? -EDEADLK : AIO_FOREVER;
+    if (!l->timer_count && !l->is_virtual && !AIO__SINGLE_THREADED) return AIO_FOREVER;
+    if (!l->timer_count) return aio__waits_for_sigint(l) ? AIO_FOREVER : -EDEADLK;
     if (l->no_jump) return -EAGAIN;
     l->now = when;
     return 0;
@@ -3188,7 +3210,7 @@ AIO_FN void aio__in_forked_child(void)
     }
     aio__loops.first = 0;
     aio__signals_forked();
-    if (aio__interrupt.loop) aio__release_sigint(aio__interrupt.loop);     // SIGINT ends the child
+    if (aio__interrupt.loop) aio__release_sigint();     // SIGINT ends the child
     pthread_mutex_unlock(&aio__loops.lock);
 }
 AIO_FN bool aio__loop_is_open(const aio_executor *x)
@@ -3439,15 +3461,50 @@ AIO_FN aio_result aio_loop_run_until_complete(aio_loop *l, aio_future *f)
 
 // --- the end of a run
 AIO_FN int aio__nothing(void *arg) { (void)arg; return 0; }
-// Tells which tasks have not ended although they were cancelled, and where they took the cancel.
-AIO_COLD void aio__tell_stubborn(aio_loop *l, uint32_t last_id)
+// Was it cancelled in this pass?
+AIO_FN bool aio__reached(const aio_task *t)
 {
-    for (aio_task *t = l->executor.first; t && t->id <= last_id; t = t->next) {
+    return t && t->extra && t->extra->pass == t->waiter.future.loop->pass;
+}
+// Tells which tasks have not ended although they were cancelled, and where they took the cancel.
+AIO_COLD void aio__tell_stubborn(aio_loop *l)
+{
+    for (aio_task *t = l->executor.first; aio__reached(t); t = t->next) {
         uint32_t count;
         const aio_site *site = aio_task_swallowed(t, &count);
         aio__report(&l->executor, "task was cancelled and does not end; it was cancelled last", 0,
                     &t->waiter.future, site ? site : t->leaf->site);
     }
+}
+// Tasks go on making new ones, and the time is over: what lives is told, and nothing more begins.
+AIO_COLD void aio__refuse_spawns(aio_loop *l)
+{
+    for (aio_task *t = l->executor.first; t; t = t->next)
+        aio__report(&l->executor, "task was spawned while the run ends; no more are", 0,
+                    &t->waiter.future, t->leaf->site);
+    aio__refuse_tasks(&l->executor);
+}
+// Cancels all that lives, once each: a task through which the cancel of another one went has had
+// its own. So a chain of n tasks takes n steps.
+AIO_FN void aio__cancel_every_task(aio_executor *x)
+{
+    x->pass++;
+    for (aio_task *t = x->first; t; t = t->next)
+        if (!aio__reached(t)) aio_task_cancel(t);
+}
+// Makes turns until what was cancelled has ended, or it is `end`; one at least.
+AIO_FN aio_result aio__shutdown_pass(aio_loop *l, int64_t end)
+{
+    aio_handle limit;
+    aio_result r;
+    // The virtual clock gets there without a timer, and then tells a deadlock at once.
+    if (l->is_virtual || aio_call_at(l, &limit, end, aio__nothing, 0) < 0) limit.loop = 0;
+    do {
+        l->stopping = false;
+        r = aio__loop_turn(l);
+    } while (r >= 0 && aio__reached(l->executor.first) && aio_loop_time(l) < end);
+    aio_handle_cancel(&limit);
+    return r;
 }
 // Cancels all that lives and gives it time to clean up; again for what it spawned meanwhile, and
 // for what does not end (RN-3, RN-4).
@@ -3457,19 +3514,14 @@ AIO_FN void aio__shutdown(aio_loop *l)
     aio_result r = 0;
     l->instant_turns = 0;                   // limits that were reached leave room to clean up
     if (l->options.end_ns) l->options.end_ns = aio__deadline(l, l->options.shutdown_ns);
+    int64_t last_spawn = aio__deadline(l, l->options.shutdown_ns);
+    bool stubborn = false;
     while (x->first && r >= 0 && !l->forked) {
-        aio_handle limit;
-        uint32_t last_id = x->last->id;
-        for (aio_task *t = x->first; t; t = t->next) aio_task_cancel(t);
-        int64_t end = aio__deadline(l, l->options.shutdown_ns);
-        // The virtual clock gets there without a timer, and then tells a deadlock at once.
-        if (l->is_virtual || aio_call_at(l, &limit, end, aio__nothing, 0) < 0) limit.loop = 0;
-        while (r >= 0 && x->first && x->first->id <= last_id && aio_loop_time(l) < end) {
-            l->stopping = false;
-            r = aio__loop_turn(l);
-        }
-        aio_handle_cancel(&limit);
-        if (r >= 0 && x->first && x->first->id <= last_id) aio__tell_stubborn(l, last_id);
+        if (!stubborn && !x->no_spawns && aio_loop_time(l) >= last_spawn) aio__refuse_spawns(l);
+        aio__cancel_every_task(x);
+        r = aio__shutdown_pass(l, aio__deadline(l, l->options.shutdown_ns));
+        stubborn = aio__reached(x->first);
+        if (r >= 0 && stubborn) aio__tell_stubborn(l);
     }
 }
 // --- runner, aio_run
@@ -3484,29 +3536,47 @@ AIO_FN aio_result aio_runner_init(aio_runner *r, const struct aio_loop_options *
     return error;
 }
 AIO_FN aio_loop *aio_runner_loop(aio_runner *r) { return &r->loop; }
-// Runs a task to its end; SIGINT cancels it.
-AIO_FN aio_result aio__runner_run(aio_runner *runner, aio_task *t)
+// A SIGINT that came when the task had ended already: its run gives -EINTR all the same, as a
+// cancel in the last step would (C-7). An error stands.
+AIO_FN aio_result aio__interrupted_late(aio_task *t, aio_result r)
 {
-    aio_loop *l = &runner->loop;
+    if (r < 0 && r != -ECANCELED) return r;
+    if (r >= 0) aio__frame_drop((aio_frame *)(void *)(t + 1), r);
+    return -EINTR;
+}
+// Runs a task to its end; SIGINT cancels it. Of runs inside each other it cancels all, innermost
+// first.
+AIO_FN aio_result aio__run_interruptible(aio_loop *l, aio_task *t)
+{
     aio_task *outer = l->main;
-    if (t->waiter.future.flags & AIO__REFUSED) return t->waiter.future.result;
-    aio_result r = aio__run_allowed(l);
-    if (r < 0) {                    // it does not run later either
-        aio_task_cancel(t);
-        aio_detach(t);
-        return r;
-    }
+    bool outer_interrupted = l->interrupted;
     pthread_mutex_lock(&aio__loops.lock);
-    aio__catch_sigint(l);
+    bool caught = aio__catch_sigint(l);
     pthread_mutex_unlock(&aio__loops.lock);
     l->main = t;
     l->interrupted = false;
-    r = aio__run_until_task(l, t);
+    aio_result r = aio__run_until_task(l, t);
+    bool ended = aio_task_done(t) && !l->forked;
     if (r == -ECANCELED && l->interrupted && aio_task_uncancel(t) == 0) r = -EINTR;
+    if (caught) {
+        pthread_mutex_lock(&aio__loops.lock);
+        bool late = ended && aio__interrupt_left(l);
+        aio__release_sigint();
+        pthread_mutex_unlock(&aio__loops.lock);
+        if (late) r = aio__interrupted_late(t, r);
+    }
     l->main = outer;
-    pthread_mutex_lock(&aio__loops.lock);
-    aio__release_sigint(l);
-    pthread_mutex_unlock(&aio__loops.lock);
+    l->interrupted = outer_interrupted;
+    if (aio__interrupt_left(l)) __atomic_store_n(&l->mailbox.full, 1, __ATOMIC_SEQ_CST);
+    return r;
+}
+AIO_FN aio_result aio__runner_run(aio_runner *runner, aio_task *t)
+{
+    aio_loop *l = &runner->loop;
+    if (t->waiter.future.flags & AIO__REFUSED) return t->waiter.future.result;
+    aio_result r = aio__run_allowed(l);
+    if (r < 0) aio_task_cancel(t);          // it does not run later either
+    else r = aio__run_interruptible(l, t);
     aio_detach(t);
     return r;
 }
