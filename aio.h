@@ -943,6 +943,7 @@ struct aio__watched {
     struct aio__watched *next_cancel;
     uint32_t state, place;              // place: in the ready ring
     bool twice;                         // its future stands before it in the array
+    bool failed;                        // its future has ended with an error
 };
 // In timer.index: 0 idle; place in the heap + 1; this | place in the ready ring.
 #define AIO__QUEUED 0x80000000u
@@ -2932,14 +2933,16 @@ AIO_INLINE struct aio__watched *aio__watches(struct aio__many *m)
 {
     return (struct aio__watched *)(void *)(m + 1);
 }
-AIO_FN void aio__watch_queue(aio_executor *x, struct aio__watched *v)
+// From here on its future may be gone, unless it is a task that somebody holds.
+AIO_FN void aio__watch_queue(aio_executor *x, struct aio__watched *v, const aio_future *f)
 {
+    v->failed = f->result < 0 && !(f->flags & AIO__CANCELLED);          // W-4
     v->state = AIO__WATCH_QUEUED;
     v->place = aio__push(x, (uintptr_t)&v->node | AIO__RUN_NODE);
 }
 AIO_FN void aio__watch_notify(aio_node *n, aio_future *f)
 {
-    aio__watch_queue(f->loop, (struct aio__watched *)(void *)n);
+    aio__watch_queue(f->loop, (struct aio__watched *)(void *)n, f);
 }
 AIO_FN void aio__watch_run(aio_node *n)
 {
@@ -2991,7 +2994,7 @@ AIO_FN aio_result aio__many_watch(aio_executor *x, struct aio__many *m, bool don
         if (r < 0 || v->state == AIO__WATCH_DONE) continue;
         v->node.u.list.target = f;
         if (f->flags & AIO__DONE) {
-            aio__watch_queue(x, v);
+            aio__watch_queue(x, v, f);
         } else {
             aio__list_add(f, &v->node);
             v->state = AIO__WATCH_LISTED;
@@ -3084,6 +3087,7 @@ AIO_SLOW void aio__gather_refuse(const aio_awaitable *a)
 AIO_FN aio_result aio__gather_end(struct aio__many *m, aio_result r)
 {
     aio_executor *x = m->owner->future.loop;
+    m->owner->node.cls = &aio__ready;       // hooks of values that are given up may cancel it
     aio__gather_results(m->tasks, m->results, m->n);
     aio__many_leave(x, m);
     for (uint32_t i = 0; i < m->n; i++) {
@@ -3198,7 +3202,7 @@ AIO_FN aio_result aio__wait_resume(aio_waiter *w, bool must_cancel)
     struct aio__many *m = (struct aio__many *)w->node.u.p[0];
     aio_result done = 0;
     for (uint32_t i = 0; i < m->n; i++)
-        if (!aio__watches(m)[i].twice && (aio__many_at(m, i)->flags & AIO__DONE)) done++;
+        if (!aio__watches(m)[i].twice && aio__watches(m)[i].state != AIO__WATCH_LISTED) done++;
     if (m->mode == AIO__RACE) done = m->first;
     if (must_cancel || m->cancel_asked) done = -ECANCELED;
     aio__many_free(w->future.loop, m);
@@ -3223,10 +3227,10 @@ AIO_FN bool aio__waiting_cancel(aio_waiter *w)
 AIO_FN void aio__wait_ended(struct aio__watched *v, aio_future *f)
 {
     struct aio__many *m = v->many;
-    bool failed = f->result < 0 && !(f->flags & AIO__CANCELLED);        // W-4
+    (void)f;
     if (!m->over) m->first = v - aio__watches(m);
     if (!--m->pending || m->mode == AIO_FIRST_COMPLETED || m->mode == AIO__RACE ||
-        (m->mode == AIO_FIRST_ERROR && failed))
+        (m->mode == AIO_FIRST_ERROR && v->failed))
         aio__wait_release(m);
 }
 AIO_TABLE(aio_wait_class, aio__wait_wait,
@@ -3281,25 +3285,39 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__wait(struct aio__futures f, size_t n, in
 }
 
 // --- shield: the task's end takes a turn of its own, then the awaiter goes on
+// A task's holder may give it up before that turn: it is held. A future may be gone by then: its
+// result is kept, and nothing else.
 AIO_FN void aio__shield_notify(aio_node *n, aio_future *f)
 {
-    if (f->flags & AIO__IS_TASK) f->refs++;         // its holder may give it up before that turn
+    if (f->flags & AIO__IS_TASK) {
+        f->refs++;
+    } else {
+        aio__saw(f);
+        AIO__CONTAINER(n, aio_waiter, node)->future.result = f->result;
+        n->u.list.target = 0;
+    }
     n->u.w[0] = aio__push(f->loop, (uintptr_t)n | AIO__RUN_NODE);      // beside list.target
 }
 AIO_FN void aio__shield_release(aio_future *f)
 {
-    if (f->flags & AIO__IS_TASK) aio__task_release(aio__future_task(f));
+    if (f) aio__task_release(aio__future_task(f));
+}
+AIO_FN bool aio__shield_told(const aio_waiter *w)
+{
+    return !w->node.u.list.target || (w->node.u.list.target->flags & AIO__DONE);
 }
 AIO_FN bool aio__shield_cancel(aio_waiter *w)
 {
-    if (w->node.u.list.target->flags & AIO__DONE) {
+    aio_future *held = 0;
+    if (aio__shield_told(w)) {
+        held = w->node.u.list.target;
         aio__unqueue(w->future.loop, (uint32_t)w->node.u.w[0]);
-        aio__shield_release(w->node.u.list.target);
     } else {
         aio__list_remove(&w->node);
         aio__unreserve(w->future.loop);
     }
     aio_complete(w, -ECANCELED);
+    aio__shield_release(held);              // last: a drop hook may cancel w again
     return true;
 }
 AIO_FN void aio__shield_run(aio_node *n)
@@ -3315,8 +3333,8 @@ AIO_FN void aio__shield_run(aio_node *n)
 }
 AIO_FN void aio__shield_dispose(aio_waiter *w)
 {
-    if (w->node.u.list.target->flags & AIO__DONE) aio__shield_release(w->node.u.list.target);
-    else aio__list_remove(&w->node);
+    if (aio__shield_told(w)) aio__shield_release(w->node.u.list.target);
+    else aio__list_forget(&w->node);
 }
 AIO_TABLE(aio_wait_class, aio__shield_wait,
     { "shielded task", AIO__WAIT_SHIELD, aio__shield_cancel, 0, aio__shield_notify, aio__shield_run,

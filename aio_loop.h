@@ -173,8 +173,7 @@ typedef struct aio_completed {
     aio_scope scope;
     struct aio__many *many;     // null: closed
     uint32_t left;              // items not yet asked for
-    uint32_t block_class;
-    aio_queue ended;            // indexes; -1: the time is over
+    struct aio__items *items;
 } aio_completed;
 
 // Signals that are held for a frame. All zero: not open.
@@ -1515,10 +1514,10 @@ struct aio__wait_for {
 AIO_FN aio_result aio__ended_resume(aio_waiter *w, bool must_cancel)
 {
     aio_future *f = w->node.u.list.target;
-    aio_result r = must_cancel ? -ECANCELED : aio_future_result(f);
-    if (!must_cancel && aio_future_cancelled(f)) r = -ETIMEDOUT;
+    aio_result r = f && !must_cancel ? aio_future_result(f) : w->future.result;
+    if (r == -ECANCELED) r = -ETIMEDOUT;
     aio__shield_release(f);
-    return r;
+    return must_cancel ? -ECANCELED : r;
 }
 AIO_FN void aio__ended_dispose(aio_waiter *w) { aio__shield_release(w->node.u.list.target); }
 AIO_TABLE(aio_wait_class, aio__ended_ready,
@@ -1752,28 +1751,38 @@ AIO_FN AIO_NODISCARD aio_awaitable aio__wait_timeout(struct aio__futures f, size
     return a;
 }
 
-// --- as_completed: what has ended goes into a queue of indexes
+// --- as_completed: what has ended goes into a queue of indexes. It is in a block that stays until
+// the last who stands at its next has gone: the iteration may end, with its frame, before.
+struct aio__items {
+    aio_handle timer;
+    aio_queue ended;                        // of int32_t; -1: the time is over
+    uint32_t refs, block_class;
+};
+AIO_FN void aio__items_unref(aio_executor *x, struct aio__items *i)
+{
+    if (!--i->refs) aio__free(x, i, i->block_class);
+}
 AIO_FN void aio__completed_ended(struct aio__watched *v, aio_future *f)
 {
     struct aio__many *m = v->many;
-    aio_completed *it = (aio_completed *)(void *)m->results;
+    struct aio__items *items = (struct aio__items *)m->timer;
     int32_t index = (int32_t)(v - aio__watches(m));
     (void)f;
-    aio_queue_put_nowait(&it->ended, &index);
+    aio_queue_put_nowait(&items->ended, &index);
     if (!--m->pending && m->stop_timer) m->stop_timer(m);
 }
 AIO_FN void aio__completed_stop_timer(struct aio__many *m)
 {
-    aio_handle_cancel((aio_handle *)m->timer);
+    aio_handle_cancel(&((struct aio__items *)m->timer)->timer);
     m->stop_timer = 0;
 }
 AIO_FN int aio__completed_expired(void *arg)            // AC-2
 {
     struct aio__many *m = (struct aio__many *)arg;
-    aio_completed *it = (aio_completed *)(void *)m->results;
+    struct aio__items *items = (struct aio__items *)m->timer;
     const int32_t none = -1;
-    aio__many_leave(it->scope.task->waiter.future.loop, m);
-    for (; m->pending; m->pending--) aio_queue_put_nowait(&it->ended, &none);
+    aio__many_leave(m->owner->future.loop, m);
+    for (; m->pending; m->pending--) aio_queue_put_nowait(&items->ended, &none);
     m->stop_timer(m);
     return 0;
 }
@@ -1793,23 +1802,26 @@ AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, 
     aio_loop *l = AIO__LOOP_OF(t->waiter.future.loop);
     aio_awaitable a = aio__wait(f, n, AIO_ALL_COMPLETED);
     aio_result kept = t->waiter.future.result, r = 0;
-    uint32_t c = aio__class_of(n * sizeof(int32_t) + sizeof(aio_handle));
-    aio_handle *h = (aio_handle *)aio__alloc(&l->executor, c, n * sizeof(int32_t) + sizeof *h);
-    if (!h) return -ENOMEM;
-    a.u.p[2] = it;
-    aio_queue_init(&it->ended, h + 1, sizeof(int32_t), n ? (uint32_t)n : 1, 0, 0, 0);
+    size_t size = sizeof(struct aio__items) + n * sizeof(int32_t);
+    uint32_t c = aio__class_of(size);
+    struct aio__items *i = (struct aio__items *)aio__alloc(&l->executor, c, size);
+    if (!i) return -ENOMEM;
+    i->refs = 1;
+    i->block_class = c;
+    aio_queue_init(&i->ended, i + 1, sizeof(int32_t), n ? (uint32_t)n : 1, 0, 0, 0);
+    it->items = i;
     it->many = aio__many_new(&t->waiter, &a, true, aio__completed_ended);
     if (!it->many) r = t->waiter.future.result;
     t->waiter.future.result = kept;
-    if (r >= 0 && ns != AIO_FOREVER) r = aio_call_later(l, h, ns, aio__completed_expired, it->many);
+    if (r >= 0 && ns != AIO_FOREVER)
+        r = aio_call_later(l, &i->timer, ns, aio__completed_expired, it->many);
     if (r < 0) {
         if (it->many) aio__many_free(&l->executor, it->many);
         it->many = 0;
-        aio__free(&l->executor, h, c);
+        aio__items_unref(&l->executor, i);
         return r;
     }
-    it->block_class = c;
-    it->many->timer = h;
+    it->many->timer = i;
     if (ns != AIO_FOREVER) it->many->stop_timer = aio__completed_stop_timer;
     it->left = it->many->pending;
     aio_scope_enter(&it->scope, t, aio__completed_scope());
@@ -1821,18 +1833,18 @@ AIO_FN void aio_completed_close(aio_completed *it)
     aio_executor *x = it->scope.task->waiter.future.loop;
     struct aio__many *m = it->many;
     if (m->stop_timer) m->stop_timer(m);
-    aio_queue_shutdown(&it->ended, true);       // another task may stand at its next
-    aio__free(x, m->timer, it->block_class);
+    aio_queue_shutdown(&it->items->ended, true);        // another task may stand at its next
+    aio__items_unref(x, it->items);
     aio__many_free(x, m);
     aio_scope_leave(&it->scope, it->scope.task);
     it->many = 0;
 }
-struct aio__completed_next { aio_frame aio; aio_completed *it; int32_t index; };
+struct aio__completed_next { aio_frame aio; struct aio__items *items; int32_t index; };
 aio__async(aio__completed_next) {
-    if (!self->it->many || !self->it->left) return -ENODATA;
-    self->it->left--;
     aio_result r;
-    aio_await(r, aio_queue_get(&self->it->ended, &self->index));
+    if (!self->items) return -ENODATA;
+    aio_await(r, aio_queue_get(&self->items->ended, &self->index));
+    aio__items_unref(AIO__TASK->waiter.future.loop, self->items);
     if (r < 0) return r == -ESHUTDOWN ? -ENODATA : r;
     return self->index < 0 ? -ETIMEDOUT : self->index;
 } aio_end
@@ -1841,7 +1853,12 @@ AIO_FN bool aio__completed_start(aio_waiter *w, const aio_awaitable *a)
     if (aio__needs_task(w)) return true;
     struct aio__completed_next *f = (struct aio__completed_next *)aio__call_block(
         AIO__TASK_OF(w), AIO__OWN_CO(aio__completed_next), sizeof *f);
-    if (f) f->it = (aio_completed *)a->u.p[0];
+    aio_completed *it = (aio_completed *)a->u.p[0];
+    if (f && it->many && it->left) {
+        it->left--;
+        f->items = it->items;
+        f->items->refs++;
+    }
     aio_awaitable call = aio__call_new(AIO__OWN_CO(aio__completed_next), f);
     return aio__call_new_start(w, &call);
 }

@@ -456,6 +456,73 @@ static void F_10_a_future_outlives_its_loop(void **state)
     }
 }
 
+// --- what is awaited ends its life, with the frame that it is in, before the awaiter goes on
+static aio_future *gone[2];
+static aio_completed *gone_items;
+struct lends { aio_frame aio; aio_future own, other; aio_task *t[1]; aio_completed it; bool ends; };
+aio_async(lends) {
+    gone[0] = &self->own;
+    gone[1] = &self->other;
+    self->t[0] = aio_spawn(sleeps, .ns = 100);
+    assert_result(aio_completed_init(&self->it, self->t, 1, AIO_FOREVER), 0);
+    gone_items = &self->it;
+    aio_try(aio_sleep(5));
+    if (self->ends) (void)aio_future_set_error(&self->own, -EIO);
+    aio_future_destroy(&self->own);
+    aio_future_destroy(&self->other);
+    aio_detach(self->t[0]);
+    return 0;
+} aio_end
+struct borrows { aio_frame aio; int how; aio_op op; aio_completed it; aio_result r; };
+aio_async(borrows) {
+    switch (self->how) {
+    case 0: aio_await(self->r, aio_future_wait(gone[0])); break;
+    case 1: aio_await(self->r, aio_wait(gone, 2, AIO_ALL_COMPLETED)); break;
+    case 2: aio_await(self->r, aio_wait(gone, 2, AIO_FIRST_ERROR)); break;
+    case 3: aio_await(self->r, aio_wait_timeout(gone, 2, AIO_ALL_COMPLETED, 50)); break;
+    case 4: aio_await(self->r, aio_wait_for(50, aio_future_wait(gone[0]))); break;
+    case 5: aio_await(self->r, aio_wait_for(50, aio_wait(gone, 2, AIO_ALL_COMPLETED))); break;
+    case 6:
+        assert_result(aio_start(&self->op, aio_wait(gone, 2, AIO_ALL_COMPLETED)), 0);
+        aio_await(self->r, aio_op_wait(&self->op));
+        break;
+    case 7: aio_await(self->r, aio_completed_next(gone_items)); break;
+    case 8: aio_await(self->r, aio_wait_for(50, aio_completed_next(gone_items))); break;
+    case 9:
+        assert_result(aio_completed_init(&self->it, gone, 2, AIO_FOREVER), 0);
+        aio_await(self->r, aio_completed_next(&self->it));
+        aio_await(self->r, aio_completed_next(&self->it));
+        break;
+    case 10:
+        aio_try(aio_sleep(4));                          // its end is one turn away
+        aio_await(self->r, aio_wait_for(0, aio_future_wait(gone[0])));
+        break;
+    default: break;
+    }
+    return self->r;
+} aio_end
+static void F_8_what_is_awaited_is_gone_before_the_awaiter_goes_on(void **state)
+{
+    (void)state;
+    static const aio_result pending[] =
+        { -ECANCELED, 2, 2, 2, -ECANCELED, 2, 2, -ENODATA, -ENODATA, 1, -ETIMEDOUT };
+    for (int how = 0; how < 11; how++) {
+        for (int ends = 0; ends < 2; ends++) {
+            aio_detach(core_spawn(lends, .ends = ends));
+            core_turn();
+            aio_task *t = core_spawn(borrows, .how = how);
+            aio_result expected = pending[how];
+            if (ends && (how == 0 || how == 4)) expected = -EIO;
+            assert_result(core_run(t), expected);
+            aio_detach(t);
+            core_forget_reports();
+        }
+    }
+    aio_task *t = core_spawn(sleeps, .ns = 200);
+    assert_result(core_run(t), 0);
+    aio_detach(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +534,7 @@ int main(void)
         core_test(contract_11_a_hook_frees_what_others_wait_for),
         core_test(C_7_values_that_nobody_took_when_the_loop_closes),
         core_test(F_10_a_future_outlives_its_loop),
+        core_test(F_8_what_is_awaited_is_gone_before_the_awaiter_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
