@@ -845,7 +845,8 @@ AIO_FN aio_result aio_buffer_ring_close(aio_buffer_ring *b);
 #define AIO__SYS_PIDFD_SEND_SIGNAL 424
 #define AIO__CLONE_PIDFD 0x1000
 #define AIO__RWF_NOWAIT 8
-#define AIO__AT_EMPTY_PATH 0x1000
+#define AIO__AT_EMPTY_PATH_DONT_SYNC 0x5000
+#define AIO__STATX_INO 0x100
 #define AIO__FEAT_NO_IOWAIT (1u << 17)
 #define AIO__ENTER_NO_IOWAIT (1u << 7)
 #define AIO__CQE_NOTIF (1u << 3)
@@ -2583,7 +2584,7 @@ AIO_FN bool aio__open_waits(const aio_awaitable *a)
     uint64_t flags = AIO__SECOND_HALF(a->u.w[3]);
     if (op == IORING_OP_OPENAT2) memcpy(&flags, a->u.cp[1], sizeof flags);
     else if (op != IORING_OP_OPENAT) return false;
-    return (flags & O_ACCMODE) != O_RDWR && !(flags & (O_NONBLOCK | O_PATH | O_DIRECTORY));
+    return (flags & O_ACCMODE) != O_RDWR && !(flags & (O_NONBLOCK | O_DIRECTORY));
 }
 AIO_FN bool aio__job_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
 AIO_FN bool aio__polled_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a);
@@ -3043,11 +3044,10 @@ AIO_FN void aio__detour_run(struct aio__detour *d)
 // Behind all that were begun on this file.
 AIO_FN void aio__detour_queue(struct aio__detour *d)
 {
-    struct statx stx;
-    memset((void *)&stx, 0, sizeof stx);
-    syscall(SYS_statx, d->fd, "", AIO__AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &stx);
-    d->inode = stx.stx_ino;
-    d->device = (uint64_t)stx.stx_dev_major << 32 | stx.stx_dev_minor;
+    uint64_t stx[32] = { 0 };       // a struct statx; unlike fstat it does not ask a server
+    syscall(SYS_statx, d->fd, "", AIO__AT_EMPTY_PATH_DONT_SYNC, AIO__STATX_INO, stx);
+    d->inode = stx[4];
+    d->device = stx[17];
     struct aio__detour **at = &d->ring->detour_files[d->inode % AIO__DETOURS], *first = *at;
     while (first && (first->inode != d->inode || first->device != d->device))
         first = first->next_file;
@@ -6876,12 +6876,16 @@ AIO_FN void aio__process_disown(aio_uring *u, int fd)
 }
 AIO_FN int aio__process_take(aio_process *p, unsigned i)
 {
-    int *at = aio__process_fd(p, i), fd = *at;
-    if (p->owned[i].at && p->owned[i].fd >= 0)      // its program may have cleared the number
-        aio__process_disown((aio_uring *)AIO__LOOP_OF(p->ended.loop)->backend_state,
-                            p->owned[i].fd);
-    p->owned[i].at = 0;
-    *at = -1;
+    int fd = *aio__process_fd(p, i);
+    struct aio__owned *o = &p->owned[i], **at = 0;
+    if (o->at && o->fd >= 0) {              // by what it was: the program may have cleared it
+        aio_uring *u = (aio_uring *)AIO__LOOP_OF(p->ended.loop)->backend_state;
+        at = &u->owned[(unsigned)o->fd % AIO__DETOURS];
+        while (*at && *at != o) at = &(*at)->next;
+        if (*at) *at = o->next;
+    }
+    o->at = 0;
+    *aio__process_fd(p, i) = -1;
     return fd;
 }
 AIO_FN void aio__process_close_now(aio_process *p)

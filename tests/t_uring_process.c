@@ -590,6 +590,156 @@ static void what_it_waits_for_in_words(void **state)
     assert_string_equal(text, "process 12");
 }
 
+// Whichever of 0, 1 and 2 are closed, or swapped, in the caller, it has its pipes, and is reaped.
+struct closed_stdio { aio_frame aio; int which, swapped, save[3]; struct aio_process_options o;
+                      struct shell shell; aio_result r; };
+aio_async(closed_stdio) {
+    aio_await(aio_nop());                               // the ring is there, and no one of the three
+    for (int i = 0; i < 3; i++) self->save[i] = fcntl(i, F_DUPFD_CLOEXEC, 50);
+    for (int i = 0; i < 3; i++)
+        if (self->which >> i & 1) close(i);
+    aio_await(self->r, aio_call(&self->shell, shell, PIPES, .o.pty = self->which & 8,
+                                .command = "read a; echo out $a; echo err $a >&2; "
+                                           "ls /proc/self/fd | tr '\\n' ' '; exit 7",
+                                .io.input = "input\n", .io.input_bytes = 6));
+    for (int i = 0; i < 3; i++) {
+        dup2(self->save[i], i);
+        close(self->save[i]);
+    }
+    return self->r;
+} aio_end
+static void any_of_the_three_is_closed_in_the_caller(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 16; which++) {
+        assert_result(run(closed_stdio, .which = which), 7);
+        assert_string_equal(last.out, "out input\n0 1 2 3 ");
+        assert_string_equal(last.err, "err input\n");
+    }
+}
+struct swapped { aio_frame aio; int order[3], save[3], pipes[2][2], in; aio_process p;
+                 char *argv[4], out[64]; aio_result r; };
+aio_async(swapped) {
+    for (int i = 0; i < 3; i++) self->save[i] = fcntl(i, F_DUPFD_CLOEXEC, 50);
+    self->in = temp_file("input\n");
+    assert_int_equal(pipe2(self->pipes[0], O_CLOEXEC) | pipe2(self->pipes[1], O_CLOEXEC), 0);
+    dup2(self->in, self->order[0]);                     // its stdin is one of our three …
+    dup2(self->pipes[0][1], self->order[1]);
+    dup2(self->pipes[1][1], self->order[2]);
+    self->argv[0] = (char *)(uintptr_t)"sh", self->argv[1] = (char *)(uintptr_t)"-c";
+    self->argv[2] = (char *)(uintptr_t)"read a; echo out $a; echo err $a >&2";
+    self->r = aio_process_spawn(&self->p, &(struct aio_process_options){ .argv = self->argv,
+        .stdin_ = self->order[0], .stdout_ = self->order[1], .stderr_ = self->order[2] });
+    for (int i = 0; i < 3; i++) {
+        dup2(self->save[i], i);
+        close(self->save[i]);
+    }
+    close(40);
+    if (self->r >= 0) aio_await(self->r, aio_process_wait(&self->p));
+    close(self->pipes[0][1]), close(self->pipes[1][1]), close(self->in);
+    assert_int_equal(read(self->pipes[0][0], self->out, 64), 10);
+    assert_memory_equal(self->out, "out input\n", 10);
+    assert_int_equal(read(self->pipes[1][0], self->out, 64), 10);
+    assert_memory_equal(self->out, "err input\n", 10);
+    close(self->pipes[0][0]), close(self->pipes[1][0]);
+    return self->r;
+} aio_end
+static void the_three_are_swapped(void **state)
+{
+    (void)state;
+    static const int orders[][3] = { { 1, 2, 40 }, { 2, 1, 40 }, { 40, 2, 1 }, { 1, 40, 2 } };
+    for (size_t i = 0; i < 4; i++)
+        assert_result(run(swapped, .order[0] = orders[i][0], .order[1] = orders[i][1],
+                          .order[2] = orders[i][2]), 0);
+}
+// It is looked for in the PATH of its own environment: the first that there is; a folder, what may
+// not be run and what is no folder are passed over; a script without a first line is a shell's.
+static void its_program_is_looked_for_in_its_own_path(void **state)
+{
+    char folder[] = "/tmp/aio-path-XXXXXX", a[64], b[64], file[80], path[300], word[300];
+    (void)state;
+    static char name[] = "only-here", argument[] = "word", other[] = "sh", none[] = "";
+    static char *argv[3], *env[3];
+    struct {
+        const char *path;       // A, B: our folders
+        char *program;
+        aio_result r;
+        const char *out;
+    } table[] = {
+        { "A", name, -EACCES, "" },     { "B", name, 3, "B word" },    { "A:B", name, 3, "B word" },
+        { "/none:B", name, 3, "B word" }, { "/etc/passwd:B", name, 3, "B word" },
+        { ":B", name, 3, "B word" },    { "", name, -ENOENT, "" },     { "/none", other, -ENOENT, "" },
+        { "B", other, -ENOENT, "" },    { NULL, name, -ENOENT, "" },   { "B", none, -ENOENT, "" },
+    };
+    assert_non_null(mkdtemp(folder));
+    snprintf(a, sizeof a, "%s/a", folder), snprintf(b, sizeof b, "%s/b", folder);
+    mkdir(a, 0700), mkdir(b, 0700);
+    for (int i = 0; i < 2; i++) {
+        snprintf(file, sizeof file, "%s/only-here", i ? b : a);
+        FILE *f = fopen(file, "we");
+        fprintf(f, "echo -n %s $1; exit 3\n", i ? "B" : "A");
+        fclose(f);
+        chmod(file, i ? 0700 : 0600);
+    }
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        size_t at = 5;
+        strcpy(path, "PATH=");
+        for (const char *p = table[i].path; p && *p; p++)
+            at += (size_t)snprintf(path + at, sizeof path - at, *p == 'A' ? "%s" : *p == 'B' ? "%s" : "%.1s",
+                                   *p == 'A' ? a : *p == 'B' ? b : p);
+        argv[0] = table[i].program, argv[1] = argument, argv[2] = NULL;
+        env[0] = table[i].path ? path : NULL;
+        struct aio_process_options o = { .argv = argv, .env = env, .stdout_ = AIO_PROCESS_PIPE };
+        memset(last.out, 0, sizeof last.out);
+        aio_result r = run(shell, .o = o);
+        if (r != table[i].r) print_error("row %zu: %s\n", i, aio_strerror(r));
+        assert_result(r, table[i].r);
+        if (r >= 0) assert_string_equal(last.out, table[i].out);
+    }
+    snprintf(word, sizeof word, "rm -r %s", folder);
+    assert_int_equal(system(word), 0);
+}
+// Who takes a descriptor over is its only owner from then on.
+struct one_owner { aio_frame aio; int how, victim; aio_process p; aio_stream s; char *argv[4];
+                   aio_bytes line; aio_result r; };
+aio_async(one_owner) {
+    self->argv[0] = (char *)(uintptr_t)"sh", self->argv[1] = (char *)(uintptr_t)"-c";
+    self->argv[2] = (char *)(uintptr_t)"echo hello";
+    self->r = aio_process_spawn(&self->p, &(struct aio_process_options){ .argv = self->argv,
+        .stdout_ = AIO_PROCESS_PIPE });
+    if (self->r < 0) return self->r;
+    self->victim = self->p.stdout_;
+    if (self->how == 0) {
+        aio_try(aio_stream_open(&self->s, self->p.stdout_, -1, NULL));
+        assert_int_equal(self->p.stdout_, -1);
+        aio_try(aio_stream_read_line(&self->s, &self->line));
+        aio_await(aio_stream_close(&self->s));
+    } else {
+        aio_await(aio_close(self->p.stdout_));
+        assert_int_equal(self->p.stdout_, -1);
+    }
+    self->r = open("/dev/null", O_RDONLY | O_CLOEXEC);          // another part of the program
+    assert_int_equal(self->r, self->victim);
+    if (self->how == 2) {                                       // begun once more, in its place
+        aio_await(aio_process_wait(&self->p));
+        self->r = aio_process_spawn(&self->p, &(struct aio_process_options){ .argv = self->argv });
+        if (self->r < 0) return self->r;
+    }
+    return self->victim;
+} aio_end
+struct owners { aio_frame aio; int how; struct one_owner inner; aio_result r; };
+aio_async(owners) {
+    aio_try(self->r, aio_call(&self->inner, one_owner, .how = self->how));
+    assert_true(fcntl((int)self->r, F_GETFD) >= 0);
+    close((int)self->r);
+    return 0;
+} aio_end
+static void a_descriptor_has_one_owner(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) assert_result(run(owners, .how = how), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -599,6 +749,10 @@ int main(void)
         process_test(why_it_could_not_begin),
         process_test(no_descriptor_left),
         process_test(a_number_that_is_closed),
+        process_test(any_of_the_three_is_closed_in_the_caller),
+        process_test(the_three_are_swapped),
+        process_test(its_program_is_looked_for_in_its_own_path),
+        process_test(a_descriptor_has_one_owner),
         process_test(no_memory),
         process_test(where_its_stdio_goes),
         process_test(its_environment_and_directory),
