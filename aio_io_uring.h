@@ -100,6 +100,7 @@ static inline void aio__uring_wait(struct aio_loop *loop, int64_t timeout_ns);
 #include <netinet/tcp.h>        // TCP_NODELAY
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>           // flock
 #include <sys/ioctl.h>          // TIOCSCTTY
 #include <sys/mman.h>
 #include <sys/resource.h>       // RLIMIT_MEMLOCK, for a refusal's reason
@@ -973,9 +974,10 @@ struct aio_uring {
     struct io_uring_cqe *cqes;
     uint32_t cq_mask, enter_flags;
     int enter_fd, enter_error;
+    uint32_t enter_failures;        // one after the other
     bool wake_armed, disabled, draining;
     bool wake_once;             // no multishot poll: Linux before 5.13
-    bool lost;                  // somebody closed its descriptor: nothing comes of it any more
+    bool lost;                  // it was closed, or is refused: nothing comes of it any more
     bool cancel_owed;               // a cancel found neither room nor memory
     bool chains_owed;               // … or not the step that runs: it had ended, or not yet begun
     bool arena_held;                // the entry of the last copy is not in the ring yet
@@ -1947,12 +1949,18 @@ AIO_COLD void aio__enter_failed(aio_uring *u, int error)
     if (error == -ETIME || error == -EINTR || error == -EAGAIN || error == -EBUSY) return;
     if (error != u->enter_error) aio__loop_say(u->loop, "io_uring_enter failed", error);
     u->enter_error = error;
-    if (error == -EBADF || error == -EOPNOTSUPP) {
+    // A closed descriptor is for ever; so is what fails each time: a filter that the program has
+    // installed since, another thread than the one that began. Memory may come back.
+    uint32_t enough = error == -EBADF || error == -EOPNOTSUPP ? 1
+                      : error == -ENOMEM || error == -EBADR ? 1000
+                                                            : 32;
+    if (++u->enter_failures >= enough) {
         u->lost = true;
         u->wake_armed = false;
         u->sq_room = 0;
-        u->ring.ring_fd = -1;       // that number may be somebody else's by now
     }
+    if (error == -EBADF || error == -EOPNOTSUPP)
+        u->ring.ring_fd = -1;       // that number may be somebody else's by now
     aio__enter_pause();             // it will fail again: do not spin
 }
 // The kernel has not taken all. If it stopped inside a chain it has forgotten the link, and would
@@ -1966,8 +1974,11 @@ AIO_COLD void aio__enter_stopped(aio_uring *u, uint32_t before)
 AIO_FN int aio__entered(aio_uring *u, int r)
 {
     if (AIO__UNLIKELY(r < 0)) aio__enter_failed(u, r);
+    else if (AIO__UNLIKELY(u->enter_failures)) u->enter_failures = 0;
+    uint32_t before = u->sq_head;
     u->sq_head = __atomic_load_n(u->sq_khead, __ATOMIC_ACQUIRE);
-    if (AIO__UNLIKELY(u->arena_used) && u->sq_head == u->sq_tail && !u->backlog && !u->arena_held)
+    if (AIO__UNLIKELY(u->sq_head != u->sq_tail)) aio__enter_stopped(u, before);
+    else if (AIO__UNLIKELY(u->arena_used) && !u->backlog && !u->arena_held && !u->withheld)
         aio__arena_reset(u);
     return r;
 }
@@ -2363,6 +2374,14 @@ AIO_COLD void aio__cancel_again(aio_uring *u)
     for (uint32_t fd = 0; fd < u->fd_capacity; fd++)
         if (u->fd_ops[fd] & AIO__FD_CLOSING) aio__cancel_fd(u, (int)fd, 0);
 }
+// The kernel cannot be asked any more, and will never say that it has let go: who is cancelled ends
+// all the same, what it should say of them later is not listened to, and the loop's memory is never
+// given back.
+AIO_COLD bool aio__lost_cancel(aio_uring *u)
+{
+    if (u->lost) u->loop->abandoned = true;
+    return u->lost;
+}
 AIO_FN bool aio__io_cancel(aio_waiter *w)
 {
     aio_uring *u = (aio_uring *)AIO__LOOP_OF(w->future.loop)->backend_state;
@@ -2374,7 +2393,7 @@ AIO_FN bool aio__io_cancel(aio_waiter *w)
         aio__backlog_end(u, w->node.u.w[0], 0, -ECANCELED))
         return true;
     if (aio__detours_cancel(u, w->node.u.w[0], (int)(uint32_t)w->node.u.w[1])) return true;
-    if (aio__withdraw(u, w->node.u.w[0])) {
+    if (aio__withdraw(u, w->node.u.w[0]) || aio__lost_cancel(u)) {
         aio__entry_end(u, w->node.u.w[0], -ECANCELED, 0);
     } else if (!aio__cancel_by_data(u, w->node.u.w[0])) {   // no room and no memory: a turn later
         w->node.u.w[1] |= AIO__IO_CANCEL_OWED;
@@ -2746,7 +2765,7 @@ AIO_FN void aio__sink_cancel(aio_uring *u, struct aio__sink *s)
     if (u->disabled) return;                // a forked child: nobody will go on
     if (u->backlog && aio__backlog_end(u, s->user_data, 0, -ECANCELED)) return;
     if (aio__detours_cancel(u, s->user_data, (int)(uint32_t)s->info)) return;
-    if (aio__withdraw(u, s->user_data)) {
+    if (aio__withdraw(u, s->user_data) || aio__lost_cancel(u)) {
         aio__sink_end(u, s, -ECANCELED, 0);
     } else if (!aio__cancel_by_data(u, s->user_data)) {     // no room and no memory: a turn later
         s->info |= AIO__IO_CANCEL_OWED;
@@ -2853,11 +2872,47 @@ AIO_COLD bool aio__lost_end(aio_uring *u)
     u->sq_tail -= aio__sq_pending(u);
     return ended;
 }
+// Should this end, though the kernel has it? Who was cancelled, or whose descriptor is closed.
+AIO_COLD bool aio__lost_over(aio_uring *u, uint64_t info)
+{
+    return (info & AIO__IO_CANCELLED) || u->draining || aio__fd_closing(u, info);
+}
+AIO_COLD bool aio__lost_waiter(aio_uring *u, aio_waiter *w, bool over)
+{
+    bool ends = w->node.cls->kind == AIO__WAIT_URING &&
+                (over || aio__lost_over(u, w->node.u.w[1])) && aio__lost_cancel(u);
+    if (ends) aio__entry_end(u, w->node.u.w[0], -ECANCELED, 0);
+    return ends;
+}
+AIO_COLD bool aio__lost_let_go(aio_uring *u)
+{
+    bool ended = false;
+    for (struct aio__sink *s = u->sinks, *next; s; s = next) {
+        next = s->next;
+        if (!aio__lost_over(u, s->info) || !aio__lost_cancel(u)) continue;
+        aio__sink_end(u, s, -ECANCELED, 0);
+        ended = true;
+    }
+    for (aio_chain *c = u->chains; c; c = c->next) {
+        for (uint32_t i = 0; c->left && i < c->count; i++)
+            if (c->steps[i].started && !(c->steps[i].u.waiter.future.flags & AIO__DONE))
+                ended |= aio__lost_waiter(u, &c->steps[i].u.waiter, c->cancelled);
+    }
+    for (aio_task *t = u->loop->executor.first; t; t = t->next) {
+        ended |= aio__lost_waiter(u, &t->waiter, false);
+        for (aio_scope *s = t->scopes; s; s = s->outer) {
+            aio_op *op = aio__scope_op(s);
+            if (op) ended |= aio__lost_waiter(u, &op->waiter, false);
+        }
+    }
+    return ended;
+}
 AIO_COLD void aio__lost_wait(aio_uring *u, int64_t timeout_ns)
 {
-    aio__reap(u);
+    if (!u->loop->abandoned) aio__reap(u);
     if (aio__detours_tell(u)) return;
-    if (!aio__lost_end(u) && timeout_ns) aio__plain_wait(u->loop, timeout_ns);
+    bool ended = aio__lost_end(u) | aio__lost_let_go(u);
+    if (!ended && timeout_ns) aio__plain_wait(u->loop, timeout_ns);
 }
 AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
 {
@@ -3451,6 +3506,30 @@ AIO_FN aio_result aio__message_next(aio_uring *u, aio_waiter *w, struct aio__com
     return r;
 }
 AIO_FN size_t aio__aligned(size_t size) { return (size + 15) & ~(size_t)15; }
+// Member by member: musl has padding in it, which its sendmsg zeroes, and which the kernel reads.
+AIO_FN void aio__message_header(struct msghdr *to, const struct msghdr *from)
+{
+    memset((void *)to, 0, sizeof *to);
+    to->msg_name = from->msg_name;
+    to->msg_namelen = from->msg_namelen;
+    to->msg_iov = from->msg_iov;
+    to->msg_iovlen = from->msg_iovlen;
+    to->msg_control = from->msg_control;
+    to->msg_controllen = from->msg_controllen;
+    to->msg_flags = from->msg_flags;
+}
+// So it is with the ancillary data, whose lengths have 8 bytes to the kernel. m: our copy.
+AIO_FN void aio__message_control(struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        struct cmsghdr sound;
+        memset((void *)&sound, 0, sizeof sound);
+        sound.cmsg_len = c->cmsg_len;
+        sound.cmsg_level = c->cmsg_level;
+        sound.cmsg_type = c->cmsg_type;
+        memcpy((void *)c, &sound, sizeof sound);
+    }
+}
 // A block with room for the pieces and the ancillary data of `user`.
 AIO_FN aio_result aio__message_of(aio_uring *u, const struct msghdr *user, bool send,
                                   struct aio__message **out)
@@ -3467,12 +3546,13 @@ AIO_FN aio_result aio__message_of(aio_uring *u, const struct msghdr *user, bool 
     struct aio__message *m = *out = (struct aio__message *)aio__compound_new(
         u, head + pieces + control, aio__message_next, false);
     if (!m) return -ENOMEM;
-    memcpy((void *)&m->header, user, sizeof m->header);
+    aio__message_header(&m->header, user);
     m->header.msg_iov = (struct iovec *)(void *)((char *)m + head);
     if (n) memcpy(m->header.msg_iov, user->msg_iov, n * sizeof(struct iovec));
     if (control) {
         m->header.msg_control = (char *)m + head + pieces;
         memcpy(m->header.msg_control, user->msg_control, control);
+        aio__message_control(&m->header);
     }
     if (name) {
         m->header.msg_name = &m->name;
@@ -3757,7 +3837,7 @@ AIO_FN bool aio__close_start(aio_waiter *w, const aio_awaitable *a)
     if ((int32_t)fd < 0) return aio__failed(w, -EBADF);
     if (u && u->owned[fd % AIO__DETOURS]) aio__process_disown(u, (int)fd);
     if (u && fd < u->many_capacity && u->many[fd]) aio__flow_fd_closed(u, fd);
-    if (!u || u->lost || fd >= u->fd_capacity || !u->fd_ops[fd]) return aio__close_begin(u, w, fd);
+    if (!u || fd >= u->fd_capacity || !u->fd_ops[fd]) return aio__close_begin(u, w, fd);
     w->node.u.w[1] = fd | (uint64_t)IORING_OP_CLOSE << 32;
     w->node.u.p[2] = 0;
     u->loop->in_flight++;
@@ -4158,8 +4238,9 @@ AIO_FN void aio__flow_arm(aio_many *it)
     }
     if (it->ready) it->taken = aio__buffer_take(it->buffers);
     aio_awaitable a = aio__flow_entry(it);
-    aio_result r = it->what == AIO__FLOW_READ ? aio__file_sink(it->ring, &it->sink, &a)
-                                              : aio__sink_submit(it->ring, &it->sink, &a);
+    bool reads = it->what == AIO__FLOW_READ && AIO__HEAD_OPCODE(a.u.w[0]) != IORING_OP_POLL_ADD;
+    aio_result r = reads ? aio__file_sink(it->ring, &it->sink, &a)
+                         : aio__sink_submit(it->ring, &it->sink, &a);
     if (r >= 0) return;
     if (it->ready) aio__buffer_give(it->buffers, it->taken);
     if (r != -ENOMEM) aio__flow_end(it, r);
@@ -5300,26 +5381,44 @@ AIO_FN aio_result aio__unix_address(const char *path, struct sockaddr_un *out)
     if (*path == '@') out->sun_path[0] = 0;
     return (aio_result)(offsetof(struct sockaddr_un, sun_path) + n + (*path != '@'));
 }
-// Removes the file of a socket on which nobody listens. Returns whether it did.
+// Removes the file of a socket that is no more. Returns whether it did. To a datagram socket one of
+// another type says so (EPROTOTYPE), also before it listens; it is refused where there is none.
 AIO_FN bool aio__unix_stale(const struct sockaddr_un *address, socklen_t length)
 {
     struct stat st;
     if (!address->sun_path[0] || lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
         return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return false;
     bool refused =
         connect(fd, (const struct sockaddr *)address, length) < 0 && errno == ECONNREFUSED;
     close(fd);
     return refused && !unlink(address->sun_path);
 }
+// Who replaces a file locks its directory first: of two that find it stale at a time, the second
+// would remove the first one's. -1: it cannot be read, or somebody else keeps it locked.
+AIO_FN int aio__unix_lock(const struct sockaddr_un *address)
+{
+    char directory[sizeof address->sun_path + 1];
+    snprintf(directory, sizeof directory, "%s", address->sun_path);
+    char *slash = strrchr(directory, '/');
+    if (slash) slash[slash == directory] = 0;
+    int fd = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < 100 && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0; i++)
+        aio__enter_pause();
+    return fd;
+}
 AIO_FN int aio__unix_bind(int fd, const struct sockaddr_un *address, socklen_t length)
 {
     if (!bind(fd, (const struct sockaddr *)address, length)) return 0;
-    if (errno != EADDRINUSE) return -1;
-    if (aio__unix_stale(address, length)) return bind(fd, (const struct sockaddr *)address, length);
-    errno = EADDRINUSE;
-    return -1;
+    if (errno != EADDRINUSE || !address->sun_path[0]) return -1;
+    int lock = aio__unix_lock(address), r = -1;
+    if (aio__unix_stale(address, length)) r = bind(fd, (const struct sockaddr *)address, length);
+    else errno = EADDRINUSE;
+    int why = errno;
+    if (lock >= 0) close(lock);
+    errno = why;
+    return r;
 }
 AIO_FN bool aio__listen_unix_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -7231,7 +7330,6 @@ AIO_COLD void aio__ring_abandon(aio_uring *u, int r)
 {
     aio__loop_say(u->loop, "close gives up: the ring is gone; memory stays allocated", r);
     u->loop->abandoned = true;
-    u->ring.ring_fd = -1;
 }
 AIO_FN void aio__uring_drain(aio_loop *l)
 {
@@ -7242,12 +7340,12 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     aio__disarm_wake(u);
     bool gone = true;
     while (l->in_flight || u->wake_armed) {
-        if (u->lost) aio__lost_end(u);
+        if (u->lost) (void)(aio__lost_end(u) | aio__lost_let_go(u));
         (void)aio__detours_tell(u);
         aio__backlog_flush(u);
         int r = aio__uring_enter(u, aio__cq_ready(u) ? 0 : AIO_SECOND / 10);
-        aio__reap(u);
-        gone = gone && aio__ring_gone(r);
+        if (!l->abandoned) aio__reap(u);
+        gone = gone && (u->lost || aio__ring_gone(r));
         if (aio__clock() - told < AIO_SECOND) continue;
         if (gone) {
             aio__ring_abandon(u, r);
@@ -7261,6 +7359,7 @@ AIO_FN void aio__uring_drain(aio_loop *l)
         aio__cancel_all(u);
         aio__disarm_wake(u);
     }
+    if (l->abandoned) aio__ring_abandon(u, u->enter_error);
     aio__arena_reset(u);
     aio__streams_end(u);
     aio__flows_drop(u);

@@ -655,6 +655,61 @@ static void hazard_28_emfile_leaves_the_connection_waiting(void **state)
     close(listener), close(client);
 }
 
+// --- the system call is refused for ever: at first, later, while it closes
+static struct { int error; long after; bool draining; } never;
+static int never_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *extra,
+                       size_t size)
+{
+    if (never.draining ? !uring_of_loop() : never.after-- <= 0) return never.error;
+    return io_uring_enter2(fd, submit, wait, flags, extra, size);
+}
+struct shut_out { aio_frame aio; int fds[2]; char buf[8]; bool sleeps; aio_chain c; aio_many it;
+                  aio_stream s; aio_task *t; aio_result r; };
+struct waits_in_vain { aio_frame aio; int fd; char buf[8]; aio_result r; };
+aio_async(waits_in_vain) {
+    aio_await(self->r, aio_recv(self->fd, self->buf, 8, 0));
+    return self->r;
+} aio_end
+aio_async(shut_out) {
+    pair_of(self->fds);
+    self->t = aio_spawn(waits_in_vain, .fd = self->fds[0]);
+    (void)aio_poll_many(&self->it, self->fds[0], POLLIN);
+    if (self->sleeps) aio_await(aio_sleep(2 * AIO_MSEC));
+    aio_await(self->r, aio_wait_for(5 * AIO_MSEC, aio_next(&self->it)));
+    aio_await(self->r, aio_wait_for(5 * AIO_MSEC, aio_recv(self->fds[1], self->buf, 8, 0)));
+    assert_true(self->r < 0);
+    aio_await(self->r, aio_nop());
+    aio_chain_init(&self->c);
+    aio_chain_add(&self->c, aio_nop());
+    aio_chain_add(&self->c, aio_recv(self->fds[1], self->buf, 8, 0));
+    aio_await(self->r, aio_wait_for(5 * AIO_MSEC, aio_chain_run(&self->c)));
+    assert_true(self->r < 0);
+    aio_task_cancel(self->t);
+    aio_await(self->r, aio_join(self->t));
+    assert_true(self->r < 0);
+    aio_await(aio_close(self->fds[1]));
+    aio_await(aio_close(self->fds[0]));
+    return 7;
+} aio_end
+static void a_refused_enter_ends_all_that_waits(void **state)
+{
+    static const int refusals[] = { EPERM, EACCES, ENOSYS, EINVAL, EEXIST, EFAULT, ENXIO, EIO };
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        for (long after = 0; after < 7; after++) {
+            struct aio_loop_options o = uring_options();
+            uring_begin();
+            never.error = -refusals[i];
+            never.after = after;
+            never.draining = after == 6;
+            uring_hook.enter = never_enter;
+            assert_result(aio_run_with(&o, shut_out, .sleeps = i & 1), 7);
+            uring_hook.enter = NULL;
+            assert_int_equal(uring_count_fds(), uring_fds_before);
+            assert_non_null(strstr(uring_told, after == 6 ? "" : "io_uring_enter failed"));
+        }
+    }
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -673,6 +728,7 @@ int main(void)
         cmocka_unit_test(contract_7_one_allocation_fails),
         cmocka_unit_test(contract_7_no_allocation_once_warm),
         cmocka_unit_test(hazard_28_emfile_leaves_the_connection_waiting),
+        cmocka_unit_test(a_refused_enter_ends_all_that_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
