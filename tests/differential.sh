@@ -74,14 +74,43 @@ else
     turns "directed programs"
 fi
 
-xz -dc "$corpus/random.xz" >"$dir/random" || exit 1
-run "$dir/random" "random programs"
-n=$((n + 1))
-if [ "$(wc -l <"$dir/result")" = 3000 ] && ! awk '$3 != "yes"' "$dir/result" | grep -q .; then
-    echo "ok $n - 3000 random programs"
-else
-    awk '$3 != "yes" { print "# program " $0 }' "$dir/result" | head -n 20
-    echo "not ok $n - 3000 random programs: $(awk '$3 != "yes"' "$dir/result" | wc -l) differ"
+# Compares a file of random programs; how many there must be, and what they are.
+run_random() {
+    run "$1" "$3"
+    n=$((n + 1))
+    if [ "$(wc -l <"$dir/result")" -ge "$2" ] && ! awk '$3 != "yes"' "$dir/result" | grep -q .; then
+        echo "ok $n - $(wc -l <"$dir/result") $3"
+    else
+        awk '$3 != "yes" { print "# program " $0 }' "$dir/result" | head -n 20
+        echo "not ok $n - $3: $(awk '$3 != "yes"' "$dir/result" | wc -l) differ"
+    fi
+    turns "$3"
+}
+for name in random extended; do
+    xz -dc "$corpus/$name.xz" >"$dir/random" || exit 1
+    run_random "$dir/random" "$(grep -c '^===$' "$dir/random")" "$name programs"
+done
+
+# A missing report, a wrong error in the middle of a group and a lost program are noticed.
+control() {
+    sed "$1" "$dir/random" >"$dir/wrong"
+    compare "$dir/wrong" "$dir/actual" >"$dir/result"
+    n=$((n + 1))
+    if awk '$3 != "yes"' "$dir/result" | grep -q .; then echo "ok $n - the comparison notices $2"
+    else echo "not ok $n - the comparison notices $2"; fi
+}
+control '0,/^unseen t/{/^unseen t/d}' "a report that is missing"
+control '0,/ report ERR/{/ report ERR/d}' "a failing callback that is not told"
+control '0,/ errors .*,t/s/\( errors .*,t[0-9]*:\)[A-Z]*/\1EWRONG/' "a wrong second error of a group"
+control '0,/^task /s/^\(task .*\) \([0-9]*\)$/\1 7\2/' "a wrong count of cancels"
+
+# DIFFERENTIAL=N: so many new programs of each generator, against the CPython 3.13 that PYTHON names.
+if [ -n "$DIFFERENTIAL" ]; then
+    seed=$(($(date +%s) * 1000))
+    for generator in generate generate_dense; do
+        python3 "tests/differential/$generator.py" $seed "$DIFFERENTIAL" >"$dir/new" &&
+            "${PYTHON:-python3.13}" tests/differential/oracle.py --corpus "$dir/new" >"$dir/random" || exit 1
+        run_random "$dir/random" $((DIFFERENTIAL * 9 / 10)) "programs of $generator.py $seed"
+    done
 fi
-turns "random programs"
 echo "1..$n"
