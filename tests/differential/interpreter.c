@@ -227,6 +227,7 @@ struct slot {                       // what the interpreter keeps per task
     struct op_group *groups;        // whose block the task is in
     aio_group *home;                // that the task is a member of
     aio_result end;                 // what its body ended with
+    aio_result unseen;              // its error, if nobody looked at it
 };
 struct handle {
     aio_handle handle;
@@ -244,6 +245,7 @@ struct run {
     struct handle handles[MAX_HANDLES];
     int slot_count, handle_count, ops_left, future_count;
     aio_future *future[FUTURES], futures[FUTURES + MAX_OPS_RUN];
+    aio_result unseen[FUTURES + MAX_OPS_RUN];
     struct callback *callbacks;
     aio_lock lock, condition_lock;
     aio_semaphore semaphore;
@@ -1126,11 +1128,15 @@ aio_async(block) {
 
 static void unseen(const struct aio_report *r)
 {
-    if (r->task) {
-        printf("unseen t%d %s\n", number_of_task(r->task), outcome_text(r->error));
-        return;
-    }
-    printf("unseen f%d %s\n", (int)(r->future - run->futures), outcome_text(r->error));
+    if (r->task) run->slots[number_of_task(r->task)].unseen = r->error;
+    else run->unseen[r->future - run->futures] = r->error;
+}
+static void print_unseen(void)
+{
+    for (int i = 0; i < run->slot_count; i++)
+        if (run->slots[i].unseen) printf("unseen t%d %s\n", i, outcome_text(run->slots[i].unseen));
+    for (int i = 0; i < run->future_count; i++)
+        if (run->unseen[i]) printf("unseen f%d %s\n", i, outcome_text(run->unseen[i]));
 }
 // What no await can tell is part of the trace, if the program asks for it.
 static void on_error(aio_loop *loop, const struct aio_report *r, void *context)
@@ -1191,6 +1197,7 @@ static void tear_down(void)
     struct aio_loop_options options = { .on_error = on_error };
     if (run->program->reports) must(aio_run_with(&options, ended_futures) == 0);
     must(aio_loop_close(&run->loop) == 0);
+    print_unseen();
     for (struct callback *c = run->callbacks, *next; c; c = next) {
         next = c->next;
         free(c);
