@@ -295,8 +295,9 @@ struct aio_awaitable {
     union { void *p[9]; const void *cp[9]; uint64_t w[9]; int64_t i[9]; } u;
 };
 
-// A task: a future, a waiter and a stack of frames. 112 bytes, then its outermost frame.
-struct aio_task {
+// A task: a future, a waiter and a stack of frames. 112 bytes, then its outermost frame, which may
+// want an alignment of 16.
+struct __attribute__((aligned(16))) aio_task {
     aio_waiter waiter;
     // Second cache line: what each step reads first.
     aio_frame *leaf;                // the innermost frame
@@ -1372,9 +1373,10 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
            AIO__REFUSE(AIO__V(frame_, n), AIO__V(task_, n)->waiter.future.result, name, \
                        __VA_ARGS__) \
        AIO__V(task_, n); }))
-   // No block: the arguments go to the C stack, for as long as the drop hook looks at them.
+   // No block: the arguments go to the C stack, for as long as the drop hook looks at them. A frame
+   // that is too large for that and has no hook is left alone.
 #  ifdef __cplusplus
-#    define AIO__REFUSE(frame, why, name, ...) [&]() { \
+#    define AIO__REFUSE(frame, why, name, ...) if (aio__to_be_dropped(&AIO__CO(name))) [&]() { \
          struct name AIO__CAT(frame, s); struct name *frame = &AIO__CAT(frame, s); \
          /* g++ -O0 would warn of aio__zero's arms for larger frames */ \
          __asm__("" : "+r"(frame)); \
@@ -1382,7 +1384,7 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
          AIO__SET(frame, __VA_ARGS__) \
          aio__frame_drop(&frame->aio, why); }();
 #  else
-#    define AIO__REFUSE(frame, why, name, ...) { \
+#    define AIO__REFUSE(frame, why, name, ...) if (aio__to_be_dropped(&AIO__CO(name))) { \
          struct name AIO__CAT(frame, s)[aio__one()], *frame = AIO__CAT(frame, s); \
          aio__frame_init(&AIO__CO(name), &frame->aio, sizeof(struct name)); \
          AIO__SET(frame, __VA_ARGS__) \
@@ -1721,6 +1723,10 @@ AIO_FN void aio__frame_drop(aio_frame *f, aio_result dropped)
 {
     const struct aio__drop *d = f->site->body->coroutine->drop;
     if (d->hook) d->hook(f, dropped);
+}
+AIO_FN bool aio__to_be_dropped(const aio_coroutine *co)         // arguments that were refused
+{
+    return co->drop->hook || co->size <= AIO_CALL_STACK;
 }
 AIO_FN size_t aio__one(void)            // 1, as the compiler cannot know
 {
@@ -2803,10 +2809,9 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio__call(const aio_coroutine *co, void *
 }
 
 // --- awaitable: a nested call in a block. A guard frame between caller and callee gives it back.
-struct aio__guard {
+struct __attribute__((aligned(16))) aio__guard {        // as the callee's frame behind it may be
     aio_frame aio;
     uint64_t block_class;
-    uint64_t unused;            // keeps the callee's frame at 16 bytes
 };
 AIO_FN void aio__guard_free(aio_executor *x, struct aio__guard *g)
 {

@@ -525,8 +525,8 @@ AIO_FN const char *aio_strerror(aio_result r);
 #ifdef AIO_STRICT
 #  define AIO__RUN(n, options, name, ...) \
        aio__run_from(options, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
-#  define AIO__RUNNER_RUN(n, runner, ...) aio__runner_run(runner, \
-       AIO__SPAWN(n, aio__task_begin, &(runner)->loop.executor, __VA_ARGS__))
+#  define AIO__RUNNER_RUN(n, runner, name, ...) \
+       aio__runner_run_from(runner, &AIO__CO(name), &AIO__INIT(name, __VA_ARGS__)->aio)
 #else
 #  define AIO__RUN(n, options, ...) AIO__RUN_(n, options, __VA_ARGS__)
 #  define AIO__RUN_(n, options, ...) __extension__({ \
@@ -534,8 +534,11 @@ AIO_FN const char *aio_strerror(aio_result r);
        aio_result AIO__V(begun_, n) = aio_runner_init(&AIO__V(run_, n), options); \
        aio__run_end(&AIO__V(run_, n), AIO__V(begun_, n), AIO__SPAWN(n, aio__task_begin, \
            &AIO__V(run_, n).loop.executor, __VA_ARGS__)); })
-#  define AIO__RUNNER_RUN(n, runner, ...) aio__runner_run(runner, \
-       AIO__SPAWN(n, aio__task_begin, &(runner)->loop.executor, __VA_ARGS__))
+#  define AIO__RUNNER_RUN(n, runner, ...) AIO__RUNNER_RUN_(n, runner, __VA_ARGS__)
+#  define AIO__RUNNER_RUN_(n, runner, ...) __extension__({ \
+       aio_runner *AIO__V(runner_, n) = (runner); \
+       aio__runner_run(AIO__V(runner_, n), AIO__SPAWN(n, aio__task_begin, \
+           &AIO__V(runner_, n)->loop.executor, __VA_ARGS__)); })
 #endif
 
 // ------------------------------------------------------------------------------- >>implementation
@@ -934,9 +937,12 @@ AIO_FN void aio__sleep_run(aio_node *n)
 }
 AIO_FN size_t aio__sleep_describe(const aio_waiter *w, char *text, size_t size)
 {
-    int64_t left = w->node.u.timer.when - aio_loop_time(AIO__LOOP_OF(w->future.loop));
+    int64_t left;
     if (w->node.u.timer.when == AIO_FOREVER)
         return aio__append(text, size, 0, "sleep without limit");
+    if (__builtin_sub_overflow(w->node.u.timer.when, aio_loop_time(AIO__LOOP_OF(w->future.loop)),
+                               &left) || left < 0)
+        return aio__append(text, size, 0, "sleep that is over");
     int n = snprintf(text, size, "sleep %.6f s more", (double)left / 1e9);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }
@@ -3621,6 +3627,13 @@ AIO_FN aio_result aio__run_end(aio_runner *runner, aio_result begun, aio_task *t
     return r;
 }
 #ifdef AIO_STRICT
+AIO_FN aio_result aio__runner_run_from(aio_runner *runner, const aio_coroutine *co,
+                                       aio_frame *arguments)
+{
+    aio_executor *x = &runner->loop.executor;
+    return aio__runner_run(runner,
+                           aio__task_begin_from(aio__task_new(x, co, co->size), co, arguments));
+}
 AIO_FN aio_result aio__run_from(const struct aio_loop_options *options, const aio_coroutine *co,
                                 aio_frame *arguments)
 {

@@ -287,6 +287,33 @@ static void T_1_a_bare_executor(void **state)
     assert_result(memory.blocks, 0);
 }
 
+// A spawn that is refused, of a frame that no stack would hold.
+struct vast { aio_frame aio; int fd; char buffer[16 << 20]; };
+aio_scratch(vast, buffer);
+aio_async(vast) {
+    return 0;
+} aio_end
+struct calls_vast { aio_frame aio; aio_result r; };
+aio_async(calls_vast) {
+    core.memory.fail_from = 1;
+    aio_await(self->r, aio_call_new(vast, .fd = 3));
+    core.memory.fail_from = 0;
+    return self->r;
+} aio_end
+static void T_1_a_vast_frame_is_refused(void **state)
+{
+    (void)state;
+    aio_task *t = aio_spawn(vast, .fd = 3);
+    assert_result(aio_task_result(t), -EINVAL);
+    core.memory.fail_from = 1;
+    t = core_spawn(vast, .fd = 3);
+    assert_result(aio_task_result(t), -ENOMEM);
+    core.memory.fail_from = 0;
+    t = core_spawn(calls_vast);
+    assert_result(core_run(t), -ENOMEM);
+    aio_detach(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +324,7 @@ int main(void)
         core_test(T_1_no_malloc_on_the_hot_path),
         core_test(T_1_an_arena_is_reused),
         core_test(T_1_null_allocator),
+        core_test(T_1_a_vast_frame_is_refused),
         core_test(T_1_a_bare_executor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

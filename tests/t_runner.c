@@ -370,6 +370,21 @@ static void RN_5_the_second_ends_the_process(void **state) {
     assert_result(WTERMSIG(status), SIGINT);
 }
 
+// The runner is an expression like any other: it is evaluated once.
+struct at_once { aio_frame aio; };
+aio_async(at_once) {
+    return 7;
+} aio_end
+static void RN_1_the_runner_is_evaluated_once(void **state)
+{
+    (void)state;
+    aio_runner runners[2], *next = runners;
+    for (int i = 0; i < 2; i++) assert_result(aio_runner_init(&runners[i], 0), 0);
+    assert_result(aio_runner_run(next++, at_once), 7);
+    assert_ptr_equal(next, &runners[1]);
+    for (int i = 0; i < 2; i++) assert_result(aio_runner_close(&runners[i]), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         fresh(RN_1_several_runs_on_one_loop),
@@ -385,6 +400,7 @@ int main(void) {
         fresh(RN_5_a_handler_of_the_programs_own),
         fresh(RN_5_only_in_the_main_thread),
         fresh(RN_5_the_second_ends_the_process),
+        cmocka_unit_test(RN_1_the_runner_is_evaluated_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -373,6 +373,35 @@ static void H_4_the_heap_against_a_model(void **state)
     assert_result(core.loop.executor.slots, 0);
 }
 
+// What a dump says of moments that are as far away as moments can be.
+struct far_sleep { aio_frame aio; int64_t when; };
+aio_async(far_sleep) {
+    aio_try(aio_sleep_until(self->when));
+    return 0;
+} aio_end
+static void S_1_a_dump_of_far_moments(void **state)
+{
+    (void)state;
+    static const struct { int64_t when; const char *text; } far[] = {
+        { INT64_MIN, "sleep that is over" }, { INT64_MIN + 1, "sleep that is over" },
+        { -1, "sleep that is over" }, { INT64_MAX - 1, "sleep 9223372036.8" },
+        { AIO_FOREVER, "sleep without limit" },
+    };
+    for (size_t i = 0; i < sizeof far / sizeof *far; i++) {
+        char text[1024] = "";
+        FILE *out = fmemopen(text, sizeof text, "w");
+        assert_non_null(out);
+        aio_task *t = core_spawn(far_sleep, .when = far[i].when);
+        aio_executor_turn(&core.loop.executor);     // no timer runs in it
+        aio_task_dump(t, out);
+        fclose(out);
+        assert_non_null(strstr(text, far[i].text));
+        aio_task_cancel(t);
+        core_settle();
+        aio_detach(t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +414,7 @@ int main(void)
         core_test(H_7_a_lone_sleep_of_25_hours),
         core_test(S_1_S_2_sleep),
         core_test(S_1_sleep_until),
+        core_test(S_1_a_dump_of_far_moments),
         core_test(H_7_time_stands_still_while_anything_runs),
         core_test(H_7_in_flight_operations_hold_the_clock),
         core_test(S_1_timers_fire_without_memory),

@@ -1,5 +1,5 @@
 // Waits whose state depends on how long a pointer is, and storage whose address depends on how a
-// 64-bit integer is aligned: shields, races, locks, callbacks, slots. Runs like demo.c.
+// 64-bit integer is aligned: shields, races, locks, callbacks, slots, frames. Runs like demo.c.
 int waits(void);
 #define DEMO waits
 #include "demo.c"
@@ -56,6 +56,25 @@ aio_async(in_slot) {
     aio_await(r, aio_join(self->t));
     return r;
 } aio_end
+// A frame that wants 16 bytes gets them in a task, in a slot and in a call's block.
+struct wide { aio_frame aio; __attribute__((aligned(16))) char block[16]; };
+struct places { aio_frame aio; aio_task *t; };
+aio_async(wide) {
+    aio_try(aio_next_turn());
+    return (aio_result)((uintptr_t)self->block % 16);
+} aio_end
+static struct { int before; aio_slot(wide) slot; } odd_wide;
+aio_async(places) {
+    aio_result r;
+    self->t = aio_spawn_in(&odd_wide.slot, wide);
+    if ((char *)&odd_wide.slot.frame != (char *)(&odd_wide.slot.task + 1)) return 16;
+    aio_await(r, aio_join(self->t));
+    if (r) return r;
+    aio_await(r, aio_join(aio_spawn(wide)));
+    if (r) return r;
+    aio_await(r, aio_call_new(wide));
+    return r;
+} aio_end
 int waits(void)
 {
     static aio_lock lock;
@@ -73,5 +92,6 @@ int waits(void)
     t = aio_spawn_on(&bare, locks, .lock = &lock, .n = 3);
     other = aio_spawn_on(&bare, locks, .lock = &lock);
     if (run(other) || run(t)) return 5;
+    if (run(aio_spawn_on(&bare, places))) return 7;
     return run(aio_spawn_on(&bare, in_slot)) == 5 ? 0 : 6;
 }
