@@ -364,6 +364,7 @@ typedef struct aio_barrier {
 
 // A queue of items of any size in the caller's storage.
 enum { AIO_QUEUE_LIFO = 1 };    // a stack
+enum { AIO__QUEUE_RINGS = 64 };
 typedef struct aio_queue {
     unsigned char *storage;
     size_t item_bytes;
@@ -375,6 +376,8 @@ typedef struct aio_queue {
     void *context;
     aio_node *getters, *putters;
     aio_event finished;
+    uint32_t ring_items;        // private, of a priority queue: its rings, and where each begins
+    uint32_t ring_head[AIO__QUEUE_RINGS];
 } aio_queue;
 
 // A group of tasks that end with the frame that opened it.
@@ -800,7 +803,9 @@ AIO_FN void aio_barrier_abort(aio_barrier *barrier);
 
 // storage: capacity * item_bytes, the caller's. compare (or null): a priority queue, the smallest
 // leaves first, equal ones in order of entry. flags: 0 or AIO_QUEUE_LIFO. Result: 0; -EINVAL: no
-// storage, or a size or capacity of 0 (or beyond INT32_MAX).
+// storage, or a size or capacity of 0 (or beyond INT32_MAX). Cost: puts and gets do not depend on
+// how many items there are; but a put to a priority queue takes log2 n comparisons, and moves
+// n / 64 items at most, and 64 more.
 AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes, uint32_t capacity,
                                  uint32_t flags, int (*compare)(const void *, const void *, void *),
                                  void *context);
@@ -948,6 +953,7 @@ struct aio__watched {
 };
 // In timer.index: 0 idle; place in the heap + 1; this | place in the ready ring.
 #define AIO__QUEUED 0x80000000u
+#define AIO__IN_INBOX 0x7fffffffu   // of a handle; timer.data: the one before it
 struct aio__observer {
     void (*turn)(aio_executor *x, uint32_t end);            // it begins; its entries end at `end`
     void (*before)(aio_executor *x, uintptr_t entry);
@@ -4133,22 +4139,62 @@ AIO_FN unsigned char *aio__queue_at(const aio_queue *q, uint32_t i)
 {
     return q->storage + (size_t)((q->head + i) % q->capacity) * q->item_bytes;
 }
-// Where an item goes: last, or behind the last that is not greater; one that comes back
-// (`first`) before its equals.
-AIO_FN uint32_t aio__queue_place_among(const aio_queue *q, const void *item, bool first)
+// A priority queue is sorted, the next to leave last. The storage has no room for order numbers, by
+// which the equal items of a heap would be told apart; so it is an array of at most 64 rings, all
+// full but the last one: an item that comes between others moves those behind it in its own ring,
+// and one from each later ring to the next.
+AIO_FN uint32_t aio__ring_size(const aio_queue *q, uint32_t ring)
+{
+    uint32_t left = q->capacity - ring * q->ring_items;
+    return left < q->ring_items ? left : q->ring_items;
+}
+AIO_FN unsigned char *aio__ranked_at(const aio_queue *q, uint32_t i)
+{
+    uint32_t ring = i / q->ring_items, size = aio__ring_size(q, ring);
+    uint32_t at = q->ring_head[ring] + i % q->ring_items;
+    if (at >= size) at -= size;
+    return q->storage + ((size_t)ring * q->ring_items + at) * q->item_bytes;
+}
+// Where an item goes: before its equals, which leave first; one that comes back (`first`)
+// behind them.
+AIO_FN uint32_t aio__ranked_place(const aio_queue *q, const void *item, bool first)
 {
     uint32_t low = 0, high = q->count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int c = q->compare(aio__queue_at(q, middle), item, q->context);
-        if (c < 0 || (c == 0 && !first)) low = middle + 1;
+        int c = q->compare(aio__ranked_at(q, middle), item, q->context);
+        if (c > 0 || (c == 0 && first)) low = middle + 1;
         else high = middle;
     }
     return low;
 }
-AIO_FN uint32_t aio__queue_place(const aio_queue *q, const void *item)
+// Moves n items of a ring up by one place, from place i on; behind them one is free.
+AIO_FN void aio__ring_shift(const aio_queue *q, uint32_t i, uint32_t n)
 {
-    return q->compare ? aio__queue_place_among(q, item, false) : q->count;
+    uint32_t ring = i / q->ring_items, size = aio__ring_size(q, ring);
+    unsigned char *base = q->storage + (size_t)ring * q->ring_items * q->item_bytes;
+    uint32_t from = (uint32_t)((size_t)(aio__ranked_at(q, i) - base) / q->item_bytes);
+    size_t item = q->item_bytes;
+    if (from + n >= size && n) {                // round the end
+        __builtin_memmove(base + item, base, (from + n - size) * item);
+        __builtin_memcpy(base, base + (size - 1) * item, item);
+        n = size - 1 - from;
+    }
+    __builtin_memmove(base + (from + 1) * item, base + from * item, n * item);
+}
+AIO_FN void aio__ranked_insert(aio_queue *q, const void *item, bool first)
+{
+    uint32_t place = aio__ranked_place(q, item, first), end = q->count;
+    for (uint32_t ring = end / q->ring_items; ring > place / q->ring_items; ring--) {
+        uint32_t *head = &q->ring_head[ring];
+        end = ring * q->ring_items;
+        const void *last = aio__ranked_at(q, end - 1);
+        *head = (*head ? *head : aio__ring_size(q, ring)) - 1;
+        __builtin_memcpy(aio__ranked_at(q, end--), last, q->item_bytes);
+    }
+    aio__ring_shift(q, place, end - place);
+    __builtin_memcpy(aio__ranked_at(q, place), item, q->item_bytes);
+    q->count++;
 }
 AIO_INLINE bool aio__queue_room(const aio_queue *q) { return q->count + q->held < q->capacity; }
 AIO_FN void aio__queue_wake(aio_node **list)
@@ -4156,18 +4202,16 @@ AIO_FN void aio__queue_wake(aio_node **list)
     aio_waiter *w = aio__sync_first(list);
     if (w) aio__sync_wake(w, AIO__WOKEN);
 }
-AIO_FN void aio__queue_insert(aio_queue *q, uint32_t place, const void *item)
+AIO_FN void aio__queue_append(aio_queue *q, const void *item)
 {
-    for (uint32_t i = q->count; i > place; i--)
-        __builtin_memcpy(aio__queue_at(q, i), aio__queue_at(q, i - 1), q->item_bytes);
-    __builtin_memcpy(aio__queue_at(q, place), item, q->item_bytes);
-    q->count++;
+    __builtin_memcpy(aio__queue_at(q, q->count++), item, q->item_bytes);
 }
 AIO_FN aio_result aio_queue_put_nowait(aio_queue *q, const void *item)
 {
     if (q->is_shutdown) return -ESHUTDOWN;
     if (!aio__queue_room(q)) return -EAGAIN;
-    aio__queue_insert(q, aio__queue_place(q, item), item);
+    if (q->compare) aio__ranked_insert(q, item, false);
+    else aio__queue_append(q, item);
     q->unfinished++;
     aio_event_clear(&q->finished);
     aio__queue_wake(&q->getters);
@@ -4175,9 +4219,11 @@ AIO_FN aio_result aio_queue_put_nowait(aio_queue *q, const void *item)
 }
 AIO_FN void aio__queue_remove(aio_queue *q, void *item)
 {
-    bool last = (q->flags & AIO_QUEUE_LIFO) && !q->compare;
-    __builtin_memcpy(item, aio__queue_at(q, last ? q->count - 1 : 0), q->item_bytes);
-    if (!last) q->head = (q->head + 1) % q->capacity;
+    const void *from = q->compare                 ? aio__ranked_at(q, q->count - 1)
+                       : q->flags & AIO_QUEUE_LIFO ? aio__queue_at(q, q->count - 1)
+                                                   : aio__queue_at(q, 0);
+    __builtin_memcpy(item, from, q->item_bytes);
+    if (!q->compare && !(q->flags & AIO_QUEUE_LIFO)) q->head = (q->head + 1) % q->capacity;
     q->count--;
 }
 AIO_FN aio_result aio_queue_get_nowait(aio_queue *q, void *item)
@@ -4197,16 +4243,15 @@ AIO_FN void aio__item_held_dispose(aio_waiter *w)
         if (q->unfinished && !--q->unfinished) aio_event_set(&q->finished);
         return;
     }
-    uint32_t place = q->count;
     if (q->compare) {
-        place = aio__queue_place_among(q, w->node.u.p[0], true);
-    } else if (!(q->flags & AIO_QUEUE_LIFO)) {
+        aio__ranked_insert(q, w->node.u.p[0], true);
+    } else if (q->flags & AIO_QUEUE_LIFO) {
+        aio__queue_append(q, w->node.u.p[0]);
+    } else {
         q->head = (q->head ? q->head : q->capacity) - 1;
         q->count++;
         __builtin_memcpy(aio__queue_at(q, 0), w->node.u.p[0], q->item_bytes);
-        place = UINT32_MAX;
     }
-    if (place != UINT32_MAX) aio__queue_insert(q, place, w->node.u.p[0]);
     aio__queue_wake(&q->getters);
 }
 AIO_FN aio_result aio__item_held_resume(aio_waiter *w, bool must_cancel)
@@ -4313,6 +4358,8 @@ AIO_FN aio_result aio_queue_init(aio_queue *q, void *storage, size_t item_bytes,
     q->flags = flags;
     q->compare = compare;
     q->context = context;
+    q->ring_items = (capacity - 1) / AIO__QUEUE_RINGS + 1;
+    if (q->ring_items < AIO__QUEUE_RINGS) q->ring_items = AIO__QUEUE_RINGS;
     aio_event_set(&q->finished);
     return 0;
 }

@@ -1147,6 +1147,8 @@ AIO_FN aio_result aio__inbox_post(aio_loop *l, aio_handle *h)
     pthread_mutex_lock(&in->lock);
     bool closed = in->closed, wake = false;
     if (!closed) {
+        h->node.u.timer.index = AIO__IN_INBOX;
+        h->node.u.timer.data = in->last;
         if (in->last) in->last->next = h;
         else in->first = h;
         in->last = h;
@@ -1272,6 +1274,15 @@ AIO_FN void aio__letters_close(aio_loop *l)                     // nobody posts 
 }
 AIO_FN bool aio__interrupt_left(const aio_loop *l);
 AIO_FN bool aio__signals_left(const aio_loop *l);
+AIO_FN void aio__inbox_take(struct aio__inbox *in, aio_handle *h)       // under the lock
+{
+    aio_handle *before = (aio_handle *)h->node.u.timer.data;
+    if (h->next) h->next->node.u.timer.data = before;
+    else in->last = before;
+    if (before) before->next = h->next;
+    else in->first = h->next;
+    h->node.u.timer.index = 0;
+}
 // Queues the callbacks that other threads sent, under the lock. No memory for a slot: the rest
 // waits for the next turn. `borrow`: one goes in without a slot; for an empty ring into which this
 // turn will put nothing more.
@@ -1282,10 +1293,9 @@ AIO_FN void aio__handles_take(aio_loop *l, bool borrow)
         if (borrow) l->executor.slots++;
         borrow = false;
         aio_handle *h = in->first;
-        in->first = h->next;
+        aio__inbox_take(in, h);
         aio__node_queue(&l->executor, &h->node);
     }
-    if (!in->first) in->last = 0;
 }
 // What other threads sent: messages to those who wait, callbacks into the ring.
 AIO_COLD void aio__inbox_drain(aio_loop *l, bool borrow)
@@ -1365,6 +1375,7 @@ AIO_FN aio_handle *aio__inbox_close(aio_loop *l)
     pthread_mutex_lock(&in->lock);
     for (aio_handle *h = in->first; h; h = next) {
         next = h->next;
+        h->node.u.timer.index = 0;
         if (h->node.cls->kind == AIO__WAIT_CALLBACK) h->loop = 0;
         if (h->node.cls->kind != AIO__WAIT_THREAD_START) continue;
         h->next = left;
@@ -1383,26 +1394,17 @@ AIO_FN void aio__inbox_free(aio_loop *l)        // when nothing polls it any mor
     close(in->wake_fd);
     if (in->wake_write_fd != in->wake_fd) close(in->wake_write_fd);
 }
-AIO_FN void aio__inbox_remove(aio_loop *l, aio_handle *h)
-{
-    struct aio__inbox *in = l->inbox;
-    aio_handle *before = 0;
-    pthread_mutex_lock(&in->lock);
-    for (aio_handle *i = in->first; i; before = i, i = i->next) {
-        if (i != h) continue;
-        if (before) before->next = h->next;
-        else in->first = h->next;
-        if (in->last == h) in->last = before;
-        break;
-    }
-    pthread_mutex_unlock(&in->lock);
-}
 AIO_FN void aio_handle_cancel(aio_handle *h)
 {
     aio_loop *l = h->loop;
     if (!l || l->forked) return;
-    if (h->node.u.timer.index) aio__timer_stop(l, &h->node, true);
-    else if (l->inbox && aio__inbox_full(l)) aio__inbox_remove(l, h);
+    if (h->node.u.timer.index == AIO__IN_INBOX) {
+        pthread_mutex_lock(&l->mailbox.lock);
+        aio__inbox_take(&l->mailbox, h);
+        pthread_mutex_unlock(&l->mailbox.lock);
+    } else {
+        aio__timer_stop(l, &h->node, true);
+    }
     h->loop = 0;
 }
 // The loop closes: nothing is timed any more, and what was to run is its caller's again.
@@ -1877,7 +1879,7 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_completed_next(aio_completed *it)
 
 // --- jobs on threads
 struct aio__job {
-    struct aio__job *next;          // in the queue
+    struct aio__job *next, *prev;   // in the queue
     struct aio__job *before, *after;    // of all, until it is freed
     aio_handle ended;               // comes back through the inbox
     aio_loop *loop;
@@ -1915,6 +1917,15 @@ AIO_FN int aio__job_ended(void *arg)
     aio__job_free(j->loop, j);
     return 0;
 }
+// From the queue; under the lock.
+AIO_FN void aio__job_take(struct aio__pool *p, struct aio__job *j)
+{
+    if (j->next) j->next->prev = j->prev;
+    else p->last = j->prev;
+    if (j->prev) j->prev->next = j->next;
+    else p->first = j->next;
+    p->queued--;
+}
 AIO_FN void *aio__worker(void *arg)
 {
     struct aio__pool *p = (struct aio__pool *)arg;
@@ -1927,9 +1938,7 @@ AIO_FN void *aio__worker(void *arg)
         }
         struct aio__job *j = p->first;
         if (!j) break;
-        p->first = j->next;
-        if (!p->first) p->last = 0;
-        p->queued--;
+        aio__job_take(p, j);
         j->started = true;
         pthread_mutex_unlock(&p->lock);
         j->result = j->fn ? aio__no_pending(j->fn(j->arg)) : j->small(j->arg);
@@ -1983,13 +1992,9 @@ AIO_FN struct aio__pool *aio__pool_of(aio_loop *l)
 // Takes a job out of the queue. False: it has started.
 AIO_FN bool aio__job_unqueue(struct aio__pool *p, struct aio__job *j)
 {
-    struct aio__job **at = &p->first, *before = 0;
     pthread_mutex_lock(&p->lock);
     bool queued = !j->started;
-    while (queued && *at != j) before = *at, at = &(*at)->next;
-    if (queued) *at = j->next;
-    if (queued && p->last == j) p->last = before;
-    if (queued) p->queued--;
+    if (queued) aio__job_take(p, j);
     pthread_mutex_unlock(&p->lock);
     return queued;
 }
@@ -2027,6 +2032,7 @@ AIO_FN bool aio__to_thread_start(aio_waiter *w, const aio_awaitable *a)
         pthread_mutex_lock(&p->lock);
         r = p->queued < p->idle || p->threads >= p->limit ? 0 : aio__worker_new(p);
         if (p->threads) {
+            j->prev = p->last;
             if (p->last) p->last->next = j;
             else p->first = j;
             p->last = j;
@@ -2123,7 +2129,7 @@ AIO_FN void aio__pool_close(aio_loop *l)
 enum { AIO__LANE_THREADS = 4 };
 enum { AIO__STRAY_QUEUED, AIO__STRAY_RUNS, AIO__STRAY_ENDED };
 struct aio__stray {                 // from malloc
-    struct aio__stray *next;        // in the queue
+    struct aio__stray *next, *prev; // in the queue
     struct aio__stray *before, *after;      // of those that somebody waits for; owner thread
     aio_handle ended;
     aio_loop *loop;                 // owner thread
@@ -2168,6 +2174,15 @@ AIO_FN int aio__stray_ended(void *arg)
     j->release(j);
     return 0;
 }
+// From the queue; under the lock.
+AIO_FN void aio__stray_take(struct aio__lane *n, struct aio__stray *j)
+{
+    if (j->next) j->next->prev = j->prev;
+    else n->last = j->prev;
+    if (j->prev) j->prev->next = j->next;
+    else n->first = j->next;
+    n->queued--;
+}
 AIO_FN void *aio__lane_worker(void *arg)
 {
     struct aio__lane *n = (struct aio__lane *)arg;
@@ -2180,9 +2195,7 @@ AIO_FN void *aio__lane_worker(void *arg)
         }
         struct aio__stray *j = n->first;
         if (!n->loop || !j) break;
-        n->first = j->next;
-        if (!n->first) n->last = 0;
-        n->queued--;
+        aio__stray_take(n, j);
         j->state = AIO__STRAY_RUNS;
         pthread_mutex_unlock(&n->lock);
         j->work(j);
@@ -2210,16 +2223,10 @@ AIO_FN bool aio__stray_cancel(aio_waiter *w)
 {
     struct aio__stray *j = (struct aio__stray *)w->node.u.p[0];
     struct aio__lane *n = j->lane;
-    struct aio__stray **at = &n->first, *before = 0;
     pthread_mutex_lock(&n->lock);
     int state = j->state;
     j->left = state != AIO__STRAY_ENDED;
-    while (state == AIO__STRAY_QUEUED && *at != j) before = *at, at = &(*at)->next;
-    if (state == AIO__STRAY_QUEUED) {
-        *at = j->next;
-        if (n->last == j) n->last = before;
-        n->queued--;
-    }
+    if (state == AIO__STRAY_QUEUED) aio__stray_take(n, j);
     if (state != AIO__STRAY_ENDED) aio__stray_forget(j);
     pthread_mutex_unlock(&n->lock);
     if (state == AIO__STRAY_ENDED) return false;    // its result is on its way
@@ -2251,6 +2258,7 @@ AIO_FN aio_result aio__stray_begin(aio_waiter *w, struct aio__stray *j)
     }
     if (n->threads) {
         r = 0;
+        j->prev = n->last;
         if (n->last) n->last->next = j;
         else n->first = j;
         n->last = j;

@@ -128,6 +128,78 @@ static void Q_4_stack_and_priorities(void **state)
     }
 }
 
+// Against a list kept in order by hand: every capacity, many equal items, the rings going round.
+struct ranked { int16_t rank, number; };
+static long comparisons;
+static int by_rank(const void *a, const void *b, void *context)
+{
+    (void)context;
+    comparisons++;
+    return ((const struct ranked *)a)->rank - ((const struct ranked *)b)->rank;
+}
+static uint32_t chance;
+static uint32_t any(uint32_t below)
+{
+    chance = chance * 1664525 + 1013904223;
+    return (chance >> 8) % below;
+}
+enum { RANKED = 700 };
+static void ranked_against_a_model(uint32_t capacity, uint32_t ranks)
+{
+    static struct ranked places[RANKED + 1], model[RANKED];
+    const struct ranked guard = { 0x5a5a, 0x5a5a };
+    uint32_t n = 0;
+    places[capacity] = guard;
+    assert_result(aio_queue_init(&queue, places, sizeof *places, capacity, 0, by_rank, NULL), 0);
+    for (int16_t number = 0; number < 3000; number++) {
+        struct ranked item = { (int16_t)any(ranks), number };
+        bool fills = number % 1000 < 500;
+        if (any(8) < (fills ? 6 : 2)) {
+            assert_result(aio_queue_put_nowait(&queue, &item), n < capacity ? 0 : -EAGAIN);
+            if (n == capacity) continue;
+            uint32_t at = n++;
+            for (; at && model[at - 1].rank > item.rank; at--) model[at] = model[at - 1];
+            model[at] = item;
+        } else {
+            assert_result(aio_queue_get_nowait(&queue, &item), n ? 0 : -EAGAIN);
+            if (!n) continue;
+            assert_memory_equal(&item, model, sizeof item);
+            memmove(model, model + 1, --n * sizeof *model);
+        }
+        assert_result(aio_queue_count(&queue), n);
+    }
+    assert_memory_equal(&places[capacity], &guard, sizeof guard);
+}
+static void Q_4_priorities_against_a_model(void **state)
+{
+    (void)state;
+    chance = 1;
+    for (uint32_t capacity = 1; capacity <= RANKED; capacity += capacity < 140 ? 1 : 37)
+        ranked_against_a_model(capacity, capacity % 3 ? 1000 : 4);
+    queue_of(ROOM, 0, NULL);
+}
+static void Q_4_a_put_compares_log_n_times(void **state)
+{
+    (void)state;
+    static struct ranked places[1 << 15];
+    struct ranked item;
+    aio_queue_init(&queue, places, sizeof *places, 1 << 15, 0, by_rank, NULL);
+    for (int i = 0; i < 1 << 15; i++) {
+        item.rank = (int16_t)any(1 << 15);
+        item.number = 0;
+        comparisons = 0;
+        assert_result(aio_queue_put_nowait(&queue, &item), 0);
+        assert_true(comparisons <= 16);
+    }
+    comparisons = 0;
+    for (int last = 0, i = 0; i < 1 << 15; i++, last = item.rank) {
+        assert_result(aio_queue_get_nowait(&queue, &item), 0);
+        assert_true(item.rank >= last);
+    }
+    assert_result(comparisons, 0);
+    queue_of(ROOM, 0, NULL);
+}
+
 struct joiner { aio_frame aio; aio_result r; };
 aio_async(joiner) {
     aio_await(self->r, aio_queue_join(&queue));
@@ -297,6 +369,8 @@ int main(void)
         queue_test(Q_2_a_wake_is_a_hint),
         queue_test(Q_3_one_wake_for_each),
         queue_test(Q_4_stack_and_priorities),
+        queue_test(Q_4_priorities_against_a_model),
+        queue_test(Q_4_a_put_compares_log_n_times),
         queue_test(Q_5_join),
         queue_test(Q_6_a_cancelled_one_passes_the_wake_on),
         queue_test(Q_7_shutdown),

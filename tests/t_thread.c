@@ -679,13 +679,14 @@ static void C_7_TH_3_four_threads_that_take_some(void **state) {
     released = 0;
     host_start();
     for (int i = 0; i < 4; i++) pthread_create(&thread[i], NULL, takes_or_not, &taken[i]);
+    int all = 0;
     for (int i = 0; i < 4; i++) {
         pthread_join(thread[i], NULL);
-        assert_true(taken[i] >= 50);
+        assert_true(taken[i] >= 50); // whose thread waited without a limit
+        all += taken[i];
     }
     host_stop();
-    assert_true(released >= 4 * 50); // those that had ended and were not taken
-    assert_true(released <= 4 * 150);
+    assert_result(all + released, 4 * 200); // each value once, whoever was faster
 }
 static void TH_3_no_memory(void **state) {
     (void)state;

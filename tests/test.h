@@ -92,7 +92,8 @@ TEST_FN int test_in_child(void (*fn)(void *), void *arg, char *text, size_t size
 }
 
 // An allocator that counts, and fails from the n-th call on if it is told to. For
-// aio_loop_options.allocator = { test_allocate, test_release, &memory }.
+// aio_loop_options.allocator = { test_allocate, test_release, &memory }. Its memory holds nothing of
+// use.
 struct test_memory {
     long blocks;        // allocated and not yet released
     long calls;         // allocations so far
@@ -104,6 +105,7 @@ TEST_FN void *test_allocate(void *context, size_t size)
     void *block = NULL;
     if (m->fail_from && m->calls + 1 >= m->fail_from) return NULL;
     if (posix_memalign(&block, 64, size)) return NULL;
+    memset(block, 0xA5, size);
     m->calls++;
     m->blocks++;
     return block;
