@@ -1000,6 +1000,8 @@ struct aio_uring {
     struct aio__detour *detours_ended, *last_ended;     // not told yet
     uint32_t file_calls;                                // on files, that run or wait
     uint16_t detour_number;
+    int seeks_fd;                                       // it can seek, as asked in that turn
+    uint64_t seeks_turn;
     struct aio__buffers *buffer_rings;
     aio_process *processes;         // of frames that have not returned
     struct aio__owned *owned[AIO__DETOURS];     // their descriptors
@@ -2962,14 +2964,19 @@ struct aio__detour {
     bool writes, first, starting, cancelled;
 };
 // How a read or write is to run; -ESPIPE: it has an offset, on what cannot seek.
-AIO_FN int aio__file_kind(const aio_awaitable *a)
+AIO_FN int aio__file_kind(aio_uring *u, const aio_awaitable *a)
 {
     int fd = (int)AIO__HEAD_FD(a->u.w[0]);
     struct stat st;
     if ((AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_FIXED_FILE) || fd < 0) return AIO__FILE_RING;
-    // The cheapest questions: these calls do nothing.
-    if (a->u.w[1] != UINT64_MAX)
-        return preadv(fd, 0, 0, 0) < 0 && errno == ESPIPE ? -ESPIPE : AIO__FILE_RING;
+    // The cheapest questions: these calls do nothing. In one turn one file is asked once.
+    if (a->u.w[1] != UINT64_MAX) {
+        if (fd == u->seeks_fd && u->seeks_turn == u->loop->executor.turns) return AIO__FILE_RING;
+        if (preadv(fd, 0, 0, 0) < 0 && errno == ESPIPE) return -ESPIPE;
+        u->seeks_fd = fd;
+        u->seeks_turn = u->loop->executor.turns;
+        return AIO__FILE_RING;
+    }
     bool file = !sync_file_range(fd, 0, 0, 0);
     if (!file && errno == EBADF) return AIO__FILE_RING;
     if (!file && errno != ESPIPE)               // a seccomp filter, perhaps
@@ -3231,7 +3238,7 @@ AIO_FN aio_result aio__detour_for(aio_uring *u, const aio_awaitable *a, struct a
     *out = 0;
     if (u->disabled) return -EPERM;
     bool vector = aio__op_is(AIO__HEAD_OPCODE(a->u.w[0]), AIO__OP_VECTOR);
-    int kind = aio__file_kind(a);
+    int kind = aio__file_kind(u, a);
     if (kind <= 0) return kind;
     if (vector && AIO__FIRST_HALF(a->u.w[3]) && !a->u.w[2]) return -EFAULT;
     if ((r = aio__fd_hold(u, AIO__HEAD_FD(a->u.w[0]))) < 0) return r;
@@ -4621,7 +4628,7 @@ AIO_FN aio_result aio__flow_open(aio_many *it, unsigned what, int fd, struct aio
         if (b->size <= aio__flow_overhead(it)) return -EINVAL;
     }
     aio_awaitable reads = aio_read_some(fd, 0, 0);
-    it->solo = what == AIO__FLOW_READ && aio__file_kind(&reads) != AIO__FILE_RING;
+    it->solo = what == AIO__FLOW_READ && aio__file_kind(u, &reads) != AIO__FILE_RING;
     if (it->solo) it->mode = AIO__FLOW_ONE;
     if (it->solo || what == AIO__FLOW_RECVMSG) {
         size_t bytes = aio__flow_own_bytes(it);
@@ -4959,7 +4966,7 @@ AIO_FN uint32_t aio__chain_linkable(aio_uring *u, const aio_chain *c)
         if (s->u.awaitable.cls->kind != AIO__AWAIT_IO || !aio__has(u, op)) break;
         if (op == AIO__OP_SENDMSG_ZC) break;            // where it cannot, it is sent once more
         if (s->u.awaitable.cls == aio__file_await() &&
-            aio__file_kind(&s->u.awaitable) != AIO__FILE_RING)
+            aio__file_kind(u, &s->u.awaitable) != AIO__FILE_RING)
             break;
         n++;
         if (s->goes_on || s->hard) break;               // an entry that is refused breaks all links
@@ -7692,6 +7699,7 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
     if (!u) return -ENOMEM;
     memset((void *)u, 0, sizeof *u);
     u->loop = l;
+    u->seeks_fd = -1;
     u->arena = (char *)(u + 1);
     u->arena_size = AIO__ARENA_BYTES;
     r = aio__uring_open(u, options);
