@@ -947,7 +947,7 @@ AIO_FN long aio__ep_cancel_data(struct aio__ep *k, uint64_t user_data, unsigned 
 AIO_FN long aio__ep_attempt(struct aio__ep *k, struct io_uring_sqe *e, unsigned *cqe_flags)
 {
     switch (e->opcode) {
-    case IORING_OP_NOP: return 0;
+    case IORING_OP_NOP: return e->rw_flags & 1 ? (int)e->len : 0;   // IORING_NOP_INJECT_RESULT
     case IORING_OP_RECV: return aio__ep_recv(k, e, cqe_flags);
     case IORING_OP_SEND:
     case IORING_OP_SEND_ZC: return aio__ep_send(e);
@@ -1446,19 +1446,23 @@ AIO_FN bool aio__ep_collect(struct aio__ep *k, const struct io_uring_sqe *e)
     aio__ep_go(k, head);
     return true;
 }
-AIO_FN int aio__ep_submit(struct aio__ep *k)
+// As io_uring's: a chain that is cut by the end of what is submitted begins, without the rest.
+AIO_FN int aio__ep_submit(struct aio__ep *k, uint32_t submit)
 {
-    unsigned tail = __atomic_load_n(&k->sq_tail, __ATOMIC_ACQUIRE);
-    int n = 0;
-    for (; k->sq_head != tail; n++) {
+    int n = 0, why = 0;
+    for (; submit && k->sq_head != k->sq_tail; n++, submit--) {
         struct io_uring_sqe *e = &k->sqes[k->sq_head & k->sq_mask];
         bool linked = k->chain || (e->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK));
-        if (aio__ep_room(k) < 2) return n ? n : -EBUSY;
-        if (!linked) aio__ep_start(k, e);
-        else if (!aio__ep_collect(k, e)) return n ? n : -EAGAIN;
+        if (aio__ep_room(k) < 2) why = -EBUSY;
+        else if (!linked) aio__ep_start(k, e);
+        else if (!aio__ep_collect(k, e)) why = -EAGAIN;
+        if (why) break;
         __atomic_store_n(&k->sq_head, k->sq_head + 1, __ATOMIC_RELEASE);
     }
-    return n;
+    struct aio__ep_op *cut = k->chain;
+    k->chain = 0;
+    if (cut) aio__ep_go(k, cut);
+    return n ? n : why;
 }
 
 // --- events
@@ -1578,6 +1582,10 @@ AIO_FN int aio__ep_sleep(struct aio__ep *k, struct epoll_event *events, int64_t 
     int64_t ms = ns == AIO_FOREVER ? -1 : ns / AIO_MSEC + (ns % AIO_MSEC != 0);
     return epoll_wait(k->epoll, events, AIO__EP_EVENTS, ms > INT32_MAX ? INT32_MAX : (int)ms);
 }
+AIO_FN bool aio__ep_posted(const struct aio__ep *k)     // is there something to take?
+{
+    return k->cq_tail != __atomic_load_n(&k->cq_head, __ATOMIC_RELAXED);
+}
 // How long it may sleep of timeout_ns; what is due is done.
 AIO_FN int64_t aio__ep_limit(struct aio__ep *k, int64_t timeout_ns)
 {
@@ -1594,8 +1602,7 @@ AIO_FN int64_t aio__ep_limit(struct aio__ep *k, int64_t timeout_ns)
         if (aio__clock() - k->doubt_since >= AIO__EP_DOUBT_NS) aio__ep_verify(k);
         if (aio__ep_in_doubt(k) && limit > AIO__EP_DOUBT_NS) limit = AIO__EP_DOUBT_NS;
     }
-    bool posted = k->cq_tail != __atomic_load_n(&k->cq_head, __ATOMIC_RELAXED);
-    return posted || k->ready >= 0 ? 0 : limit;
+    return aio__ep_posted(k) || k->ready >= 0 ? 0 : limit;
 }
 AIO_FN int aio__ep_enter(aio_uring *u, uint32_t submit, int64_t timeout_ns)
 {
@@ -1603,18 +1610,19 @@ AIO_FN int aio__ep_enter(aio_uring *u, uint32_t submit, int64_t timeout_ns)
     struct epoll_event events[AIO__EP_EVENTS];
     if (u->ring.ring_fd < 0) return -EBADF;
     if (k->no_room.first) aio__ep_flush(k);
-    int submitted = submit ? aio__ep_submit(k) : 0, n;
+    int submitted = submit ? aio__ep_submit(k, submit) : 0, n;
     int64_t until = timeout_ns > 0 && timeout_ns < AIO_FOREVER ? aio__clock() + timeout_ns : 0;
     for (;;) {
         int64_t limit = aio__ep_limit(k, timeout_ns);
-        if (!limit && (!k->hashed || ++k->unseen < AIO__EP_UNSEEN) && k->ready < 0) break;
+        bool enough = aio__ep_posted(k) && k->ready < 0 && ++k->unseen < AIO__EP_UNSEEN;
+        if (enough || (!limit && !k->hashed)) break;
         k->unseen = 0;
         n = aio__ep_sleep(k, events, limit);
         if (n < 0 && errno != EINTR) return errno == EINVAL ? -EBADF : -errno;
         if (n < 0 && limit) return -EINTR;
         for (int i = 0; i < n; i++) aio__ep_told(k, &events[i]);
         aio__ep_act_on_all(k);
-        if (k->cq_tail != __atomic_load_n(&k->cq_head, __ATOMIC_RELAXED) || !timeout_ns) break;
+        if (aio__ep_posted(k) || !timeout_ns) break;
         if (timeout_ns != AIO_FOREVER && (timeout_ns = until - aio__clock()) <= 0) {
             submitted = submitted ? submitted : -ETIME;
             break;
