@@ -79,6 +79,7 @@
 // AIO_STRICT: resume through a real switch, in ISO C11 without labels as values. An await inside a
 // switch of the user's own is then a compile error, or a panic that says so.
 // AIO_LINT: every await is a hard exit, so that flow analysis sees each local that would be lost.
+// AIO_CHECK: what holds of lists and states is checked as they change; AddressSanitizer implies it.
 // AIO_NO_LOCALS_CHECK: do not refuse initialised locals that are alive across an await.
 #if !defined AIO_STRICT && !defined __GNUC__
 #  define AIO_STRICT
@@ -297,7 +298,7 @@ struct aio_awaitable {
 
 // A task: a future, a waiter and a stack of frames. 112 bytes, then its outermost frame, which may
 // want an alignment of 16.
-struct __attribute__((aligned(16))) aio_task {
+struct aio_task {
     aio_waiter waiter;
     // Second cache line: what each step reads first.
     aio_frame *leaf;                // the innermost frame
@@ -306,6 +307,9 @@ struct __attribute__((aligned(16))) aio_task {
     uint32_t id;                    // number in its loop, from 1; after 2^32 tasks from 0
     aio_task *next, *prev;          // live tasks in order of creation
     struct aio__task_extra *extra;  // what few tasks need; from the free lists
+#if UINTPTR_MAX <= 0xffffffff
+    uint32_t unused[2];             // a multiple of 16 bytes
+#endif
 };
 
 // Storage for a task that the caller owns: aio_slot(echo) slot; all zero: free.
@@ -895,6 +899,32 @@ enum {                          // aio_future.flags
     AIO__NEVER_BEGAN = 1u << 15,    // cancelled before its first step
     AIO__CLASS_SHIFT = 16,
 };
+// Who sets them, and when. DONE, CANCELLED: aio__future_finish and aio__task_finish, with the
+// result, and then all watchers are told; aio__task_destroyed, when no watcher is left. IS_OP is an
+// op's or a plain future's bit where FORGIVEN is a task's. MUST_CANCEL: a cancel that no wait took;
+// gone when -ECANCELED is delivered. RESUME: aio_wake, until the step (an op: at once). AGAIN: who
+// changes t->leaf inside a step, until that step has ended. CANCEL_ASKED: a cancel that a wait will
+// answer at its end. NOTED: only while a condition's waiter takes its lock again. MARK: never
+// outside one call. The others stay.
+//
+// What node.u holds, and on which list the node stands, by node.cls:
+//   future, task, join, op      list: on target->watchers
+//   shield, end of a cancelled  the same; told: target is the task that it holds, or null, and
+//                               w[0] its place in the ready ring
+//   lock, event, condition,     list.next, .prev: on the object's list; p[2]: the object, and in
+//   semaphore, queue, barrier   the low bits whether it was woken or cancelled (aio__sync_state)
+//   gather, wait, race          p[0]: the block of its watches (struct aio__many)
+//   group                       p[0]: the group, whose `waiting` points back
+//   sleep, tick                 timer: index says where; data: the ticker
+//   job                         p[0]: the job, whose `waiter` points back
+//   message, signal             list.next, .prev: on the loop's list; p[2]: what it wants
+//   generator                   nothing: the generator's `closer` points here
+//   ready                       nothing but what its own resume and dispose look at
+// Nodes that are no waiter's: a done-callback has list, and queued p[0], the task that it holds; a
+// handle has timer; a watch and a group's child have list, and keep target when they are queued.
+//
+// A task that was destroyed (its executor closes) stands on no list but the executor's, until its
+// hooks run, and perhaps among those that are left behind; nothing it waited for knows it.
 enum {
     AIO__SITE_START,
     AIO__SITE_AWAIT,
@@ -1591,6 +1621,12 @@ AIO_SLOW void *aio__alloc_slow(aio_executor *x, uint32_t c, size_t size)
 #    define AIO__ASAN 1
 #  endif
 #endif
+// Costs nothing in other builds.
+#if defined AIO__ASAN || defined AIO_CHECK
+#  define AIO__HOLDS(condition) ((condition) ? (void)0 : aio__panic(0, 0, "broken: " #condition))
+#else
+#  define AIO__HOLDS(condition) ((void)0)
+#endif
 #ifdef AIO__ASAN        // a freed block's bytes are forbidden, as free() would make them
 #ifdef __cplusplus
 extern "C" {
@@ -1644,6 +1680,7 @@ AIO_INLINE void aio__zero(void *p, size_t n)
 AIO_INLINE uint32_t aio__push(aio_executor *x, uintptr_t entry)
 {
     uint32_t at = x->tail++;
+    AIO__HOLDS(at - x->head <= x->mask);
     x->ring[at & x->mask] = entry;
     return at;
 }
@@ -1684,7 +1721,11 @@ AIO_INLINE aio_result aio__reserve_task(aio_executor *x)
     x->slots++;
     return 0;
 }
-AIO_INLINE void aio__unreserve(aio_executor *x) { x->slots--; }
+AIO_INLINE void aio__unreserve(aio_executor *x)
+{
+    AIO__HOLDS(x->slots);
+    x->slots--;
+}
 // From now on every spawn is refused; what else needs a slot gets it by way of the slow path.
 AIO_FN void aio__refuse_tasks(aio_executor *x)
 {
@@ -1758,6 +1799,7 @@ AIO_FN void aio__ring_add(aio_node **first, aio_node *n)
 }
 AIO_FN void aio__ring_remove(aio_node **first, aio_node *n)
 {
+    AIO__HOLDS(*first && n->u.list.next->u.list.prev == n && n->u.list.prev->u.list.next == n);
     if (n->u.list.next == n) {
         *first = 0;
         return;
@@ -2089,7 +2131,12 @@ AIO_COLD aio_task *aio__refused(aio_result why)
 {
 #define AIO__REFUSED_TASK(error) \
     { { { AIO__DONE | AIO__SEEN | AIO__TAKEN | AIO__IS_TASK | AIO__REFUSED, 1, 0, error, 0 }, \
-    { &aio__ready, { { 0, 0, 0 } } } }, 0, 0, 0, 0, 0, 0, 0 }
+    { &aio__ready, { { 0, 0, 0 } } } }, 0, 0, 0, 0, 0, 0, 0 AIO__UNUSED }
+#if UINTPTR_MAX <= 0xffffffff
+#  define AIO__UNUSED , { 0, 0 }
+#else
+#  define AIO__UNUSED
+#endif
     static const aio_task refused[] = { AIO__REFUSED_TASK(-ENOMEM), AIO__REFUSED_TASK(-EINVAL),
         AIO__REFUSED_TASK(-EBADFD), AIO__REFUSED_TASK(-EBUSY), AIO__REFUSED_TASK(-EPERM) };
     uint32_t i = 0;
@@ -2214,6 +2261,8 @@ AIO_FN AIO_NODISCARD aio_task *aio__task_begin_eager_from(aio_task *t, const aio
 // --- tasks: ending them
 AIO_INLINE void aio__task_free(aio_executor *x, aio_task *t)
 {
+    AIO__HOLDS(!t->scopes && !t->waiter.future.watchers);
+    AIO__HOLDS(t->waiter.node.cls->kind == AIO__WAIT_READY);
     if (AIO__UNLIKELY(t->extra)) aio__free(x, t->extra, aio__class_of(sizeof *t->extra));
     if (AIO__UNLIKELY(t->waiter.future.flags & AIO__IN_SLOT)) t->waiter.future.refs = 0;
     else aio__free(x, t, t->waiter.future.flags >> AIO__CLASS_SHIFT);
@@ -2815,10 +2864,13 @@ AIO_INLINE AIO_NODISCARD aio_awaitable aio__call(const aio_coroutine *co, void *
 }
 
 // --- awaitable: a nested call in a block. A guard frame between caller and callee gives it back.
-struct __attribute__((aligned(16))) aio__guard {        // as the callee's frame behind it may be
+struct aio__guard {
     aio_frame aio;
     uint64_t block_class;
+    char unused[32 - sizeof(aio_frame) - sizeof(uint64_t)];
 };
+AIO__ASSERT(sizeof(aio_task) % AIO__GRAIN == 0 && sizeof(struct aio__guard) % AIO__GRAIN == 0,
+            "the frame behind it may want that alignment");
 AIO_FN void aio__guard_free(aio_executor *x, struct aio__guard *g)
 {
     aio__free(x, g, (uint32_t)g->block_class);
@@ -4458,6 +4510,7 @@ AIO_FN aio_result aio__gen_left(struct aio__generator *g, aio_task *t, aio_resul
 {
     aio_frame *f = g->frame;
     bool yields = f->site->kind == AIO__SITE_YIELD;
+    AIO__HOLDS(g->state == AIO__GEN_RUNS && g->runner == t);
     f->parent = &g->link;
     g->link.parent = 0;
     g->state = yields ? AIO__GEN_AT_YIELD : AIO__GEN_OVER;
@@ -4489,6 +4542,8 @@ static const aio_coroutine aio__iteration_co = {
 // It goes on, with r at the yield where it stands, in `t`.
 AIO_FN void aio__gen_enter(struct aio__generator *g, aio_task *t, aio_result r)
 {
+    AIO__HOLDS(g->state == AIO__GEN_IDLE || g->state == AIO__GEN_AT_YIELD);
+    AIO__HOLDS(g->frame->parent == &g->link && !g->link.parent);
     if (g->state == AIO__GEN_IDLE) aio__gen_over(g->frame);     // what it is if it does not yield
     aio__gen_runs_in(g, t);
     g->state = AIO__GEN_RUNS;
@@ -4520,6 +4575,7 @@ AIO_FN void aio__gen_push(struct aio__generator *g, aio_task *t, aio_result r)
 AIO_FN void aio__gen_free(struct aio__generator *g)
 {
     aio_task *owner = g->scope.task;
+    AIO__HOLDS(g->state != AIO__GEN_RUNS && !g->closer);
     aio__gen_over(g->frame);
     g->frame->parent = 0;
     aio_scope_leave(&g->scope, owner);
@@ -5073,6 +5129,7 @@ AIO_FN void aio__task_drop(aio_executor *x, aio_task *t)
     aio_scope *scopes = t->scopes;
     aio_frame *f = t->leaf;
     t->scopes = 0;
+    AIO__HOLDS(t->waiter.node.cls->kind == AIO__WAIT_READY && !t->waiter.future.watchers);
     aio__task_unlink(x, t);
     aio__task_destroyed(t);
     for (aio_scope *s = scopes; s; s = s->outer) {

@@ -878,6 +878,7 @@ AIO_FN void aio__timer_stop(aio_loop *l, aio_node *n, bool slot)
         aio__unqueue(&l->executor, at);     // gives the slot back when the turn comes to it
         return;
     }
+    AIO__HOLDS(at <= l->timer_count && l->timers[at - 1].node == n);
     aio__timer_remove(l, at - 1);
     if (slot) aio__unreserve(&l->executor);
 }
