@@ -401,7 +401,8 @@ typedef struct aio_group {
     aio_waiter *waiting;        // the parent, in the exit
     aio_result out;             // how the body ended
     uint32_t live, error_count;
-    bool exiting, returning, aborting, parent_cancelled, propagate, forgetful;
+    uint32_t base;              // cancels asked of the parent before it was opened
+    bool exiting, returning, aborting, parent_cancelled, cancelled_again, propagate, forgetful;
     aio_group_failure errors[AIO_GROUP_ERRORS];
 } aio_group;
 
@@ -3528,6 +3529,8 @@ AIO_FN aio_result aio__group_end(aio_group *g)
     aio_executor *x = g->parent->waiter.future.loop;
     aio_task *parent = g->parent;
     bool own = g->parent_cancelled && aio_task_uncancel(parent) == 0;       // TG-8
+    // What is left was asked by others, while the group waited for its own cancel.
+    if (g->cancelled_again && parent->cancelling > g->base) g->propagate = true;
     for (struct aio__child *c = g->children, *next; c; c = next) {
         next = c->next;
         aio__task_release(c->task);
@@ -3574,6 +3577,7 @@ AIO_FN aio_result aio__group_resume(aio_waiter *w, bool must_cancel)
     aio_group *g = (aio_group *)w->node.u.p[0];
     if (must_cancel || w->future.result == -ECANCELED) {
         w->future.flags &= ~(uint32_t)AIO__MUST_CANCEL;
+        g->cancelled_again = g->aborting;
         if (!g->aborting) {
             g->propagate = true;
             aio__group_abort(g);
@@ -3647,7 +3651,9 @@ AIO_FN aio_result aio_group_enter_with(aio_group *g, const struct aio_group_opti
     g->children = g->last_child = 0;
     g->waiting = 0;
     g->live = g->error_count = 0;
+    g->base = t->cancelling;
     g->exiting = g->returning = g->aborting = g->parent_cancelled = g->propagate = false;
+    g->cancelled_again = false;
     g->forgetful = options && options->forget_ended;
     aio_scope_enter(&g->scope, t, aio__group_scope());
     return cancelled ? aio_group_cancel(g) : 0;

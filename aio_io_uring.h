@@ -640,9 +640,10 @@ AIO_FN int aio_process_signal(aio_result r);
 
 // Awaitable: sends the input to stdin_ and closes it, collects stdout_ and stderr_ (or `pty`) until
 // their ends, all at a time, closes them, and waits as aio_process_wait. That the process does not
-// want all of the input is no error. Result: as aio_process_wait; an error of a pipe, once all is
-// over; -ENOMEM. Cancelled (the process runs on), it has lost nothing: another call with the same
-// `io` goes on. Lifetime: `io` and what it points to until the await returns.
+// want all of the input is no error: a default SIGPIPE is ignored from then on. Result: as
+// aio_process_wait; an error of a pipe, once all is over; -ENOMEM. Cancelled (the process runs on),
+// it has lost nothing: another call with the same `io` goes on. Lifetime: `io` and what it points
+// to until the await returns.
 AIO_FN AIO_NODISCARD aio_awaitable aio_process_communicate(aio_process *p,
                                                            struct aio_process_io *io);
 // Sends it a signal; never to another process that got its number. Result: 0, also when it has
@@ -7256,6 +7257,7 @@ AIO_FN void aio__communicate_begin(struct aio__communicate *f)
         struct aio__channel *k = &f->channels[i];
         if (!i && *k->count >= k->room) k->over = true;
         if (k->over) continue;
+        if (!i) aio__ignore_sigpipe();          // on a loop of the user's own too
         aio_result r = k->op.owner ? 0 : aio_start(&k->op, aio__channel_next(f, k));
         if (r < 0) {
             k->over = true;

@@ -1477,11 +1477,14 @@ AIO_FN aio_result aio_timeout_enter_at(aio_timeout *s, int64_t when)
 {
     return aio__timeout_begin(s, aio_current_task(), when);
 }
-AIO_FN aio_result aio_timeout_enter(aio_timeout *s, int64_t ns)
+AIO_FN aio_result aio__timeout_within(aio_timeout *s, aio_task *t, int64_t ns)
 {
-    aio_task *t = aio_current_task();
     if (!t) return -EINVAL;
     return aio__timeout_begin(s, t, aio__deadline(AIO__LOOP_OF(t->waiter.future.loop), ns));
+}
+AIO_FN aio_result aio_timeout_enter(aio_timeout *s, int64_t ns)
+{
+    return aio__timeout_within(s, aio_current_task(), ns);
 }
 AIO_FN aio_result aio_timeout_reschedule(aio_timeout *s, int64_t when)
 {
@@ -1653,7 +1656,7 @@ aio__drop_of(aio__wait_for) {
 } aio_end
 aio__async_drop(aio__wait_for) {
     if (self->ns > 0) {                                                 // WF-1
-        self->r = aio_timeout_enter(&self->scope, self->ns);
+        self->r = aio__timeout_within(&self->scope, AIO__TASK, self->ns);
         if (self->r < 0) aio__awaitable_drop(AIO__TASK, &self->inner);
         else aio_await(self->r, self->inner);
         return aio_timeout_exit(&self->scope, self->r);
@@ -2747,7 +2750,9 @@ struct aio__signal_post {           // of a loop
 struct aio__signals {
     struct aio__signal_post *first;
     int running;                    // atomic: handlers that may look at posts
-    uint32_t users[AIO__SIGNALS];   // loops that want it
+    uint32_t users[AIO__SIGNALS];   // loops that want it; written under the lock, atomic
+    bool installed[AIO__SIGNALS];   // our handler; another copy's may stand over it
+    bool chained[AIO__SIGNALS];     // what was there before is another copy's handler
     struct sigaction before[AIO__SIGNALS];
 };
 __attribute__((weak, visibility("hidden"))) struct aio__signals aio__signals;
@@ -2758,8 +2763,42 @@ __attribute__((weak, visibility("hidden"))) struct aio__loops aio__loops =
 }
 #endif
 #define AIO__SIGNAL_BIT(n) (UINT64_C(1) << ((n) - 1))
-// In whatever thread the kernel chose. Only atomic operations, write(2) and kill(2). If the last
-// who wanted it has just gone, what was there before gets it.
+// A program and the libraries that it loads each have a copy of this file, with a table of its own.
+// They know each other's handlers by the signals that these leave unblocked, and each hands a
+// signal on to the one that it found.
+AIO_FN void aio__signal_action(struct sigaction *action, void (*handler)(int))
+{
+    memset(action, 0, sizeof *action);
+    action->sa_handler = handler;
+    action->sa_flags = SA_RESTART | SA_ONSTACK;
+    sigfillset(&action->sa_mask);
+    sigdelset(&action->sa_mask, SIGURG);
+    sigdelset(&action->sa_mask, SIGSYS);
+}
+AIO_FN bool aio__is_copys_handler(const struct sigaction *action)
+{
+    const int flags = SA_RESTART | SA_ONSTACK;
+    if ((action->sa_flags & (flags | SA_SIGINFO)) != flags) return false;
+    for (int n = 1; n < 32; n++) {
+        bool open = n == SIGURG || n == SIGSYS || n == SIGKILL || n == SIGSTOP;
+        if ((sigismember(&action->sa_mask, n) == 0) != open) return false;
+    }
+    return true;
+}
+AIO_FN void aio__on_signal(int n);
+// Nobody here wants it any more. What was there before gets it, unless another copy's handler has
+// been put over ours: then that one does.
+AIO_FN void aio__signal_pass(int n)
+{
+    struct sigaction now;
+    if (sigaction(n, 0, &now)) return;
+    bool ours = now.sa_handler == aio__on_signal;
+    if (ours && __atomic_load_n(&aio__signals.users[n], __ATOMIC_SEQ_CST)) return;  // one came
+    if (ours) sigaction(n, &aio__signals.before[n], 0);
+    else if (aio__is_copys_handler(&now)) return;
+    kill(getpid(), n);
+}
+// In whatever thread the kernel chose. Only atomic operations, write(2), sigaction(2) and kill(2).
 AIO_FN void aio__on_signal(int n)
 {
     int saved = errno;
@@ -2775,23 +2814,45 @@ AIO_FN void aio__on_signal(int n)
         if (write(p->inbox->wake_write_fd, &one, sizeof one) < 0) {}
     }
     __atomic_sub_fetch(&aio__signals.running, 1, __ATOMIC_SEQ_CST);
-    if (!wanted) kill(getpid(), n);
+    if (aio__signals.chained[n]) aio__signals.before[n].sa_handler(n);
+    else if (!wanted) aio__signal_pass(n);
     errno = saved;
+}
+// Puts our handler in, unless it is still there, perhaps under another copy's.
+AIO_FN aio_result aio__signal_install(int n)
+{
+    struct sigaction action, now;
+    struct aio__signals *all = &aio__signals;
+    if (sigaction(n, 0, &now)) return -errno;
+    if (all->installed[n] && (now.sa_handler == aio__on_signal || aio__is_copys_handler(&now)))
+        return 0;
+    all->before[n] = now;
+    all->chained[n] = aio__is_copys_handler(&now);
+    aio__signal_action(&action, aio__on_signal);
+    if (sigaction(n, &action, 0)) return -errno;
+    all->installed[n] = true;
+    return 0;
+}
+// Puts back what was there before, if our handler is what stands there. Under another copy's it
+// stays, and hands on what comes.
+AIO_FN void aio__signal_remove(int n)
+{
+    struct sigaction now;
+    struct aio__signals *all = &aio__signals;
+    if (sigaction(n, 0, &now)) return;
+    if (now.sa_handler == aio__on_signal) sigaction(n, &all->before[n], 0);
+    else if (aio__is_copys_handler(&now)) return;
+    all->installed[n] = false;
 }
 // A loop wants signal n from now on, or no longer.
 AIO_FN aio_result aio__signal_catch(struct aio__signal_post *p, int n)
 {
-    struct sigaction action;
     aio_result r = 0;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = aio__on_signal;
-    action.sa_flags = SA_RESTART | SA_ONSTACK;
-    sigfillset(&action.sa_mask);
     pthread_mutex_lock(&aio__loops.lock);
     __atomic_or_fetch(&p->wanted, AIO__SIGNAL_BIT(n), __ATOMIC_SEQ_CST);
-    if (!aio__signals.users[n]++ && sigaction(n, &action, &aio__signals.before[n])) {
-        r = -errno;
-        aio__signals.users[n]--;
+    __atomic_add_fetch(&aio__signals.users[n], 1, __ATOMIC_SEQ_CST);
+    if (aio__signals.users[n] == 1 && (r = aio__signal_install(n)) < 0) {
+        __atomic_sub_fetch(&aio__signals.users[n], 1, __ATOMIC_SEQ_CST);
         __atomic_and_fetch(&p->wanted, ~AIO__SIGNAL_BIT(n), __ATOMIC_SEQ_CST);
     }
     pthread_mutex_unlock(&aio__loops.lock);
@@ -2800,7 +2861,7 @@ AIO_FN aio_result aio__signal_catch(struct aio__signal_post *p, int n)
 AIO_FN void aio__signal_uncatch(struct aio__signal_post *p, int n)
 {
     pthread_mutex_lock(&aio__loops.lock);
-    if (!--aio__signals.users[n]) sigaction(n, &aio__signals.before[n], 0);
+    if (!__atomic_sub_fetch(&aio__signals.users[n], 1, __ATOMIC_SEQ_CST)) aio__signal_remove(n);
     __atomic_and_fetch(&p->wanted, ~AIO__SIGNAL_BIT(n), __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&aio__loops.lock);
 }
@@ -2808,7 +2869,7 @@ AIO_FN void aio__signal_uncatch(struct aio__signal_post *p, int n)
 AIO_FN void aio__signals_forked(void)
 {
     for (int n = 1; n < AIO__SIGNALS; n++) {
-        if (aio__signals.users[n]) sigaction(n, &aio__signals.before[n], 0);
+        if (aio__signals.installed[n]) aio__signal_remove(n);
         aio__signals.users[n] = 0;
     }
     aio__signals.first = 0;
@@ -2861,8 +2922,11 @@ AIO_FN bool aio__catch_sigint(aio_loop *l)
 }
 AIO_FN void aio__release_sigint(void)
 {
-    if (aio__signals.users[SIGINT]) aio__signals.before[SIGINT] = aio__interrupt.before;
-    else sigaction(SIGINT, &aio__interrupt.before, 0);
+    struct sigaction now, *held = &aio__signals.before[SIGINT];
+    bool ours = !sigaction(SIGINT, 0, &now) && now.sa_handler == aio__on_sigint;
+    if (ours) sigaction(SIGINT, &aio__interrupt.before, 0);
+    else if (aio__signals.installed[SIGINT] && held->sa_handler == aio__on_sigint)
+        *held = aio__interrupt.before;
     __atomic_store_n(&aio__interrupt.loop, (aio_loop *)0, __ATOMIC_RELAXED);
 }
 // A SIGINT that the main task has not been told of.
@@ -3284,6 +3348,11 @@ AIO_FN void aio__default_release(void *context, void *block)
     (void)context;
     free(block);
 }
+AIO_FN void aio__ignore_sigpipe(void)   // who writes to what nobody reads is told by a result
+{
+    struct sigaction now;
+    if (!sigaction(SIGPIPE, 0, &now) && now.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+}
 AIO_FN aio_result aio_loop_init(aio_loop *l, const struct aio_loop_options *options)
 {
     struct aio_executor_options o;
@@ -3559,9 +3628,7 @@ AIO_FN void aio__shutdown(aio_loop *l)
 // --- runner, aio_run
 AIO_FN aio_result aio_runner_init(aio_runner *r, const struct aio_loop_options *options)
 {
-    struct sigaction pipe_action;
-    if (!sigaction(SIGPIPE, 0, &pipe_action) && pipe_action.sa_handler == SIG_DFL)
-        signal(SIGPIPE, SIG_IGN);
+    aio__ignore_sigpipe();
     aio_result error = aio_loop_init(&r->loop, options);
     if (error >= 0 && (error = aio__run_allowed(&r->loop)) < 0) aio_loop_close(&r->loop);
     if (error < 0) r->loop.executor.refusal = error;

@@ -320,7 +320,7 @@ static void TG_16_cancel_of_a_group(void **state)
     run_one(core_spawn(stopped, .when = 2), 0);
     assert_trace("a! body:-125 0/0 ");
     run_one(core_spawn(stopped, .before = true), 0);        // before it is entered
-    core.trace[core.trace_at = 0] = 0;
+    assert_trace("body:-125 0/0 ");
     aio_task *t = core_spawn(stopped, .when = 2); // a cancel from outside is not swallowed
     core_turn();
     core.loop.now += 2;
@@ -329,6 +329,108 @@ static void TG_16_cancel_of_a_group(void **state)
     aio_task_cancel(t);
     run_one(t, -ECANCELED);
     assert_trace("a! body:-125 -125/1 ");
+}
+
+// The group's own cancel is over when others ask for the end while it waits for its tasks.
+struct tidies { aio_frame aio; };
+aio_async(tidies) {
+    aio_await(aio_sleep(1000));
+    aio_await(aio_sleep(20));                   // its clean-up
+    return -ECANCELED;
+} aio_end
+struct asked { aio_frame aio; aio_group g; bool cancelled_before; aio_result r; };
+aio_async(asked) {
+    if (self->cancelled_before) aio_task_cancel(me());
+    if (self->cancelled_before) aio_await(aio_sleep(1));        // swallowed, and not taken back
+    aio_try(aio_group_enter(&self->g));
+    (void)aio_group_spawn(&self->g, tidies);
+    aio_try(aio_sleep(2));
+    aio_group_cancel(&self->g);
+    aio_await(self->r, aio_group_exit(&self->g, 0));
+    return self->r;
+} aio_end
+struct asks { aio_frame aio; struct asked in; aio_timeout limit; int64_t ns; bool before; aio_result r; };
+aio_async(asks) {
+    aio_await(self->r, aio_wait_for(self->ns, aio_call(&self->in, asked,
+                                                       .cancelled_before = self->before)));
+    say("%s/%u ", aio_strerror(self->r), aio_task_cancelling(me()));
+    aio_try(aio_timeout_enter(&self->limit, self->ns));
+    aio_await(self->r, aio_call(&self->in, asked));
+    self->r = aio_timeout_exit(&self->limit, self->r);
+    say("%s/%u ", aio_strerror(self->r), aio_task_cancelling(me()));
+    return 0;
+} aio_end
+static void TG_8_a_cancel_from_outside_after_the_groups_own(void **state)
+{
+    (void)state;
+    run_one(core_spawn(asks, .ns = 10), 0);
+    assert_trace("ETIMEDOUT/0 ETIMEDOUT/0 ");
+    run_one(core_spawn(asks, .ns = 100), 0);    // the control: the group's own alone
+    assert_trace("OK/0 OK/0 ");
+    run_one(core_spawn(asks, .ns = 100, .before = true), 0);    // nor is an older one to come out
+    assert_trace("OK/1 OK/1 ");
+    for (int after = 0; after < 2; after++) {
+        aio_task *t = core_spawn(asked);
+        core_turn();
+        core.loop.now += 2;
+        for (int i = 0; i < 3 + after; i++) core_turn();
+        aio_task_cancel(t);
+        run_one(t, -ECANCELED);
+    }
+}
+struct before_entry { aio_frame aio; aio_group g; aio_result r; };
+aio_async(before_entry) {
+    aio_group_cancel(&self->g);
+    aio_try(aio_group_enter(&self->g));
+    assert_result(aio_task_result(aio_group_spawn(&self->g, tidies)), -EINVAL);
+    aio_await(self->r, aio_sleep(5));
+    say("body:%s ", aio_strerror(self->r));
+    aio_await(self->r, aio_group_exit(&self->g, self->r));
+    say("group:%s/%u ", aio_strerror(self->r), aio_task_cancelling(me()));
+    aio_try(aio_group_enter(&self->g));         // once: it is a new group now
+    aio_await(self->r, aio_sleep(5));
+    say("body:%s ", aio_strerror(self->r));
+    aio_await(self->r, aio_group_exit(&self->g, self->r));
+    return self->r;
+} aio_end
+static void TG_16_cancel_before_the_entry(void **state)
+{
+    (void)state;
+    run_one(core_spawn(before_entry), 0);
+    assert_trace("body:ECANCELED group:OK/0 body:OK ");
+}
+// A group that forgets its ended children, in any order of their ends: the rest is still cancelled.
+struct forgets { aio_frame aio; aio_group g; int order[4]; int i; aio_result r; };
+struct lasts { aio_frame aio; int64_t ns; aio_result r; };
+aio_async(lasts) {
+    aio_await(self->r, aio_sleep(self->ns));
+    say("%s ", self->r < 0 ? "cancelled" : "ended");
+    return self->r;
+} aio_end
+aio_async(forgets) {
+    static const struct aio_group_options forgetful = { .forget_ended = true };
+    aio_try(aio_group_enter_with(&self->g, &forgetful));
+    for (int i = 0; i < 4; i++) (void)aio_group_spawn(&self->g, lasts, .ns = self->order[i]);
+    aio_try(aio_sleep(25));                     // two have ended by then
+    (void)aio_group_spawn(&self->g, lasts, .ns = 1000);
+    aio_try(aio_sleep(1));
+    aio_group_cancel(&self->g);
+    aio_await(self->r, aio_group_exit(&self->g, 0));
+    return self->r;
+} aio_end
+static void TG_17_a_forgetful_group_in_any_order(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 256; n++) {
+        int order[4] = { n & 3, n >> 2 & 3, n >> 4 & 3, n >> 6 };
+        if ((1 << order[0] | 1 << order[1] | 1 << order[2] | 1 << order[3]) != 15) continue;
+        aio_task *t = core_spawn(forgets);
+        for (int i = 0; i < 4; i++) aio_task_frame(forgets, t)->order[i] = 10 * (order[i] + 1) - 5;
+        for (int i = 0; i < 4; i++)
+            if (order[i] > 1) aio_task_frame(forgets, t)->order[i] = 1000;
+        run_one(t, 0);
+        assert_trace("ended ended cancelled cancelled cancelled ");
+    }
 }
 
 // --- contract 6
@@ -440,6 +542,9 @@ int main(void)
         core_test(TG_13_a_limit_around_a_group),
         core_test(TG_15_a_child_never_fails_inside_the_spawn),
         core_test(TG_16_cancel_of_a_group),
+        core_test(TG_8_a_cancel_from_outside_after_the_groups_own),
+        core_test(TG_16_cancel_before_the_entry),
+        core_test(TG_17_a_forgetful_group_in_any_order),
         core_test(a_frame_returns_over_an_open_group),
         core_test(every_allocation_fails_once),
         core_test(no_malloc_once_warm),

@@ -740,12 +740,43 @@ static void a_descriptor_has_one_owner(void **state)
     for (int how = 0; how < 3; how++) assert_result(run(owners, .how = how), 0);
 }
 
+// Its input is not wanted; the loop is no aio_run's, and SIGPIPE is at its default.
+struct unwanted { aio_frame aio; aio_process p; struct aio_process_io io; char *argv[2]; aio_result r; };
+aio_async(unwanted) {
+    static char big[1 << 20];
+    static char name[] = "true";
+    self->argv[0] = name;
+    self->r = aio_process_spawn(&self->p, &(struct aio_process_options){
+        .argv = self->argv, .stdin_ = AIO_PROCESS_PIPE });
+    if (self->r < 0) return self->r;
+    self->io.input = big;
+    self->io.input_bytes = sizeof big;
+    aio_await(self->r, aio_process_communicate(&self->p, &self->io));
+    return self->r;
+} aio_end
+static void input_that_is_not_wanted_on_a_loop_of_ones_own(void **state)
+{
+    (void)state;
+    struct aio_loop_options o = uring_options();
+    struct sigaction before;
+    aio_loop l;
+    sigaction(SIGPIPE, NULL, &before);
+    signal(SIGPIPE, SIG_DFL);
+    assert_result(aio_loop_init(&l, &o), 0);
+    aio_task *t = aio_spawn_on(&l, unwanted);
+    assert_result(aio_loop_run_until_complete(&l, t), 0);
+    aio_detach(t);
+    assert_result(aio_loop_close(&l), 0);
+    sigaction(SIGPIPE, &before, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         process_test(SP_1_how_it_ended),
         process_test(SP_1_many_waiters),
         process_test(SP_1_communicate_cannot_deadlock),
+        process_test(input_that_is_not_wanted_on_a_loop_of_ones_own),
         process_test(why_it_could_not_begin),
         process_test(no_descriptor_left),
         process_test(a_number_that_is_closed),
