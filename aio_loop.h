@@ -368,7 +368,9 @@ AIO_FN aio_result aio_timeout_exit(aio_timeout *t, aio_result r);
 
 // Awaitable: any other awaitable, with a limit. When it is over, what is awaited is cancelled and
 // waited for; if it still gives a value, that is the result. Result: -ETIMEDOUT, else that of what
-// is awaited. <= 0: what has not begun does not begin. Takes a block of the loop's (-ENOMEM).
+// is awaited. <= 0: what has not begun does not begin; a future, a task, a gather or a shield that
+// is done gives its result, else it is cancelled and waited for. A limit inside a limit is one of
+// its own. Takes a block of the loop's (-ENOMEM).
 AIO_FN AIO_NODISCARD aio_awaitable aio_wait_for(int64_t ns, aio_awaitable a);
 
 // Awaitable: aio_wait with a limit, which is no error: fewer have ended then.
@@ -405,7 +407,8 @@ AIO_FN aio_result aio_call_later(aio_loop *loop, aio_handle *handle, int64_t ns,
 AIO_FN aio_result aio_call_at(aio_loop *loop, aio_handle *handle, int64_t when, int (*fn)(void *),
                               void *arg);
 
-// The same from any thread: the loop wakes up for it. Result: 0; -EBADFD: the loop is closed.
+// The same from any thread: the loop wakes up for it. In the thread that runs the loop: in order
+// with aio_call_soon. Result: 0; -EBADFD: the loop is closed.
 AIO_FN aio_result aio_call_soon_threadsafe(aio_loop *loop, aio_handle *handle, int (*fn)(void *),
                                            void *arg);
 
