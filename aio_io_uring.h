@@ -3029,46 +3029,48 @@ AIO_FN struct aio__detour **aio__detour_bucket(aio_uring *u, int fd)
     return &u->detours[(unsigned)fd % AIO__DETOURS];
 }
 AIO_FN void aio__detour_run(struct aio__detour *d);
-// Leaves the queue of its file: the next one's turn comes.
-AIO_FN void aio__detour_unqueue(struct aio__detour *d)
+// Leaves the queue of its file. Returns the one whose turn it is now, which is to be run.
+AIO_FN struct aio__detour *aio__detour_unqueue(struct aio__detour *d)
 {
-    if (!d->behind) return;
+    if (!d->behind) return 0;
     struct aio__detour *next = d->behind == d ? 0 : d->behind;
     d->before->behind = d->behind;
     d->behind->before = d->before;
     d->before = d->behind = 0;
     d->ring->file_calls--;
-    if (!d->first) return;
+    if (!d->first) return 0;
     struct aio__detour **at = &d->ring->detour_files[d->inode % AIO__DETOURS];
     while (*at != d) at = &(*at)->next_file;
     *at = next ? next : d->next_file;
-    if (!next) return;
+    if (!next) return 0;
     next->next_file = d->next_file;
     next->first = true;
-    aio__detour_run(next);
+    return next;
 }
 AIO_FN void aio__detour_end(struct aio__detour *d, aio_result r)
 {
     aio_uring *u = d->ring;
     uint64_t user_data = d->user_data;
-    aio__detour_unqueue(d);
+    struct aio__detour *behind = aio__detour_unqueue(d);
+    if (behind) aio__detour_run(behind);
     if (d->next) d->next->prev = d->prev;
     if (d->prev) d->prev->next = d->next;
     else *aio__detour_bucket(u, d->fd) = d->next;
     aio__free(&u->loop->executor, d, d->block_class);
     aio__entry_end(u, user_data, r, 0);
 }
-// Its result is here: it is told in the next turn.
-AIO_FN void aio__detour_soon(struct aio__detour *d)
+// Its result is here: it is told in the next turn. Returns who is to be run now.
+AIO_FN struct aio__detour *aio__detour_soon(struct aio__detour *d)
 {
     aio_uring *u = d->ring;
-    aio__detour_unqueue(d);
+    struct aio__detour *behind = aio__detour_unqueue(d);
     d->state = AIO__DETOUR_ENDED;
     d->next_file = 0;
     if (u->detours_ended) u->last_ended->next_file = d;
     else u->detours_ended = d;
     u->last_ended = d;
     u->starved++;
+    return behind;
 }
 AIO_COLD bool aio__detours_tell(aio_uring *u)
 {
@@ -3087,25 +3089,27 @@ AIO_FN void aio__detour_release(void *arg)      // its job has ended, or never b
     struct aio__detour *d = (struct aio__detour *)arg;
     if (!d->starting) aio__detour_end(d, d->result);
 }
-// The first on its file: a thread makes the call, or, where there can be none, this one.
-AIO_FN void aio__detour_run(struct aio__detour *d)
+// The first on its file: a thread makes the call. False: there can be none.
+AIO_FN bool aio__detour_job(struct aio__detour *d)
 {
     aio_loop *l = d->ring->loop;
     aio_waiter none;
-    bool refused = true;
     d->state = AIO__DETOUR_RUNS;
     d->result = -ECANCELED;
-    if (!l->executor.refusal) {                 // else the loop closes
-        memset((void *)&none, 0, sizeof none);
-        none.future.loop = &l->executor;
-        aio_awaitable job = aio__to_thread_wide(aio__detour_call, d, aio__detour_release);
-        d->starting = true;
-        refused = job.cls->start(&none, &job);
-        d->starting = false;
-        if (refused) (void)aio__detour_call(d);
-        else ((struct aio__job *)none.node.u.p[0])->waiter = 0;     // the release tells the end
-    }
-    if (refused) aio__detour_soon(d);
+    if (l->executor.refusal) return false;      // the loop closes
+    memset((void *)&none, 0, sizeof none);
+    none.future.loop = &l->executor;
+    aio_awaitable job = aio__to_thread_wide(aio__detour_call, d, aio__detour_release);
+    d->starting = true;
+    bool refused = job.cls->start(&none, &job);
+    d->starting = false;
+    if (refused) (void)aio__detour_call(d);     // in this one
+    else ((struct aio__job *)none.node.u.p[0])->waiter = 0;     // the release tells the end
+    return !refused;
+}
+AIO_FN void aio__detour_run(struct aio__detour *d)
+{
+    while (d && !aio__detour_job(d)) d = aio__detour_soon(d);
 }
 // Behind all that were begun on this file.
 AIO_FN void aio__detour_queue(struct aio__detour *d)
@@ -3208,7 +3212,7 @@ AIO_COLD bool aio__detours_cancel(aio_uring *u, uint64_t user_data, int fd)
             aio__sink_cancel(u, &d->poll);      // which may end it at once
         } else if (d->state == AIO__DETOUR_QUEUED) {
             d->result = -ECANCELED;
-            aio__detour_soon(d);
+            (void)aio__detour_soon(d);          // it was not the first
         }
     }
     return found;
@@ -3252,8 +3256,8 @@ AIO_FN aio_result aio__detour_for(aio_uring *u, const aio_awaitable *a, struct a
         if (aio__detour_cached(d, &r)) d->state = AIO__DETOUR_ENDED;
         ring = r == AIO_PENDING;
         d->result = r;
-    } else if (d && kind == AIO__FILE_TERMINAL) {
-        d->state = AIO__DETOUR_POLLS;
+    } else if (d && kind == AIO__FILE_TERMINAL) {       // for nothing nobody waits
+        d->state = aio__detour_advance(d, 0) ? AIO__DETOUR_ENDED : AIO__DETOUR_POLLS;
     }
     if (!d || ring) aio__fd_release(u, AIO__HEAD_FD(a->u.w[0]) | AIO__IO_TRACKED);
     if (ring) aio__free(&u->loop->executor, d, d->block_class);
@@ -3271,7 +3275,7 @@ AIO_FN void aio__detour_begin(struct aio__detour *d, uint64_t user_data)
         aio__detour_queue(d);
     } else {
         if (d->state == AIO__DETOUR_POLLS) d->result = aio__terminal_wait(d);
-        if (d->state == AIO__DETOUR_ENDED || d->result < 0) aio__detour_soon(d);
+        if (d->state == AIO__DETOUR_ENDED || d->result < 0) (void)aio__detour_soon(d);
     }
 }
 AIO_FN void aio__detour_waiter(struct aio__detour *d, aio_waiter *w, const aio_awaitable *a,

@@ -433,6 +433,62 @@ static void a_position_that_another_process_shares(void **state)
     assert_int_equal(ours, 500);
     assert_int_equal(theirs, 500);
 }
+// A long queue takes no C stack, whether it ends one by one or all at once.
+enum { MANY = 5000 };
+struct one_of_many { aio_frame aio; int fd; };
+aio_async(one_of_many) {
+    aio_result r;
+    aio_await(r, aio_write_all(self->fd, "line...\n", 8));
+    return r;
+} aio_end
+struct crowd { aio_frame aio; int fd, closes; aio_task *t[MANY]; aio_result r[MANY]; };
+aio_async(crowd) {
+    if (self->closes == 2) self->fd = dup(self->fd);
+    for (int i = 0; i < MANY; i++) self->t[i] = aio_spawn(one_of_many, .fd = self->fd);
+    if (!self->closes) {
+        aio_await(aio_gather_all(self->t, self->r, MANY));
+        for (int i = 0; i < MANY; i++) assert_result(self->r[i], 8);
+        return 0;
+    }
+    for (int i = 0; i < MANY; i++) aio_detach(self->t[i]);
+    aio_await(aio_sleep(0));
+    if (self->closes == 2) aio_await(aio_close(self->fd));
+    return 0;
+} aio_end
+static void *crowd_on_a_small_stack(void *arg)
+{
+    int *at = (int *)arg;
+    aio_loop l;
+    struct aio_loop_options o = uring_options();
+    uring_begin();
+    expect_reports();
+    assert_result(aio_loop_init(&l, &o), 0);
+    aio_task *t = aio_spawn_on(&l, crowd, .fd = at[0], .closes = at[1]);
+    assert_result(aio_loop_run_until_complete(&l, t), 0);
+    aio_detach(t);
+    assert_result(aio_loop_close(&l), 0);           // over what is queued
+    uring_check(__FILE__, __LINE__);
+    return NULL;
+}
+static void a_long_queue_takes_no_stack(void **state)
+{
+    (void)state;
+    for (int closes = 0; closes < 3; closes++) {
+        int fd = temp_file(""), at[2] = { fd, closes };
+        pthread_t thread;
+        pthread_attr_t small;
+        struct stat st;
+        pthread_attr_init(&small);
+        pthread_attr_setstacksize(&small, 128 * 1024);
+        assert_int_equal(pthread_create(&thread, &small, crowd_on_a_small_stack, at), 0);
+        pthread_join(thread, NULL);
+        pthread_attr_destroy(&small);
+        assert_int_equal(fstat(fd, &st), 0);
+        assert_int_equal(st.st_size % 8, 0);
+        if (!closes) assert_int_equal(st.st_size, MANY * 8);
+        close(fd);
+    }
+}
 // Some files of /proc make a reader wait: it can be cancelled, and does not hold a thread.
 struct waits_in_proc { aio_frame aio; int fd; char buf[256]; aio_result r; };
 aio_async(waits_in_proc) {
@@ -480,6 +536,7 @@ int main(void)
         cmocka_unit_test(several_writers_at_one_position_lose_nothing),
         cmocka_unit_test(writes_of_one_task_keep_their_order),
         cmocka_unit_test(a_position_that_another_process_shares),
+        cmocka_unit_test(a_long_queue_takes_no_stack),
         cmocka_unit_test(a_reader_of_proc_that_waits_can_be_cancelled),
         cmocka_unit_test(no_memory_for_a_file),
     };
