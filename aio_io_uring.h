@@ -993,6 +993,8 @@ struct aio_uring {
     aio_stream *streams;                    // open
     aio_many **many;            // open iterators, by descriptor
     uint32_t many_capacity;
+    uint64_t at_once_turn;      // in this turn streams have sent so much at once
+    size_t at_once;
     uint32_t starved;           // iterators that wait for a buffer, and detours to be told
     aio_many *paused;           // … and for a descriptor
     // Reads and writes that the ring does not run itself.
@@ -1059,6 +1061,7 @@ AIO_TABLE(aio_await_class, aio__udp_await, { aio__udp_start, "udp", AIO__AWAIT_O
 #define AIO__STREAM_LIMIT ((size_t)65536)
 #define AIO__STREAM_FIRST ((size_t)4096)        // of a buffer, which grows when it gets full
 #define AIO__STREAM_LARGE ((size_t)16384)       // what is sent from where it is, if it can be
+#define AIO__STREAM_TURN ((size_t)524288)       // so much in a turn, for others to have theirs
 enum {
     AIO__STREAM_READ,
     AIO__STREAM_EXACTLY,
@@ -6038,18 +6041,21 @@ AIO_FN aio_result aio__stream_receive(aio_stream *s, aio_waiter *w)
         to = s->inbuf.data + s->inbuf.to;
         n = s->inbuf.room - s->inbuf.to - 1;
     }
-    aio_awaitable io = s->in_socket ? aio_recv(s->in, to, n, 0) : aio_read_some(s->in, to, n);
+    int flags = s->out_error && s->in == s->out ? MSG_DONTWAIT : 0;     // only what has arrived
+    aio_awaitable io = s->in_socket ? aio_recv(s->in, to, n, flags) : aio_read_some(s->in, to, n);
     aio_result r = s->in_socket
         ? aio__io_submit(s->ring, w, &io, AIO__UD_COMPOUND, aio__io_wait())
         : aio__file_submit(s->ring, w, &io, AIO__UD_COMPOUND);
     w->node.u.p[2] = &s->reading;
     return r < 0 ? r : AIO_PENDING;
 }
-// Some errors end one operation, the others the stream: in both directions if it is one descriptor.
+// Some errors end one operation, the others the stream: an error of reading in both directions if
+// it is one descriptor. After one of sending what has arrived can be read, before that error is
+// told: a server that refuses an upload answers before it closes.
 AIO_COLD aio_result aio__stream_failed(aio_stream *s, aio_result r, bool reading)
 {
     if (r == -EPIPE && s->out_socket) r = -ECONNRESET;
-    if (reading || s->in == s->out) s->in_error = s->in_error ? s->in_error : r;
+    if (reading) s->in_error = s->in_error ? s->in_error : r;
     if (!reading || s->in == s->out) s->out_error = s->out_error ? s->out_error : r;
     return r;
 }
@@ -6067,6 +6073,7 @@ AIO_FN bool aio__stream_polled(uint64_t info, aio_result r)
 AIO_COLD aio_result aio__stream_receive_later(aio_stream *s, aio_waiter *w)
 {
     if ((w->node.u.w[1] & AIO__IO_CANCELLED) || s->ring->draining) return -ECANCELED;
+    if (s->out_error && s->in == s->out) return s->out_error;
     aio_awaitable io = aio_poll(s->in, POLLIN);
     aio_result r = aio__io_submit(s->ring, w, &io, AIO__UD_COMPOUND, aio__io_wait());
     w->node.u.p[2] = &s->reading;
@@ -6291,11 +6298,16 @@ AIO_FN bool aio__stream_extends(aio_stream *s, const struct iovec *v, size_t cou
 AIO_FN size_t aio__stream_at_once(aio_stream *s, const struct iovec *v, size_t count, size_t n)
 {
     struct msghdr m;
+    aio_uring *u = s->ring;
     if (!s->out_socket || n < AIO__STREAM_LARGE || count > 1024) return 0;
+    if (u->at_once_turn != aio_loop_turn(u->loop)) u->at_once = 0;
+    u->at_once_turn = aio_loop_turn(u->loop);
+    if (u->at_once >= AIO__STREAM_TURN) return 0;
     memset(&m, 0, sizeof m);
     m.msg_iov = (struct iovec *)(uintptr_t)v;
     m.msg_iovlen = count;
     ssize_t sent = sendmsg(s->out, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) u->at_once += (size_t)sent;
     if (sent >= 0) return (size_t)sent;
     if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
         aio__stream_failed(s, -errno, false);

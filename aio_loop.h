@@ -2132,8 +2132,9 @@ AIO_FN void aio__pool_close(aio_loop *l)
 
 // --- jobs that are left alone (names): a running one can neither be stopped nor waited for, so it
 // and its lane may outlive the loop. Few threads of their own: they starve no other job, and no
-// other job starves them.
-enum { AIO__LANE_THREADS = 4 };
+// other job starves them. A thread whose job was given up is not counted until that has ended: who
+// does not answer must not keep the others waiting.
+enum { AIO__LANE_THREADS = 4, AIO__LANE_GIVEN_UP = 60 };
 enum { AIO__STRAY_QUEUED, AIO__STRAY_RUNS, AIO__STRAY_ENDED };
 struct aio__stray {                 // from malloc
     struct aio__stray *next, *prev; // in the queue
@@ -2147,15 +2148,18 @@ struct aio__stray {                 // from malloc
     void (*release)(struct aio__stray *j);  // anywhere; the last
     int state;                      // under the lock
     bool left;                      // under the lock: nobody waits any more
+    bool given_up;                  // under the lock: its thread is not counted
 };
 struct aio__lane {                  // from malloc
     pthread_mutex_t lock;
     pthread_cond_t work;
     aio_loop *loop;                 // null: closed. All from here to `all` under the lock
     struct aio__stray *first, *last;
-    unsigned threads, idle, queued;
+    unsigned threads, idle, queued, given_up;
     unsigned refs;                  // the loop's, and each thread's
-    struct aio__stray *all;         // owner thread
+    struct aio__stray *all;         // owner thread, from here on
+    aio_handle more;
+    bool more_asked;
 };
 AIO_FN void aio__lane_unlock(struct aio__lane *n, unsigned refs)    // and gives up references
 {
@@ -2208,10 +2212,31 @@ AIO_FN void *aio__lane_worker(void *arg)
         j->work(j);
         pthread_mutex_lock(&n->lock);
         j->state = AIO__STRAY_ENDED;
+        bool counted = !j->given_up;
         if (j->left) j->release(j);
         else aio_call_soon_threadsafe(n->loop, &j->ended, aio__stray_ended, j);
+        if (counted) continue;
+        n->given_up--;
+        if (n->threads >= AIO__LANE_THREADS) break;         // another one took its place
+        n->threads++;
     }
     aio__lane_unlock(n, 1);
+    return 0;
+}
+// One more, if there may be. Under the lock.
+AIO_FN aio_result aio__lane_thread(struct aio__lane *n)
+{
+    aio_result r = n->threads < AIO__LANE_THREADS ? aio__thread_new(aio__lane_worker, n) : -EBUSY;
+    if (r >= 0) n->threads++, n->refs++;
+    return r == -EBUSY ? 0 : r;
+}
+AIO_FN int aio__lane_more(void *arg)
+{
+    struct aio__lane *n = (struct aio__lane *)arg;
+    n->more_asked = false;
+    pthread_mutex_lock(&n->lock);
+    for (unsigned i = n->idle; i < n->queued; i++) (void)aio__lane_thread(n);
+    pthread_mutex_unlock(&n->lock);
     return 0;
 }
 AIO_FN struct aio__lane *aio__lane_of(aio_loop *l)
@@ -2235,6 +2260,13 @@ AIO_FN bool aio__stray_cancel(aio_waiter *w)
     j->left = state != AIO__STRAY_ENDED;
     if (state == AIO__STRAY_QUEUED) aio__stray_take(n, j);
     if (state != AIO__STRAY_ENDED) aio__stray_forget(j);
+    if (state == AIO__STRAY_RUNS && n->given_up < AIO__LANE_GIVEN_UP) {
+        j->given_up = true;
+        n->given_up++;
+        n->threads--;
+        if (n->queued && !n->more_asked)        // in a turn: those may be given up as well
+            n->more_asked = aio_call_soon(n->loop, &n->more, aio__lane_more, n) >= 0;
+    }
     pthread_mutex_unlock(&n->lock);
     if (state == AIO__STRAY_ENDED) return false;    // its result is on its way
     if (state == AIO__STRAY_QUEUED) j->release(j);
@@ -2256,13 +2288,9 @@ AIO_FN aio_result aio__stray_begin(aio_waiter *w, struct aio__stray *j)
     j->lane = n;
     j->waiter = w;
     j->state = AIO__STRAY_QUEUED;
-    j->left = false;
+    j->left = j->given_up = false;
     pthread_mutex_lock(&n->lock);
-    aio_result r = 0;
-    if (n->queued >= n->idle && n->threads < AIO__LANE_THREADS) {
-        r = aio__thread_new(aio__lane_worker, n);
-        if (r >= 0) n->threads++, n->refs++;
-    }
+    aio_result r = n->queued >= n->idle ? aio__lane_thread(n) : 0;
     if (n->threads) {
         r = 0;
         j->prev = n->last;
@@ -2287,6 +2315,8 @@ AIO_FN void aio__lane_close(aio_loop *l)
 {
     struct aio__lane *n = l->lane;
     if (!n) return;
+    if (n->more_asked) aio_handle_cancel(&n->more);
+    n->more_asked = false;
     pthread_mutex_lock(&n->lock);
     while (n->all) {
         struct aio__stray *j = n->all;

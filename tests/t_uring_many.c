@@ -183,6 +183,7 @@ enum { LEFT_CLOSE, LEFT_RETURN, LEFT_LOOP, LEFT_TAKEN };
 struct crowded {
     aio_frame aio;
     int how, listener, port, i, *clients;
+    bool *ready;
     aio_many conns;
     aio_result r;
 };
@@ -205,13 +206,15 @@ aio_async(crowded) {
         close((int)aio_gen_value(&self->conns));
     }
     if (self->how == LEFT_CLOSE) aio_await(self->r, aio_gen_close(&self->conns));
+    if (self->ready) *self->ready = true;
     if (self->how == LEFT_LOOP) aio_await(aio_sleep(AIO_FOREVER));
     return 5;
 } aio_end
-struct leaves { aio_frame aio; int *clients; };
+struct leaves { aio_frame aio; int *clients; bool ready; };
 aio_async(leaves) {
-    aio_detach(aio_spawn(crowded, .how = LEFT_LOOP, .clients = self->clients));
-    aio_await(aio_sleep(100 * AIO_MSEC));
+    aio_detach(aio_spawn(crowded, .how = LEFT_LOOP, .clients = self->clients,
+                         .ready = &self->ready));
+    while (!self->ready) aio_await(aio_sleep(AIO_MSEC));
     return 5;
 } aio_end
 static void hazard_6_connections_that_nobody_takes(void **state)

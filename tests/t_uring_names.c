@@ -226,6 +226,33 @@ aio_async(limited) {
     }
     return 0;                   // 2: over one that runs; 3: one that has a result nobody took
 } aio_end
+// As many look-ups as there are threads hang and were given up: the next ones have threads.
+struct stuck { aio_frame aio; int i, left; struct addrinfo *list; aio_task *t[6]; aio_result r; };
+aio_async(stuck) {
+    set_gate(1);
+    for (self->i = 0; self->i < 9; self->i++) {
+        aio_await(self->r, aio_wait_for(AIO_MSEC, aio_getaddrinfo("name", NULL, NULL, &self->list)));
+        assert_result(self->r, -ETIMEDOUT);
+    }
+    for (self->i = 0; self->i < 6; self->i++) self->t[self->i] = aio_spawn(looks, .host = "name");
+    self->left = __atomic_load_n(&asked, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&asked, __ATOMIC_SEQ_CST) < self->left + 4) aio_try(aio_sleep(AIO_MSEC));
+    aio_task_cancel(self->t[0]);                // two that wait get the place of one that runs
+    aio_task_cancel(self->t[1]);
+    while (__atomic_load_n(&asked, __ATOMIC_SEQ_CST) < self->left + 6) aio_try(aio_sleep(AIO_MSEC));
+    set_gate(0);
+    for (self->i = 0; self->i < 6; self->i++) {
+        aio_await(self->r, aio_join(self->t[self->i]));
+        assert_result(self->r, self->i < 2 ? -ECANCELED : 0);
+    }
+    return 5;
+} aio_end
+static void names_that_hang_and_were_given_up_stop_no_others(void **state)
+{
+    (void)state;
+    planted[0] = "127.0.0.2";
+    assert_result(run(stuck), 5);
+}
 static void limits_frames_and_results_nobody_took(void **state)
 {
     (void)state;
@@ -244,8 +271,8 @@ aio_async(chained) {
                   aio_getaddrinfo(self->late ? "name" : "127.0.0.1", "80", NULL, &self->list));
     if (r >= 0) r = aio_start(&self->second, aio_op_wait(&self->first));
     if (r < 0) return r;
-    aio_try(aio_sleep(AIO_MSEC * 20));
-    return aio_op_done(&self->second) ? 0 : -EPROTO;
+    while (!aio_op_done(&self->second)) aio_try(aio_sleep(AIO_MSEC));
+    return 0;
 } aio_end
 static void what_an_op_hands_to_an_op(void **state)
 {
@@ -565,6 +592,7 @@ int main(void)
         name_test(closing_over_a_connect),
         name_test(closing_while_the_losers_are_closed),
         name_test(no_memory),
+        cmocka_unit_test(names_that_hang_and_were_given_up_stop_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

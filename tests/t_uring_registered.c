@@ -232,6 +232,8 @@ aio_async(buffered) {
     TRUE(aio_buffers_unregister(0) == -EBUSY);
     aio_op_cancel(&self->op);
     aio_await(aio_op_wait(&self->op));
+    TRUE(aio_buffers_unregister(0) == 0);       // the kernel has none any more
+    TRUE(aio_buffers_unregister(0) == -ENXIO && aio_buffers_register(0, self->v, 1) == 0);
     return aio_buffers_unregister(0);
 } aio_end
 static void registered_buffers(void **state)

@@ -53,6 +53,8 @@ static void hazard_24_the_ladder_of_flags(void **state)
     if (env_rungs()) test_skip("a rung is forced");
     const unsigned refused[4] = { 0, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_COOP_TASKRUN,
                                   IORING_SETUP_SUBMIT_ALL };
+    // Of the kernel's header, a rung each: 5.12 has two flags, 5.18 one more, 5.19 and 6.1 two more.
+    const unsigned flags[] = { 0, 0x3398, 0x398, 0x98, 0x18 };
     for (int level = 1; level <= 4; level++) {
         for (int forced = 0; forced < 2; forced++) {
             aio_loop l;
@@ -66,7 +68,7 @@ static void hazard_24_the_ladder_of_flags(void **state)
             refused_flags = 0;
             unsetenv("AIO_URING_LEVEL");
             assert_int_equal(init_calls, forced ? 1 : level);
-            assert_int_equal(u->ring.flags & ~(1u << 16), aio__uring_flags((unsigned)level));
+            assert_int_equal(u->ring.flags & ~(1u << 16), flags[level]);
             assert_int_equal(u->has_cancel_all, level <= 2);
             assert_int_equal(!!(u->enter_flags & IORING_ENTER_REGISTERED_RING), level == 1);
             assert_result(run_on(&l, one, .make = m_nop), 0);

@@ -525,6 +525,38 @@ static void ST_4_all_that_is_written_arrives_in_order(void **state)
     for (int i = 0; i < 20; i++) assert_result(run(writes, .kind = i & 1), 0);
 }
 
+// --- a task that writes to a peer that keeps up leaves the turn to others, whatever is taken at once
+static void *drain_all(void *arg)
+{
+    static char sink[1 << 16];
+    while (read((int)(intptr_t)arg, sink, sizeof sink) > 0) {}
+    return NULL;
+}
+struct greedy { aio_frame aio; int fds[2], i; uint64_t turn; size_t in_turn, most; aio_stream s; pthread_t t; };
+aio_async(greedy) {
+    static char block[32768];
+    assert_int_equal(pair_of(self->fds), 0);
+    pthread_create(&self->t, NULL, drain_all, (void *)(intptr_t)self->fds[1]);
+    aio_try(aio_stream_open(&self->s, self->fds[0], self->fds[0], NULL));
+    for (self->i = 0; self->i < 2000; self->i++) {
+        aio_try(aio_stream_write(&self->s, block, sizeof block));
+        if (aio_loop_turn(aio_running_loop()) != self->turn) self->in_turn = 0;
+        self->turn = aio_loop_turn(aio_running_loop());
+        self->in_turn += sizeof block;
+        if (self->in_turn > self->most) self->most = self->in_turn;
+    }
+    assert_true(self->most <= (size_t)1 << 20);
+    aio_await(aio_stream_close(&self->s));
+    pthread_join(self->t, NULL);
+    close(self->fds[1]);
+    return 0;
+} aio_end
+static void a_writer_leaves_the_turn_to_others(void **state)
+{
+    (void)state;
+    assert_result(run(greedy), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -537,6 +569,7 @@ int main(void)
         cmocka_unit_test(ST_2_read_until_has_a_limit_and_several_separators),
         cmocka_unit_test(ST_2_any_split_gives_the_same_lines),
         cmocka_unit_test(ST_4_all_that_is_written_arrives_in_order),
+        cmocka_unit_test(a_writer_leaves_the_turn_to_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
