@@ -4844,10 +4844,20 @@ AIO_FN void aio__op_left_notify(aio_node *n, aio_future *f)
 }
 AIO_TABLE(aio_wait_class, aio__op_left_wait,
     { "end of an operation", AIO__WAIT_OWN, 0, 0, aio__op_left_notify, 0, 0, aio__watch_dispose })
+// Does what w waits for end with t?
+AIO_FN bool aio__ends_with(aio_waiter *w, const aio_task *t)
+{
+    const aio_task *inner = aio__awaited_task(AIO__TASK_OF(w));
+    for (uint32_t n = t->waiter.future.loop->live; n && inner && inner != t; n--)
+        inner = aio__awaited_task(inner);
+    return inner == t;
+}
 AIO_FN aio_result aio__op_scope_exit(aio_scope *s, aio_task *t, aio_result r)
 {
     aio_op *op = AIO__CONTAINER(s, aio_op, scope);
     if (!(op->waiter.future.flags & AIO__DONE)) aio__wait_cancel(&op->waiter);
+    if (!(op->waiter.future.flags & AIO__DONE) && aio__ends_with(&op->waiter, t))      // T-11
+        aio__wait_cut(&op->waiter);
     if (!(op->waiter.future.flags & AIO__DONE)) {
         aio__list_add(&op->waiter.future, &t->waiter.node);
         aio_waiter_begin(&t->waiter, aio__op_left_wait());

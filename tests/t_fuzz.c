@@ -140,6 +140,7 @@ static int acts(void *arg)
     case 12: if (w.closing) assert_result(aio_loop_close(&core.loop), -EBUSY); break;
     case 13: if (somebody()) (void)aio_task_awaited_by(somebody(), NULL, 0); break;
     case 14: (void)aio_queue_task_done(&w.queue); break;
+    case 15: (void)aio_loop_post(&core.loop, 1); break;
     default: break;
     }
     return chance(9) ? 0 : -EIO;
@@ -231,6 +232,55 @@ aio_async(together) {
     return 0;
 } aio_end
 
+// --- tasks that others await too, perhaps this one's own awaiters
+struct crowd { aio_frame aio; aio_task *t[3]; int how; aio_op op; aio_slot(naps) slot; aio_result r; };
+static void leaves_crowd(struct crowd *c)
+{
+    for (int i = 0; i < 3; i++)
+        if (c->t[i]) aio_detach(c->t[i]);
+    memset((void *)c->t, 0, sizeof c->t);
+    w.bodies--;
+}
+aio_drop(crowd) {
+    if (dropped >= 0) return 0;
+    leaves_crowd(self);
+    act();
+    return 0;
+} aio_end
+aio_async(crowd) {
+    for (int i = 0; i < 3; i++) {
+        aio_task *t = somebody();
+        self->t[i] = t && chance(4) ? aio_task_retain(t)
+                     : chance(2)    ? aio_spawn_in(&self->slot, naps, .ns = soon())
+                                    : aio_spawn(naps, .ns = soon());
+    }
+    self->how = (int)chance(9);
+    switch (self->how) {
+    case 0: aio_await(self->r, aio_gather_all(self->t, NULL, 3)); break;
+    case 1: aio_await(self->r, aio_gather(self->t, NULL, 3)); break;
+    case 2: aio_await(self->r, aio_wait_for(soon(), aio_gather(self->t, NULL, 3))); break;
+    case 3: aio_await(self->r, aio_wait(self->t, 3, (int)chance(3))); break;
+    case 4: aio_await(self->r, aio_shield(self->t[0])); break;
+    case 5: aio_await(self->r, aio_wait_for(soon(), aio_shield(self->t[0]))); break;
+    case 6: aio_await(self->r, aio_future_wait(aio_task_future(self->t[1]))); break;
+    case 7:
+        (void)aio_start(&self->op, aio_shield(self->t[2]));
+        aio_await(self->r, aio_op_wait(&self->op));
+        break;
+    default:
+        (void)aio_start(&self->op, aio_future_wait(aio_task_future(self->t[0])));
+        aio_await(self->r, aio_wait_for(soon(), aio_op_wait(&self->op)));
+        break;
+    }
+    act();
+    // What is in the slot must not outlive this frame.
+    if (self->slot.task.waiter.future.refs) aio_task_cancel(&self->slot.task);
+    while (self->slot.task.waiter.future.refs && !aio_task_done(&self->slot.task))
+        aio_await(aio_next_turn());
+    leaves_crowd(self);
+    return 0;
+} aio_end
+
 // --- operations beside the coroutine
 struct beside { aio_frame aio; aio_op ops[3]; int how[3], i, item; aio_result r; };
 aio_drop(beside) {
@@ -282,15 +332,17 @@ aio_async(beside) {
 } aio_end
 
 // --- locks and the like
-struct locks { aio_frame aio; int how, item; aio_result r; };
+struct locks { aio_frame aio; int how, item; uint64_t message; aio_result r; };
 aio_drop(locks) {
     if (dropped < 0) w.bodies--;
     act();
     return 0;
 } aio_end
 aio_async(locks) {
-    self->how = (int)chance(9);
+    self->how = (int)chance(11);
     switch (self->how) {
+    case 8: aio_await(self->r, aio_loop_receive(&self->message)); break;
+    case 9: aio_await(self->r, aio_wait_for(soon(), aio_queue_join(&w.queue))); break;
     case 0:
     case 1:
         aio_await(self->r, aio_wait_for(self->how ? soon() : AIO_FOREVER,
@@ -346,6 +398,7 @@ aio_async(rows) {
         aio_yield(self->r, self->i);
     }
     if (self->how & 16) aio_await(aio_sleep(soon()));
+    if (self->r == -ECANCELED && self->how & 1) self->r = aio_timeout_exit(&self->limit, self->r);
     if (self->how & 32) aio_yield(self->r, 9);
     w.bodies--;
     return self->how & 64 ? -EIO : 0;
@@ -444,7 +497,9 @@ aio_async(actor) {
         act();
         scopes(self);
         w.bodies++;
-        switch (chance(10)) {
+        switch (chance(12)) {
+        case 10:
+        case 11: aio_await(self->r, aio_call_new(crowd)); break;
         case 0: aio_await(self->r, aio_call_new(together, .depth = self->depth)); break;
         case 1: aio_await(self->r, aio_call_new(beside)); break;
         case 2: aio_await(self->r, aio_call_new(locks)); break;
@@ -554,7 +609,8 @@ static void run_seed(uint64_t seed)
         for (uint32_t n = chance(60); n--;) (void)aio_sim_advance(&core.loop, chance(2));
     } else {
         (void)aio_loop_run_until_complete(&core.loop, t);
-        while (core.loop.executor.first) {
+        for (int rounds = 0; core.loop.executor.first && !middle; rounds++) {
+            middle = rounds == 100;         // tasks that wait for each other, in a circle
             for (aio_task *i = aio_task_first(&core.loop); i; i = aio_task_next(i))
                 aio_task_cancel(i);
             if (aio_sim_advance(&core.loop, 10) < 0) break;

@@ -855,6 +855,38 @@ static void contract_6_cancelled_at_every_step(void **state) {
     peers_close();
 }
 
+// T-11: its frame returns, and what the op waits for ends with that frame's task.
+struct awaits_task { aio_frame aio; aio_task **t; };
+aio_async(awaits_task) {
+    aio_try(aio_future_wait(aio_task_future(*self->t)));
+    return 0;
+} aio_end
+struct waits_for_own_end { aio_frame aio; int how; aio_task *t[2], *self_; aio_op op, outer; };
+aio_async(waits_for_own_end) {
+    self->self_ = aio_current_task();
+    self->t[0] = aio_spawn(awaits_task, .t = &self->self_);
+    self->t[1] = aio_spawn(awaits_task, .t = &self->t[0]);
+    aio_try(aio_sleep(1));
+    aio_future *of[3] = { aio_task_future(self->self_), aio_task_future(self->t[0]),
+                          aio_task_future(self->t[1]) };
+    assert_result(aio_start(&self->op, aio_future_wait(of[self->how % 3])), 0);
+    if (self->how >= 3) assert_result(aio_start(&self->outer, aio_op_wait(&self->op)), 0);
+    for (int i = 0; i < 2; i++) aio_detach(self->t[i]);
+    return 7;
+} aio_end
+static void T_11_an_op_waits_for_the_end_of_its_own_task(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 6; how++) {
+        aio_task *t = core_spawn(waits_for_own_end, .how = how);
+        aio_result r = core_run(t);
+        assert_true(r == 7 || r == -ECANCELED);         // it is cancelled by its own cancel
+        aio_detach(t);
+        core_settle();
+        assert_result(core.loop.executor.live, 0);
+    }
+}
+
 int main(void) {
     aio_loop l;
     ring = aio_loop_init(&l, NULL) == 0 && aio_uring_attach(&l, NULL) == 0;
@@ -878,6 +910,7 @@ int main(void) {
         core_test(contract_an_op_of_an_op),
         core_test(contract_3_a_limit_on_an_op),
         core_test(contract_6_cancelled_at_every_step),
+        core_test(T_11_an_op_waits_for_the_end_of_its_own_task),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
