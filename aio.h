@@ -3529,8 +3529,10 @@ AIO_FN aio_result aio__group_end(aio_group *g)
     aio_executor *x = g->parent->waiter.future.loop;
     aio_task *parent = g->parent;
     bool own = g->parent_cancelled && aio_task_uncancel(parent) == 0;       // TG-8
-    // What is left was asked by others, while the group waited for its own cancel.
-    if (g->cancelled_again && parent->cancelling > g->base) g->propagate = true;
+    // What is left was asked by others, while the group waited for its own cancel. An error of the
+    // body comes first: then the cancel is owed (TG-9).
+    bool failed = g->out < 0 && g->out != -ECANCELED;
+    if (g->cancelled_again && !failed && parent->cancelling > g->base) g->propagate = true;
     for (struct aio__child *c = g->children, *next; c; c = next) {
         next = c->next;
         aio__task_release(c->task);
@@ -3540,7 +3542,7 @@ AIO_FN aio_result aio__group_end(aio_group *g)
     g->parent = 0;
     if (!g->returning) aio_scope_leave(&g->scope, parent);      // else the frame's return does it
     if (g->propagate && !own && !g->error_count) return -ECANCELED;         // TG-6
-    if (g->out < 0 && g->out != -ECANCELED) aio__group_failed(g, 0, "body", g->out);
+    if (failed) aio__group_failed(g, 0, "body", g->out);
     if (!g->error_count) return g->out == -ECANCELED ? 0 : g->out;
     if (parent->cancelling) {                                               // TG-9
         aio_task_uncancel(parent);
