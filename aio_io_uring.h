@@ -1081,6 +1081,7 @@ struct aio__stream_ask {
     size_t count;
     aio_bytes one;
     size_t searched;            // up to here there is no separator
+    size_t dropped;             // by a skip
 };
 struct aio__stream_closing { aio_frame aio; aio_stream *s; };
 struct aio_stream {
@@ -2920,7 +2921,8 @@ AIO_COLD void aio__lost_wait(aio_uring *u, int64_t timeout_ns)
 {
     if (!u->loop->abandoned) aio__reap(u);
     if (aio__detours_tell(u)) return;
-    bool ended = aio__lost_end(u) | aio__lost_let_go(u);
+    bool ended = aio__lost_end(u);
+    ended |= aio__lost_let_go(u);
     if (!ended && timeout_ns) aio__plain_wait(u->loop, timeout_ns);
 }
 AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
@@ -5966,9 +5968,9 @@ AIO_FN aio_result aio__stream_found_skip(aio_stream *s)
 {
     size_t start = 0, end = aio__stream_search(s, &start);
     size_t n = end ? end : s->eof ? aio__held(&s->inbuf) : s->ask.searched;
-    s->ask.got += (size_t)aio__stream_taken(s, n);
+    s->ask.dropped += (size_t)aio__stream_taken(s, n);
     s->ask.searched = 0;
-    return end ? (aio_result)s->ask.got : s->eof ? -ENODATA : AIO_PENDING;
+    return end ? (aio_result)s->ask.dropped : s->eof ? -ENODATA : AIO_PENDING;
 }
 // False: the rest of a line that was too long has not come yet.
 AIO_FN bool aio__stream_skipped(aio_stream *s)
@@ -6032,7 +6034,7 @@ AIO_FN bool aio__stream_room(aio_stream *s)
 AIO_FN aio_result aio__stream_receive(aio_stream *s, aio_waiter *w)
 {
     struct aio__stream_ask *q = &s->ask;
-    char *to = q->to + q->got;
+    char *to = q->got ? q->to + q->got : q->to;
     size_t n = q->n - q->got;
     s->straight = !aio__held(&s->inbuf) && ((q->kind == AIO__STREAM_READ && n >= s->wanted) ||
                                             (q->kind == AIO__STREAM_EXACTLY && q->n > s->limit));
