@@ -1996,6 +1996,47 @@ AIO_SLOW int aio__user_enter(aio_uring *u, int64_t timeout_ns)
 {
     return aio__entered(u, AIO__USER_ENTER(u, aio__sq_pending(u), timeout_ns));
 }
+// Debug mode: an operation that is about to begin must not use the C stack of a step.
+AIO_FN bool aio__entry_on_stack(const aio_loop *l, const struct io_uring_sqe *sqe)
+{
+    const struct iovec *v = (const struct iovec *)(uintptr_t)sqe->addr;
+    size_t n = sqe->len;
+    switch (sqe->opcode) {
+    case IORING_OP_READ: case IORING_OP_WRITE: case IORING_OP_RECV: case IORING_OP_SEND:
+    case IORING_OP_READ_FIXED: case IORING_OP_WRITE_FIXED:
+        if (sqe->flags & IOSQE_BUFFER_SELECT) return false;
+        return aio__on_dead_stack(l, (const void *)(uintptr_t)sqe->addr, sqe->len);
+    case IORING_OP_STATX:
+        return aio__on_dead_stack(l, (const void *)(uintptr_t)sqe->off, 1);
+    case IORING_OP_RECVMSG: case IORING_OP_SENDMSG: {
+        const struct msghdr *m = (const struct msghdr *)(uintptr_t)sqe->addr;
+        v = m->msg_iov;
+        n = m->msg_iovlen;
+        break;
+    }
+    case IORING_OP_READV: case IORING_OP_WRITEV: break;
+    default: return false;
+    }
+    if (sqe->flags & IOSQE_BUFFER_SELECT) return false;
+    for (size_t i = 0; i < n; i++)
+        if (aio__on_dead_stack(l, v[i].iov_base, v[i].iov_len)) return true;
+    return false;
+}
+AIO_COLD void aio__check_entries(aio_uring *u)
+{
+    aio_loop *l = u->loop;
+    if (!l->step_stack) return;
+    for (uint32_t at = u->sq_head; at != u->sq_tail; at++) {
+        const struct io_uring_sqe *sqe = &u->sqes[at & u->sq_mask];
+        unsigned tag = sqe->user_data & 7;
+        const aio_waiter *w = (const aio_waiter *)(uintptr_t)(sqe->user_data & AIO__UD_POINTER);
+        if (!w || (tag != AIO__UD_WAITER && tag != AIO__UD_WHOLE && tag != AIO__UD_COMPOUND) ||
+            !aio__entry_on_stack(l, sqe)) continue;
+        const aio_task *t = w->future.flags & AIO__IS_TASK ? AIO__TASK_OF(w) :
+            w->future.flags & AIO__IS_OP ? AIO__CONTAINER(w, aio_op, waiter)->owner : 0;
+        aio__panic(t, t ? aio__user_site(l, t) : 0, "the buffer of an operation is a local");
+    }
+}
 // Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not
 // 0. What happened is in the rings; the return value says why nothing did.
 AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
@@ -2005,6 +2046,7 @@ AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
     unsigned flags = u->enter_flags, wait = timeout_ns != 0;
     void *extra = 0;
     size_t extra_size = _NSIG / 8;
+    if (AIO__UNLIKELY(u->loop->debug)) aio__check_entries(u);
     __atomic_store_n(u->sq_ktail, u->sq_tail, __ATOMIC_RELEASE);
     if (AIO__UNLIKELY(u->kernel != 0)) return aio__user_enter(u, timeout_ns);
     if (wait && timeout_ns != AIO_FOREVER) {

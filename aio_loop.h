@@ -259,6 +259,9 @@ struct aio_loop {
     const aio_site *step_site;
     const char *step_what;          // of a callback: its class, and its function
     void *step_fn;
+    const char *step_stack;         // where the C stack of steps begins; debug mode
+    const aio_site *stack_told[8];  // what was told of it already
+    uint32_t stack_tells;
     bool interrupted, debug, limited;
     bool is_virtual, stopping, closing, closed, forked, owned;
     bool no_jump;                   // the virtual clock is moved from outside
@@ -2701,11 +2704,87 @@ AIO_COLD void aio__tell_slow(aio_loop *l, int64_t took)
     }
     aio__report(&l->executor, text, 0, 0, l->step_site);
 }
+// --- debug mode: what stands on the C stack of a step that has ended
+// The C stack of steps reaches down from where the turn began; of what lies below, nothing lives
+// when a step has returned. What lies above, as in main, is fine.
+enum { AIO__STEP_STACK = 128 * 1024 };
+AIO_FN bool aio__on_dead_stack(const aio_loop *l, const void *p, size_t size)
+{
+    uintptr_t at = (uintptr_t)p, high = (uintptr_t)l->step_stack;
+    return at < high && at + size > high - AIO__STEP_STACK;
+}
+// The await of the user's at which a task stands, as far as it can be known.
+AIO_COLD const aio_site *aio__user_site(const aio_loop *l, const aio_task *t)
+{
+    const aio_frame *outermost = (const aio_frame *)(const void *)(t + 1);
+    for (const aio_frame *f = t->leaf; f && !aio__on_dead_stack(l, f, 1); f = f->parent)
+        if (f->site->kind != AIO__SITE_NATIVE && f->site->kind != AIO__SITE_GUARD &&
+            strncmp(f->site->body->coroutine->name, "aio__", 5)) return f->site;
+    return outermost->site;
+}
+AIO_COLD void aio__tell_stack(aio_loop *l, const aio_task *t, const aio_site *site,
+                              const char *text)
+{
+    for (size_t i = 0; i < 8; i++)
+        if (l->stack_told[i] == site) return;
+    l->stack_told[l->stack_tells++ % 8] = site;
+    aio__report(&l->executor, text, 0, &t->waiter.future, site);
+}
+// Before its first step: words of a frame, thus arguments, that are addresses there.
+AIO_COLD void aio__check_arguments(aio_loop *l, const aio_task *t, const aio_frame *f)
+{
+    const aio_coroutine *co = f->site->body->coroutine;
+    size_t size = co->scratch->from ? co->scratch->from : co->size;
+    for (size_t at = sizeof *f; at + sizeof(void *) <= size; at += sizeof(void *)) {
+        void *p;
+        memcpy(&p, (const char *)f + at, sizeof p);
+        if (!aio__on_dead_stack(l, p, 1)) continue;
+        aio__tell_stack(l, t, f->site, "an argument points to a local of a step that has ended");
+        return;
+    }
+}
+AIO_COLD bool aio__lives(const aio_executor *x, const aio_task *t)
+{
+    const aio_task *at = x->last;
+    while (at && at != t) at = at->prev;
+    return at != 0;
+}
+// A task's step is over, and it waits.
+AIO_COLD void aio__check_stack(aio_loop *l, const aio_task *t)
+{
+    for (const aio_scope *s = t->scopes; s; s = s->outer)
+        if (aio__on_dead_stack(l, s, 1)) {
+            aio__panic(t, aio__user_site(l, t), "a scope (a limit, a group, an op) is a local");
+            return;
+        }
+    for (const aio_frame *f = t->leaf; f; f = f->parent) {
+        if (aio__on_dead_stack(l, f, 1)) {
+            aio__panic(t, aio__user_site(l, t), "the frame of a call is a local");
+            return;
+        }
+    }
+    if (t->waiter.node.cls->kind == AIO__WAIT_SLEEP) return;
+    for (size_t i = 0; i < 3; i++) {
+        if (aio__on_dead_stack(l, (const void *)(uintptr_t)t->waiter.node.u.w[i], 1))
+            aio__tell_stack(l, t, aio__user_site(l, t),
+                            "an await was given the address of a local, which is gone meanwhile");
+    }
+}
+AIO_COLD void aio__check_begin(aio_loop *l, const aio_task *t)
+{
+    l->step_stack = l->executor.stack_floor + AIO_CALL_STACK;
+    if (!t) return;
+    if (aio__on_dead_stack(l, t, 1)) aio__panic(0, 0, "a task's slot is a local");
+    else if (t->leaf->site->kind == AIO__SITE_START) aio__check_arguments(l, t, t->leaf);
+}
+
 AIO_FN void aio__before_step(aio_executor *x, uintptr_t entry)
 {
     aio_loop *l = AIO__LOOP_OF(x);
     struct aio_step s;
     if ((entry & 7) == AIO__RUN_NOTHING) return;
+    if (AIO__UNLIKELY(l->debug))
+        aio__check_begin(l, (entry & 7) == AIO__RUN_TASK ? (aio_task *)entry : 0);
     if (l->is_virtual && __builtin_add_overflow(l->now, l->options.step_ns, &l->now))   // J-8
         l->now = AIO_FOREVER;
     s.turn = x->turns;
@@ -2724,6 +2803,8 @@ AIO_FN void aio__before_step(aio_executor *x, uintptr_t entry)
 AIO_FN void aio__after_step(aio_executor *x, uintptr_t entry)
 {
     aio_loop *l = AIO__LOOP_OF(x);
+    if (AIO__UNLIKELY(l->debug) && (entry & 7) == AIO__RUN_TASK && aio__lives(x, (aio_task *)entry))
+        aio__check_stack(l, (const aio_task *)entry);
     if (!l->slow_step_ns || (entry & 7) == AIO__RUN_NOTHING) return;
     int64_t took = aio__clock() - l->step_began;
     if (took >= l->slow_step_ns) aio__tell_slow(l, took);
@@ -2742,7 +2823,7 @@ AIO_FN void aio__observe(aio_loop *l)
     l->slow_step_ns = l->options.slow_step_ns;
     if (!l->slow_step_ns && l->debug) l->slow_step_ns = AIO_SECOND / 10;
     if (l->is_virtual) l->slow_step_ns = 0;             // its time stands still meanwhile
-    if (l->seed || l->slow_step_ns || l->options.on_step || l->is_virtual)
+    if (l->seed || l->slow_step_ns || l->options.on_step || l->is_virtual || l->debug)
         l->executor.observer = aio__loop_observer();
 }
 AIO_FN uint64_t aio_loop_hash(const aio_loop *l) { return l->hash; }
