@@ -1775,6 +1775,7 @@ struct aio__items {
     aio_handle timer;
     aio_queue ended;                        // of int32_t; -1: the time is over
     uint32_t refs, block_class;
+    uint32_t returned;                      // places of nexts that were cancelled: none got an item
 };
 AIO_FN void aio__items_unref(aio_executor *x, struct aio__items *i)
 {
@@ -1825,6 +1826,7 @@ AIO_FN aio_result aio__completed_init(aio_completed *it, struct aio__futures f, 
     struct aio__items *i = (struct aio__items *)aio__alloc(&l->executor, c, size);
     if (!i) return -ENOMEM;
     i->refs = 1;
+    i->returned = 0;
     i->block_class = c;
     aio_queue_init(&i->ended, i + 1, sizeof(int32_t), n ? (uint32_t)n : 1, 0, 0, 0);
     it->items = i;
@@ -1862,6 +1864,7 @@ aio__async(aio__completed_next) {
     aio_result r;
     if (!self->items) return -ENODATA;
     aio_await(r, aio_queue_get(&self->items->ended, &self->index));
+    if (r == -ECANCELED) self->items->returned++;
     aio__items_unref(AIO__TASK->waiter.future.loop, self->items);
     if (r < 0) return r == -ESHUTDOWN ? -ENODATA : r;
     return self->index < 0 ? -ETIMEDOUT : self->index;
@@ -1872,8 +1875,9 @@ AIO_FN bool aio__completed_start(aio_waiter *w, const aio_awaitable *a)
     struct aio__completed_next *f = (struct aio__completed_next *)aio__call_block(
         AIO__TASK_OF(w), AIO__OWN_CO(aio__completed_next), sizeof *f);
     aio_completed *it = (aio_completed *)a->u.p[0];
-    if (f && it->many && it->left) {
-        it->left--;
+    if (f && it->many && (it->left || it->items->returned)) {
+        if (it->left) it->left--;
+        else it->items->returned--;
         f->items = it->items;
         f->items->refs++;
     }

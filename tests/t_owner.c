@@ -670,6 +670,76 @@ static void T_11_two_gathers_of_each_other(void **state) {
     aio_detach(b);
 }
 
+// --- other things that an op may get and nobody take
+struct iterates {
+    aio_frame aio;
+    aio_task *t[3];
+    aio_completed it;
+    aio_result r;
+    int i;
+};
+aio_async(iterates) {
+    for (int i = 0; i < 3; i++) self->t[i] = aio_spawn(opens, .ns = 10 * (i + 1));
+    aio_try(aio_completed_init(&self->it, self->t, 3, AIO_FOREVER));
+    for (self->i = 0; self->i < 3; self->i++) {
+        aio_await(self->r, aio_wait_for(5, aio_completed_next(&self->it)));
+        assert_result(self->r, -ETIMEDOUT); // it does not use one up
+        aio_await(self->r, aio_completed_next(&self->it));
+        assert_result(self->r, self->i);
+        assert_result(aio_task_result(self->t[self->r]), 5);
+        aio_detach(self->t[self->r]);
+    }
+    aio_await(self->r, aio_completed_next(&self->it));
+    assert_result(self->r, -ENODATA);
+    return 0;
+}
+aio_end static void AC_1_a_next_that_was_cancelled_uses_none_up(void **state) {
+    (void)state;
+    opened = closed = 0;
+    aio_task *t = core_spawn(iterates);
+    assert_result(core_run(t), 0);
+    aio_detach(t);
+    assert_int_equal(closed, 0);
+}
+
+// A put through an op is in the queue, whatever its taker hears of it.
+struct puts_item {
+    aio_frame aio;
+    aio_op op;
+    int item;
+    aio_result r;
+};
+static aio_result put_heard;
+aio_async(puts_item) {
+    aio_try(aio_start(&self->op, aio_queue_put(&queue, &self->item)));
+    aio_await(self->r, aio_op_wait(&self->op));
+    return put_heard = self->r;
+}
+aio_end static void Q_6_a_put_that_is_done_says_so(void **state) {
+    (void)state;
+    for (int at = 0; at < 5; at++) {
+        for (int first = 0; first < 2; first++) {
+            int item;
+            prepare(ITEM);
+            put_heard = 77;
+            for (int i = 0; i < 2; i++) assert_result(aio_queue_put_nowait(&queue, &i), 0);
+            aio_task *t = core_spawn(puts_item, .item = 9);
+            for (int turn = 0; turn < 5; turn++) {
+                if (turn == at && first) aio_task_cancel(t);
+                if (turn == 2) assert_result(aio_queue_get_nowait(&queue, &item), 0);
+                if (turn == at && !first) aio_task_cancel(t);
+                core_turn();
+            }
+            core_settle();
+            aio_detach(t);
+            bool in = false;
+            while (aio_queue_get_nowait(&queue, &item) == 0) in |= item == 9;
+            if (put_heard == 77) assert_false(in); // it never began
+            else assert_int_equal(put_heard == 0, in);
+        }
+    }
+}
+
 // --- results that every way out fills (G-1)
 struct gathers {
     aio_frame aio;
@@ -763,6 +833,8 @@ int main(void) {
         core_test(C_5_G_6_a_cancel_through_shared_tasks_is_linear),
         core_test(T_11_C_5_a_circle_behind_a_shared_chain_is_cut),
         core_test(T_11_two_gathers_of_each_other),
+        core_test(AC_1_a_next_that_was_cancelled_uses_none_up),
+        core_test(Q_6_a_put_that_is_done_says_so),
         core_test(G_1_results_are_filled_also_when_it_is_refused),
         core_test(contract_results_INT64_MIN_is_none),
     };
