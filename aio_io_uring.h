@@ -7412,7 +7412,10 @@ AIO_FN void aio__uring_drain(aio_loop *l)
     aio__disarm_wake(u);
     bool gone = true;
     while (l->in_flight || u->wake_armed) {
-        if (u->lost) (void)(aio__lost_end(u) | aio__lost_let_go(u));
+        if (u->lost) {
+            (void)aio__lost_end(u);
+            (void)aio__lost_let_go(u);
+        }
         (void)aio__detours_tell(u);
         aio__backlog_flush(u);
         int r = aio__uring_enter(u, aio__cq_ready(u) ? 0 : AIO_SECOND / 10);
