@@ -7625,6 +7625,9 @@ AIO_FN struct aio__ring_size aio__ring_size_of(const struct aio_uring_options *o
 }
 AIO_FN aio_result aio__linux_set_up(aio_uring *u, struct aio__ring_size s, const char *allow)
 {
+    // The memory of a ring that was closed is free again some 50 ms later: worth a wait.
+    const unsigned sq = s.sq, cq = s.cq;
+    unsigned waits = 0;
     for (;;) {
         struct io_uring_params p;
         memset(&p, 0, sizeof p);
@@ -7635,6 +7638,7 @@ AIO_FN aio_result aio__linux_set_up(aio_uring *u, struct aio__ring_size s, const
         if (r >= 0) return allow ? aio__uring_restrict(u, allow) : 0;
         if (r == -EINVAL && s.level < 4) s.level++;
         else if (r == -ENOMEM && s.sq > 8) s.sq /= 2, s.cq /= 2;
+        else if (r == -ENOMEM && waits++ < 100) aio__enter_pause(), s.sq = sq, s.cq = cq;
         else return r;
     }
 }

@@ -936,6 +936,24 @@ static void contract_8_the_owner_attaches(void **state)
     uring_check(__FILE__, __LINE__);
 }
 
+// The memory of the last ring comes back late: the next one is asked for again, at its full size.
+static int memory_comes_late(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
+{
+    return ++init_calls < 20 ? -ENOMEM : io_uring_queue_init_params(entries, ring, p);
+}
+static void a_ring_right_after_another_waits_for_its_memory(void **state)
+{
+    aio_loop l;
+    (void)state;
+    init_calls = 0;
+    uring_hook.init = memory_comes_late;
+    aio_uring *u = attach(&l);
+    uring_hook.init = 0;
+    assert_true(init_calls >= 20);
+    assert_result(run_on(&l, one, .make = m_nop), 0);
+    assert_non_null(u);
+    detach(&l);
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -966,6 +984,7 @@ int main(void)
         cmocka_unit_test(a_signal_does_not_end_a_wait),
         cmocka_unit_test(waits_say_what_they_wait_for),
         cmocka_unit_test(contract_8_the_owner_attaches),
+        cmocka_unit_test(a_ring_right_after_another_waits_for_its_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
