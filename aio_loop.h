@@ -2870,6 +2870,7 @@ struct aio__signals {
     int running;                    // atomic: handlers that may look at posts
     uint32_t users[AIO__SIGNALS];   // loops that want it; written under the lock, atomic
     bool installed[AIO__SIGNALS];   // our handler; another copy's may stand over it
+    bool left[AIO__SIGNALS];        // atomic: nobody here wants it, but another copy's is over ours
     bool chained[AIO__SIGNALS];     // what was there before is another copy's handler
     struct sigaction before[AIO__SIGNALS];
 };
@@ -2910,10 +2911,9 @@ AIO_FN void aio__signal_pass(int n)
 {
     struct sigaction now;
     if (sigaction(n, 0, &now)) return;
-    bool ours = now.sa_handler == aio__on_signal;
-    if (ours && __atomic_load_n(&aio__signals.users[n], __ATOMIC_SEQ_CST)) return;  // one came
-    if (ours) sigaction(n, &aio__signals.before[n], 0);
-    else if (aio__is_copys_handler(&now)) return;
+    bool left = __atomic_load_n(&aio__signals.left[n], __ATOMIC_SEQ_CST);
+    if (left && now.sa_handler == aio__on_signal) sigaction(n, &aio__signals.before[n], 0);
+    else if (left && aio__is_copys_handler(&now)) return;
     kill(getpid(), n);
 }
 // In whatever thread the kernel chose. Only atomic operations, write(2), sigaction(2) and kill(2).
@@ -2942,6 +2942,7 @@ AIO_FN aio_result aio__signal_install(int n)
     struct sigaction action, now;
     struct aio__signals *all = &aio__signals;
     if (sigaction(n, 0, &now)) return -errno;
+    __atomic_store_n(&all->left[n], false, __ATOMIC_SEQ_CST);
     if (all->installed[n] && (now.sa_handler == aio__on_signal || aio__is_copys_handler(&now)))
         return 0;
     all->before[n] = now;
@@ -2959,8 +2960,8 @@ AIO_FN void aio__signal_remove(int n)
     struct aio__signals *all = &aio__signals;
     if (sigaction(n, 0, &now)) return;
     if (now.sa_handler == aio__on_signal) sigaction(n, &all->before[n], 0);
-    else if (aio__is_copys_handler(&now)) return;
-    all->installed[n] = false;
+    all->installed[n] = now.sa_handler != aio__on_signal && aio__is_copys_handler(&now);
+    __atomic_store_n(&all->left[n], all->installed[n], __ATOMIC_SEQ_CST);
 }
 // A loop wants signal n from now on, or no longer.
 AIO_FN aio_result aio__signal_catch(struct aio__signal_post *p, int n)

@@ -503,6 +503,23 @@ static void what_it_waits_for_in_words(void **state)
     core.trace[core.trace_at = 0] = 0;
 }
 
+// The frame that holds returns: what was there before is put back at once, not when the run ends.
+struct leaves_hold { aio_frame aio; aio_signals signals; };
+aio_async(leaves_hold) {
+    aio_try(aio_signal_hold(&self->signals, SIGUSR1));
+    return is_default(SIGUSR1);
+} aio_end
+struct looks_after { aio_frame aio; struct leaves_hold in; aio_result r; };
+aio_async(looks_after) {
+    aio_await(self->r, aio_call(&self->in, leaves_hold));
+    return self->r ? -EIO : is_default(SIGUSR1);
+} aio_end
+static void SG_2_a_frame_that_returns_gives_its_hold_back(void **state)
+{
+    (void)state;
+    assert_result(run(looks_after), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +532,7 @@ int main(void)
         signal_test(limits_and_frames),
         signal_test(a_loop_that_is_closed_puts_back),
         signal_test(no_memory),
+        signal_test(SG_2_a_frame_that_returns_gives_its_hold_back),
         signal_test(SG_2_a_hold_misses_none),
         signal_test(SG_2_a_hold_is_its_tasks_own),
         signal_test(SG_2_a_number_is_remembered_255_times),
