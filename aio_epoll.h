@@ -116,6 +116,7 @@ struct aio__ep {
     int doubt, doubt_old;               // descriptors whose registration is in doubt
     int64_t doubt_since;
     struct aio__ep_op *chain;           // whose entries are being collected
+    bool chain_broken;                  // … and end, for want of memory
     struct aio__ep_op *free;
     void *slabs;
     struct aio__ep_op **hash;
@@ -1433,18 +1434,26 @@ AIO_FN void aio__ep_start(struct aio__ep *k, struct io_uring_sqe *e)
     if (many && !r) aio__ep_many_begin(k, op);
     else aio__ep_after(k, op, r, cqe_flags);
 }
-// Collects the entries of a chain, and begins it after its last.
-AIO_FN bool aio__ep_collect(struct aio__ep *k, const struct io_uring_sqe *e)
+// Collects the entries of a chain, and begins it after its last. Without memory for one it ends.
+AIO_FN void aio__ep_collect(struct aio__ep *k, const struct io_uring_sqe *e)
 {
-    struct aio__ep_op *op = aio__ep_take(k, e), *head = k->chain;
-    if (!op) return false;
-    if (!head) head = k->chain = op;
-    else head->link_last->link = op;
-    head->link_last = op;
-    if (e->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) return true;
+    struct aio__ep_op *op = k->chain_broken ? 0 : aio__ep_take(k, e), *head = k->chain, *next;
+    bool last = !(e->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK));
+    if (!op) {
+        aio__ep_post(k, e->user_data, k->chain_broken ? -ECANCELED : -ENOMEM, 0);
+        for (k->chain = 0; head; head = next) {
+            next = head->link;
+            aio__ep_settle(k, head, -ECANCELED, 0);
+        }
+    } else {
+        if (!head) head = k->chain = op;
+        else head->link_last->link = op;
+        head->link_last = op;
+    }
+    k->chain_broken = !op && !last;
+    if (!op || !last) return;
     k->chain = 0;
     aio__ep_go(k, head);
-    return true;
 }
 // As io_uring's: a chain that is cut by the end of what is submitted begins, without the rest.
 AIO_FN int aio__ep_submit(struct aio__ep *k, uint32_t submit)
@@ -1452,15 +1461,16 @@ AIO_FN int aio__ep_submit(struct aio__ep *k, uint32_t submit)
     int n = 0, why = 0;
     for (; submit && k->sq_head != k->sq_tail; n++, submit--) {
         struct io_uring_sqe *e = &k->sqes[k->sq_head & k->sq_mask];
-        bool linked = k->chain || (e->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK));
+        bool linked = k->chain || k->chain_broken || (e->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK));
         if (aio__ep_room(k) < 2) why = -EBUSY;
-        else if (!linked) aio__ep_start(k, e);
-        else if (!aio__ep_collect(k, e)) why = -EAGAIN;
         if (why) break;
+        if (linked) aio__ep_collect(k, e);
+        else aio__ep_start(k, e);
         __atomic_store_n(&k->sq_head, k->sq_head + 1, __ATOMIC_RELEASE);
     }
     struct aio__ep_op *cut = k->chain;
     k->chain = 0;
+    k->chain_broken = false;
     if (cut) aio__ep_go(k, cut);
     return n ? n : why;
 }
@@ -1611,6 +1621,7 @@ AIO_FN int aio__ep_enter(aio_uring *u, uint32_t submit, int64_t timeout_ns)
     if (u->ring.ring_fd < 0) return -EBADF;
     if (k->no_room.first) aio__ep_flush(k);
     int submitted = submit ? aio__ep_submit(k, submit) : 0, n;
+    if (submitted < (int)submit) timeout_ns = 0;        // there is no room: it is to be made first
     int64_t until = timeout_ns > 0 && timeout_ns < AIO_FOREVER ? aio__clock() + timeout_ns : 0;
     for (;;) {
         int64_t limit = aio__ep_limit(k, timeout_ns);
