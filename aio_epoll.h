@@ -121,6 +121,7 @@ struct aio__ep {
     void *slabs;
     struct aio__ep_op **hash;
     uint32_t hash_mask, hashed;
+    uint32_t waiting;                   // of these, but for the loop's wake-up
     struct aio__ep_list no_room;        // completions that wait for room
     struct aio__ep_list timers;
     struct aio__ep_group *groups;
@@ -220,6 +221,7 @@ AIO_FN void aio__ep_hash_in(struct aio__ep *k, struct aio__ep_op *op)
     op->same_hash = *at;
     op->hashed = true;
     k->hashed++;
+    k->waiting += op->e.user_data != AIO__UD_WAKE;
     *at = op;
 }
 AIO_FN void aio__ep_hash_out(struct aio__ep *k, struct aio__ep_op *op)
@@ -230,6 +232,7 @@ AIO_FN void aio__ep_hash_out(struct aio__ep *k, struct aio__ep_op *op)
     *at = op->same_hash;
     op->hashed = false;
     k->hashed--;
+    k->waiting -= op->e.user_data != AIO__UD_WAKE;
 }
 AIO_COLD bool aio__ep_slab(struct aio__ep *k)
 {
@@ -868,13 +871,10 @@ AIO_FN long aio__ep_pipe(struct aio__ep *k, const struct io_uring_sqe *e)
 {
     int fds[2], *to = (int *)(uintptr_t)e->addr;
     unsigned flags = e->msg_flags;
-    if (pipe2(fds, (int)flags | (e->file_index ? O_CLOEXEC : 0)) < 0) return -errno;
-    aio__ep_forget(k, fds[0]);
-    aio__ep_forget(k, fds[1]);
-    if (!e->file_index) {
-        memcpy(to, fds, sizeof fds);
-        return 0;
-    }
+    bool into = e->file_index;
+    if (pipe2(into ? fds : to, (int)flags | (into ? O_CLOEXEC : 0)) < 0) return -errno;
+    for (int i = 0; i < 2; i++) aio__ep_forget(k, into ? fds[i] : to[i]);
+    if (!into) return 0;
     uint32_t second = e->file_index == UINT32_MAX ? UINT32_MAX : e->file_index + 1;
     int r = aio__ep_into(k, fds[0], e->file_index), s;
     if (r < 0) close(fds[1]);
@@ -889,6 +889,7 @@ AIO_FN long aio__ep_files_update(struct aio__ep *k, const struct io_uring_sqe *e
 {
     const int *fds = (const int *)(uintptr_t)e->addr;
     int n = 0, r = 1;
+    if (!fds) return e->len ? -EFAULT : -EINVAL;
     for (; n < (int)e->len; n++) {
         r = aio__ep_slot_put(k, (unsigned)e->off + (unsigned)n, fds[n]);
         if (r < 0) break;
@@ -934,6 +935,7 @@ AIO_FN long aio__ep_timeout(struct io_uring_sqe *e)
     struct __kernel_timespec ts;
     if (e->len != 1) return -EINVAL;
     if (e->off || (e->timeout_flags & ~known)) return -EOPNOTSUPP;
+    if (!e->addr) return -EFAULT;
     memcpy(&ts, (const void *)(uintptr_t)e->addr, sizeof ts);
     int64_t left = ts.tv_sec > INT64_MAX / AIO_SECOND - 1 ? INT64_MAX / 2
                                                          : ts.tv_sec * AIO_SECOND + ts.tv_nsec;
@@ -1087,10 +1089,12 @@ AIO_FN long aio__ep_blocking_call(const struct io_uring_sqe *e)
         break;
     case IORING_OP_OPENAT2: r = syscall(437, e->fd, path, addr2, (size_t)e->len); break;
     case IORING_OP_SPLICE:
+        if (!e->len && fcntl(e->fd, F_GETFD) < 0) return -EBADF;
         r = splice(e->splice_fd_in, in == -1 ? 0 : &in, e->fd, out == -1 ? 0 : &out, e->len,
                    e->splice_flags & ~SPLICE_F_FD_IN_FIXED);
         break;
     case IORING_OP_TEE:
+        if (!e->len && fcntl(e->fd, F_GETFD) < 0) return -EBADF;
         r = tee(e->splice_fd_in, e->fd, e->len, e->splice_flags & ~SPLICE_F_FD_IN_FIXED);
         break;
     case IORING_OP_CONNECT: r = connect(e->fd, (struct sockaddr *)addr, (socklen_t)e->off); break;
@@ -1461,7 +1465,8 @@ AIO_FN int aio__ep_submit(struct aio__ep *k, uint32_t submit)
     int n = 0, why = 0;
     for (; submit && k->sq_head != k->sq_tail; n++, submit--) {
         struct io_uring_sqe *e = &k->sqes[k->sq_head & k->sq_mask];
-        bool linked = k->chain || k->chain_broken || (e->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK));
+        bool linked = k->chain || k->chain_broken ||
+                      (e->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK));
         if (aio__ep_room(k) < 2) why = -EBUSY;
         if (why) break;
         if (linked) aio__ep_collect(k, e);
@@ -1639,7 +1644,7 @@ AIO_FN int aio__ep_enter(aio_uring *u, uint32_t submit, int64_t timeout_ns)
             break;
         }
     }
-    k->sq_flags = k->hashed || k->ready >= 0 || k->no_room.first ? IORING_SQ_TASKRUN : 0;
+    k->sq_flags = k->waiting || k->ready >= 0 || k->no_room.first ? IORING_SQ_TASKRUN : 0;
     return submitted;
 }
 

@@ -445,12 +445,16 @@ aio_async(waker) {
         aio_await(self->r, aio_join(self->t));
         return self->r;
     }
-    aio_await(self->r, aio_futex_wake(&self->word[1], 1, 1, AIO_FUTEX_U32 | AIO_FUTEX_PRIVATE));
-    TRUE(self->r == (self->many ? 1 : 0));              // other bits
     if (!self->many) {
-        aio_await(self->r, aio_futex_wake(&self->word[1], 9, 2, AIO_FUTEX_U32 | AIO_FUTEX_PRIVATE));
-        TRUE(self->r == 1);
+        aio_await(self->r, aio_futex_wake(&self->word[1], 1, 1, AIO_FUTEX_U32 | AIO_FUTEX_PRIVATE));
+        TRUE(self->r == 0);                             // other bits
     }
+    for (;;) {                                          // a thread may wait a moment later
+        aio_await(self->r, aio_futex_wake(&self->word[1], 9, 2, AIO_FUTEX_U32 | AIO_FUTEX_PRIVATE));
+        if (self->r) break;
+        aio_await(aio_sleep(AIO_MSEC));
+    }
+    TRUE(self->r == 1);
     aio_await(self->r, aio_join(self->t));
     return self->r;
 } aio_end
@@ -685,6 +689,8 @@ static bool report_has(const char *without, const char *line)
 static void report_says_how_each_operation_runs(void **state)
 {
     (void)state;
+    const char *ring = getenv("AIO_RING");
+    if (ring && !strcmp(ring, "epoll")) test_skip("epoll does it otherwise, and says so");
     assert_true(report_has(0, "kernel "));
     assert_true(report_has(0, "\nrecv               ring\n"));
     assert_true(report_has(0, "\nstatx              ring, on a kernel thread\n"));
