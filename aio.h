@@ -1072,7 +1072,7 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #    define AIO__DISPATCH AIO__GOTO {
 #    define AIO__CASE(n)
 #  else
-#    define AIO__DISPATCH AIO__GOTO enum { aio__before = __COUNTER__ }; switch (0) { default: ;
+#    define AIO__DISPATCH AIO__GOTO ; enum { aio__before = __COUNTER__ }; switch (0) { default: ;
      // Counted from the start of the body, so that they do not change with the rest of the file. In
      // a switch over 32 bits the lower half is left.
 #    define AIO__PLANTED_FROM 0x210c0de51d0a1f00

@@ -2,7 +2,7 @@
 # Differential test against CPython's asyncio: the interpreter in tests/differential/ runs a corpus of
 # programs, and its traces must equal those that CPython 3.13 gave, line by line (but for the turn
 # numbers, whose differences are counted). See tests/differential/FORMAT.md.
-# TIMEOUT 300
+# TIMEOUT 1500
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 corpus=tests/differential/corpus

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 240
+# TIMEOUT 1500
 # Runs every example and compares what it prints with examples/NAME.expect, or lets the executable
 # examples/NAME.check (which gets the program's path) judge it.
 cd "$(dirname "$0")/.." || exit 1

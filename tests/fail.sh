@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 400
+# TIMEOUT 1500
 # tests/fail/*.c must not compile, and the compiler must say what the file's EXPECT lines say. With
 # -DTWIN each must compile without a warning. hole_* do compile; `make lint` must refuse them.
 #   In a file: COMPILERS, FLAGS, EXPECT: or EXPECT <compiler>: (an extended regular expression), HOLE:

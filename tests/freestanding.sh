@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 300
+# TIMEOUT 1500
 # aio.h alone, without an operating system: for a bare Cortex-M, for 32-bit machines, and a program
 # without libc that runs here.
 # shellcheck source=compile/lib.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 300
+# TIMEOUT 1500
 # make install, pkg-config, make uninstall; and installed headers protect as well as others do: gcc
 # hides warnings in system headers.
 # shellcheck source=compile/lib.sh

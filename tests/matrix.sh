@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 400
+# TIMEOUT 1500
 # Each header alone, and all together, compile without a warning as C11, C17, C++17 and C++20, by gcc
 # and clang, from -O0 to -O3.
 # shellcheck source=compile/lib.sh

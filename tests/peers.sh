@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 200
+# TIMEOUT 1500
 # The ring's operations against what others have written: CPython's asyncio, nc, socat, curl, at either end.
 # Messages of any size go there and back; each direction ends for itself; peers that behave badly.
 # shellcheck source=compile/lib.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles every C and C++ snippet of README.md and docs/*.md (but api.md), with gcc and clang.
-# TIMEOUT 300
+# TIMEOUT 1500
 #   ```c            a whole file; without an #include it gets aio_io_uring.h
 #   ```c body       the inside of a coroutine
 #   ```c refused    must not compile, because a local would be lost

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 300
+# TIMEOUT 1500
 # Nothing is exported: neither a program linked with -rdynamic nor a shared library shows a global name
 # of ours, and POSIX's <aio.h> can be included before and after the headers.
 # shellcheck source=compile/lib.sh

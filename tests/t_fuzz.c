@@ -3,7 +3,7 @@
 // hooks and callbacks that act; memory that is short; loops that are closed in the middle. Then
 // nothing is left: every body ended or was dropped once, every value was taken or given back once,
 // every unit is back, no block is missing. AIO_SEED=n runs the program of that seed alone,
-// AIO_SEEDS=n the first n. TIMEOUT 200
+// AIO_SEEDS=n the first n. TIMEOUT 1200
 #include "core.h"
 
 // --- chance

@@ -1,5 +1,5 @@
 // The web server for files and the fetcher of many pages, at each other, under the step driver.
-// TIMEOUT 300
+// TIMEOUT 1200
 // LIBS: -lhttp_parser
 #include "steps.h"
 

@@ -1,5 +1,5 @@
 // The servers among the examples under the step driver: cancelled at every turn, they leak nothing.
-// TIMEOUT 300
+// TIMEOUT 1200
 #include "steps.h"
 
 #include "aio_io_uring.h"

@@ -1,5 +1,5 @@
 // Jobs on threads, and tasks spawned from other threads: rules TH-1 to TH-4. Also for the thread
-// sanitizer.   TIMEOUT 300
+// sanitizer.   TIMEOUT 1200
 #include "test.h"
 
 #include <errno.h>

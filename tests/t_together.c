@@ -1,5 +1,5 @@
 // Several at once: gather, wait, shield, as_completed, wait_for. Rules G-*, W-*, SH-*, AC-*, WF-*.
-// TIMEOUT 300
+// TIMEOUT 1200
 #define AIO_SLAB_BYTES_MIN 16       // every block is an allocation: each one can fail
 #define AIO_SLAB_BYTES_MAX 64
 #include "actors.h"

@@ -1,7 +1,7 @@
 // Programs that chance writes: tasks start operations on pipes, sockets and files, race and limit
 // and cancel them, close what others use, and the loop ends at some moment. Then what was written
 // is what was read and what is left, and no descriptor and no block is missing. AIO_SEED=n runs the
-// program of that seed alone, AIO_SEEDS=n the first n. TIMEOUT 200
+// program of that seed alone, AIO_SEEDS=n the first n. TIMEOUT 1200
 #include "uring.h"
 
 // --- chance

@@ -1,5 +1,5 @@
 // 10,000 connections, thousands at a time, which end in every way there is. Afterwards there are as
-// many descriptors, tasks, operations, buffers and blocks of memory as before. TIMEOUT 200
+// many descriptors, tasks, operations, buffers and blocks of memory as before. TIMEOUT 1200
 #include "uring.h"
 
 enum fate {

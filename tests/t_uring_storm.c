@@ -1,5 +1,5 @@
 // Thousands of operations started, cancelled, closed and completed in an order that chance decides;
-// what must hold is counted. Seeds are fixed; AIO_STORM_SEED=n runs another one. TIMEOUT 240
+// what must hold is counted. Seeds are fixed; AIO_STORM_SEED=n runs another one. TIMEOUT 1200
 #include "uring.h"
 
 static uint64_t rng;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The programs in which threads meet, once more under the thread sanitizer.   TIMEOUT 300
+# The programs in which threads meet, once more under the thread sanitizer.   TIMEOUT 1500
 # shellcheck source=compile/lib.sh
 . "$(dirname "$0")/compile/lib.sh"
 tsan="-std=gnu11 -O1 -g -fsanitize=thread -iquote . -iquote tests -pthread"

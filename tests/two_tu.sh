@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 300
+# TIMEOUT 1500
 # Two translation units share a loop and their coroutines; also one in C and the other in C++.
 # shellcheck source=compile/lib.sh
 . "$(dirname "$0")/compile/lib.sh"

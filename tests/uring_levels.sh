@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of the ring on each lower rung of set-up flags, and with a ring of 8 entries.
-# TIMEOUT 500
+# TIMEOUT 1500
 cd "$(dirname "$0")/.." || exit 1
 dir=${BUILD:-build}/tests
 n=0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIMEOUT 400
+# TIMEOUT 1500
 # The language tests once more: by each compiler, at other levels of optimization, as strict ISO C11
 # and as C++17 and C++20. Built and run.
 # shellcheck source=compile/lib.sh
