@@ -2022,10 +2022,9 @@ AIO_FN bool aio__entry_on_stack(const aio_loop *l, const struct io_uring_sqe *sq
         if (aio__on_dead_stack(l, v[i].iov_base, v[i].iov_len)) return true;
     return false;
 }
-AIO_COLD void aio__check_entries(aio_uring *u)
+AIO_COLD void aio__check_entries(aio_loop *l)     // those that are not submitted yet
 {
-    aio_loop *l = u->loop;
-    if (!l->step_stack) return;
+    const aio_uring *u = (const aio_uring *)l->backend_state;
     for (uint32_t at = u->sq_head; at != u->sq_tail; at++) {
         const struct io_uring_sqe *sqe = &u->sqes[at & u->sq_mask];
         unsigned tag = sqe->user_data & 7;
@@ -2046,7 +2045,6 @@ AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
     unsigned flags = u->enter_flags, wait = timeout_ns != 0;
     void *extra = 0;
     size_t extra_size = _NSIG / 8;
-    if (AIO__UNLIKELY(u->loop->debug)) aio__check_entries(u);
     __atomic_store_n(u->sq_ktail, u->sq_tail, __ATOMIC_RELEASE);
     if (AIO__UNLIKELY(u->kernel != 0)) return aio__user_enter(u, timeout_ns);
     if (wait && timeout_ns != AIO_FOREVER) {
@@ -7449,6 +7447,7 @@ AIO_FN void aio__uring_close(aio_loop *l)
     else io_uring_queue_exit(&u->ring);
     l->backend = 0;
     l->backend_state = 0;
+    l->check_entries = 0;
 }
 // The child shares the ring's memory with its parent, and must not touch it.
 AIO_FN void aio__uring_forked(aio_loop *l)
@@ -7784,6 +7783,7 @@ AIO_FN aio_result aio_uring_attach(aio_loop *l, const struct aio_uring_options *
     aio__uring_adopt(u, options);
     l->backend = aio__uring_backend();
     l->backend_state = u;
+    l->check_entries = aio__check_entries;
     return 0;
 }
 

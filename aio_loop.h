@@ -262,6 +262,7 @@ struct aio_loop {
     const char *step_stack;         // where the C stack of steps begins; debug mode
     const aio_site *stack_told[8];  // what was told of it already
     uint32_t stack_tells;
+    void (*check_entries)(aio_loop *l);     // the backend's: what a step has prepared
     bool interrupted, debug, limited;
     bool is_virtual, stopping, closing, closed, forked, owned;
     bool no_jump;                   // the virtual clock is moved from outside
@@ -2809,6 +2810,7 @@ AIO_FN void aio__after_step(aio_executor *x, uintptr_t entry)
     aio_loop *l = AIO__LOOP_OF(x);
     if (AIO__UNLIKELY(l->debug) && (entry & 7) == AIO__RUN_TASK && aio__lives(x, (aio_task *)entry))
         aio__check_stack(l, (const aio_task *)entry);
+    if (AIO__UNLIKELY(l->debug) && l->check_entries) l->check_entries(l);
     if (!l->slow_step_ns || (entry & 7) == AIO__RUN_NOTHING) return;
     int64_t took = aio__clock() - l->step_began;
     if (took >= l->slow_step_ns) aio__tell_slow(l, took);
