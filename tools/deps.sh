@@ -4,7 +4,7 @@
 #   tools/deps.sh check     what the tests need as well
 #   tools/deps.sh bench     what the benchmarks need: the peers
 #   tools/deps.sh kernels   what make check-kernels needs: other kernels
-#   tools/deps.sh mutate    what tools/mutate needs besides the tests
+#   tools/deps.sh mutate    what tools/mutate needs: the same
 what=${1:-demo}
 cc=${CC:-cc}
 command -v "$cc" >/dev/null 2>&1 || cc=gcc
@@ -35,7 +35,7 @@ look() {
         tool linux.uml || need user-mode-linux
         tool ip || need iproute
     fi
-    if [ "$what" = mutate ]; then
+    if [ "$what" = check ] || [ "$what" = mutate ]; then
         /usr/bin/python3 -c 'import clang.cindex' 2>/dev/null || need python3-clang
     fi
     if [ "$what" = check ] || [ "$what" = mutate ]; then
