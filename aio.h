@@ -1542,7 +1542,7 @@ AIO_INLINE aio_executor *aio__loop_executor(aio_loop *l) { return (aio_executor 
 AIO_COLD void aio__panic(const aio_task *t, const aio_site *site, const char *text)
 {
     aio_executor *x = t ? t->waiter.future.loop : aio__running();
-    if (x && x->options.panic) x->options.panic(x, site, text);
+    if (x && x->options.panic) (x->options.panic)(x, site, text);
     AIO_PANIC(site, text);
 }
 AIO_COLD void aio__report(aio_executor *x, const char *message, aio_result error,
@@ -1554,7 +1554,7 @@ AIO_COLD void aio__report(aio_executor *x, const char *message, aio_result error
     r.future = f;
     r.task = f && (f->flags & AIO__IS_TASK) ? (const aio_task *)(const void *)f : 0;
     r.site = site;
-    if (x && x->options.report) x->options.report(x, &r);
+    if (x && x->options.report) (x->options.report)(x, &r);
 }
 AIO_COLD void aio__too_narrow(aio_task *t)
 {
@@ -1581,7 +1581,7 @@ AIO_SLOW void *aio__chunk_new(aio_executor *x, size_t size)
 {
     struct aio_allocator *a = &x->options.allocator;
     if (!a->allocate || size > SIZE_MAX / 2) return 0;
-    struct aio__chunk *c = (struct aio__chunk *)a->allocate(a->context, size + AIO__GRAIN);
+    struct aio__chunk *c = (struct aio__chunk *)(a->allocate)(a->context, size + AIO__GRAIN);
     if (!c) return 0;
     c->prev = 0;
     c->next = x->chunks;
@@ -1595,7 +1595,7 @@ AIO_SLOW void aio__chunk_free(aio_executor *x, void *block)
     if (c->next) c->next->prev = c->prev;
     if (c->prev) c->prev->next = c->next;
     else x->chunks = c->next;
-    x->options.allocator.release(x->options.allocator.context, c);
+    (x->options.allocator.release)(x->options.allocator.context, c);
 }
 AIO_SLOW void *aio__alloc_slow(aio_executor *x, uint32_t c, size_t size)
 {
@@ -1770,7 +1770,7 @@ AIO_SLOW void aio__frame_copy(const aio_coroutine *co, aio_frame *f, const aio_f
 AIO_FN void aio__frame_drop(aio_frame *f, aio_result dropped)
 {
     const struct aio__drop *d = f->site->body->coroutine->drop;
-    if (d->hook) d->hook(f, dropped);
+    if (d->hook) (d->hook)(f, dropped);
 }
 AIO_FN bool aio__to_be_dropped(const aio_coroutine *co)         // arguments that were refused
 {
@@ -1839,7 +1839,7 @@ AIO_FN void aio__future_finish(aio_future *f, aio_result r)
     f->watchers = 0;
     do {
         aio_node *next = n->u.list.next;
-        n->cls->notify(n, f);
+        (n->cls->notify)(n, f);
         n = next;
     } while (n != head);
 }
@@ -1878,7 +1878,7 @@ AIO_FN void aio__op_finish(aio_waiter *w, aio_result r)
     x->telling = true;
     while ((n = x->to_tell) != 0) {
         aio__ring_remove(&x->to_tell, n);
-        n->cls->notify(n, n->u.list.target);
+        (n->cls->notify)(n, n->u.list.target);
     }
     x->telling = false;
 }
@@ -1891,7 +1891,7 @@ AIO_FN void aio__op_complete(aio_waiter *w, aio_result r)
         w->future.flags &= ~(uint32_t)AIO__RESUME;
         if (cls->resume) {
             w->node.cls = &aio__ready;
-            if ((r = cls->resume(w, false)) == AIO_PENDING) return;
+            if ((r = (cls->resume)(w, false)) == AIO_PENDING) return;
         }
     }
     aio__op_finish(w, r);
@@ -1940,7 +1940,7 @@ AIO_FN void aio__woken_with(aio_waiter *w, aio_result r)
 AIO_INLINE bool aio__start_in_task(aio_task *t, aio_awaitable a)
 {
     if (!(t->waiter.future.flags & AIO__IS_TASK)) __builtin_unreachable();
-    return a.cls->start(&t->waiter, &a);
+    return (a.cls->start)(&t->waiter, &a);
 }
 // "Still waiting" is no result: what a user's code gives as one must not pass for it.
 AIO_INLINE aio_result aio__no_pending(aio_result r) { return r == AIO_PENDING ? -ERANGE : r; }
@@ -1983,7 +1983,7 @@ AIO_INLINE const aio_waiter *aio__last_wait(const aio_waiter *w)
 AIO_FN size_t aio_describe(const aio_waiter *w, char *text, size_t size)
 {
     w = aio__last_wait(w);
-    if (w->node.cls->describe) return w->node.cls->describe(w, text, size);
+    if (w->node.cls->describe) return (w->node.cls->describe)(w, text, size);
     return aio__append(text, size, 0, w->node.cls->name);
 }
 
@@ -2035,7 +2035,7 @@ AIO_SLOW aio_result aio__leave(aio_task *t, aio_frame *f, aio_result r)
     // A yield is no return, unless nobody iterates.
     if (f->site->kind == AIO__SITE_YIELD && aio__is_generator(f)) return r;
     while ((s = aio__scope_of(t, f)) != 0) {
-        aio_result end = s->cls->exit(s, t, r);
+        aio_result end = (s->cls->exit)(s, t, r);
         if (end == AIO_PENDING) {
             s->result = r;
             f->site = &f->site->body->coroutine->leaving;
@@ -2075,8 +2075,8 @@ AIO_SLOW bool aio__task_wake(aio_task *t)
     }
     w->future.flags &= ~(uint32_t)AIO__RESUME;
     aio_result r = must_cancel ? -ECANCELED : w->future.result; // C-4
-    if (w->node.cls->resume) r = w->node.cls->resume(w, must_cancel);
-    else if (must_cancel && w->node.cls->dispose) w->node.cls->dispose(w);
+    if (w->node.cls->resume) r = (w->node.cls->resume)(w, must_cancel);
+    else if (must_cancel && w->node.cls->dispose) (w->node.cls->dispose)(w);
     if (r == AIO_PENDING) return false;
     if (r == -ECANCELED) w->future.flags &= ~(uint32_t)AIO__MUST_CANCEL;    // C-8
     w->node.cls = &aio__ready;
@@ -2100,7 +2100,7 @@ AIO_INLINE void aio__task_run(aio_task *t)
 {
     aio_frame *f = t->leaf;
     for (;;) {
-        aio_result r = f->site->body->step(f, t);
+        aio_result r = (f->site->body->step)(f, t);
         if (r != AIO_PENDING && AIO__UNLIKELY(t->scopes)) r = aio__leave(t, f, r);
         if (AIO__LIKELY(r == AIO_PENDING)) {
             if (AIO__LIKELY(!(t->waiter.future.flags & (AIO__AGAIN | AIO__MUST_CANCEL)))) return;
@@ -2362,7 +2362,7 @@ AIO_FN bool aio__wait_cancel(aio_waiter *w)
     aio_waiter *last = (aio_waiter *)(uintptr_t)aio__last_wait(w);
     if (!last->node.cls->cancel) return false;
     if (last != w) aio__ops_asked(w, true);
-    if (last->node.cls->cancel(last)) return true;
+    if ((last->node.cls->cancel)(last)) return true;
     if (last != w) aio__ops_asked(w, false);
     return false;
 }
@@ -2596,7 +2596,7 @@ AIO_FN void aio__callback_run(aio_node *n)
 {
     aio_callback *cb = (aio_callback *)(void *)n;
     aio_task *t = (aio_task *)n->u.p[0];
-    int r = cb->fn(n->u.list.target, cb->arg);  // may reuse cb
+    int r = (cb->fn)(n->u.list.target, cb->arg);  // may reuse cb
     // F-5
     if (AIO__UNLIKELY(r < 0)) aio__report(aio__running(), "a done-callback failed", r, 0, 0);
     if (t) aio__task_release(t);
@@ -2826,7 +2826,7 @@ AIO_INLINE bool aio__begin_child(aio_task *t, aio_frame *f, const aio_coroutine 
 {
     f->parent = t->leaf;
     t->leaf = f;
-    aio_result r = co->body.step(f, t);
+    aio_result r = (co->body.step)(f, t);
     if (r == AIO_PENDING) return false;
     if (AIO__UNLIKELY(t->scopes) && (r = aio__leave(t, f, r)) == AIO_PENDING) return false;
     t->leaf = f->parent;
@@ -3012,7 +3012,7 @@ AIO_FN void aio__watch_run(aio_node *n)
 {
     struct aio__watched *v = (struct aio__watched *)(void *)n;
     v->state = AIO__WATCH_IDLE;
-    v->many->ended(v, n->u.list.target);
+    (v->many->ended)(v, n->u.list.target);
 }
 AIO_TABLE(aio_wait_class, aio__watch_class,
     { "watch", AIO__WAIT_WATCH, 0, 0, aio__watch_notify, aio__watch_run, 0, 0 })
@@ -3278,7 +3278,7 @@ AIO_FN void aio__wait_release(struct aio__many *m)
 {
     if (m->over) return;
     m->over = true;
-    if (m->stop_timer) m->stop_timer(m);
+    if (m->stop_timer) (m->stop_timer)(m);
     aio_wake(m->owner, aio__wait_over());
 }
 AIO_FN bool aio__waiting_cancel(aio_waiter *w)
@@ -4222,7 +4222,7 @@ AIO_FN uint32_t aio__ranked_place(const aio_queue *q, const void *item, bool fir
     uint32_t low = 0, high = q->count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int c = q->compare(aio__ranked_at(q, middle), item, q->context);
+        int c = (q->compare)(aio__ranked_at(q, middle), item, q->context);
         if (c > 0 || (c == 0 && first)) low = middle + 1;
         else high = middle;
     }
@@ -4568,7 +4568,7 @@ AIO_FN bool aio__gen_resume(aio_waiter *w, struct aio__generator *g, aio_result 
         w->future.flags |= AIO__AGAIN;
         return false;
     }
-    r = g->frame->site->body->step(g->frame, t);
+    r = (g->frame->site->body->step)(g->frame, t);
     if (r == AIO_PENDING) return false;
     if (AIO__UNLIKELY(t->scopes) && (r = aio__leave(t, g->frame, r)) == AIO_PENDING) return false;
     t->leaf = g->link.parent;
@@ -4694,7 +4694,7 @@ AIO_FN const struct aio__native *aio__native_of(const aio_frame *f)
 AIO_SLOW bool aio__next_other(aio_waiter *w, aio_frame *f)
 {
     const struct aio__native *n = aio__native_of(f);
-    return n ? n->next(w, f) : aio__done_with(w, 0);
+    return n ? (n->next)(w, f) : aio__done_with(w, 0);
 }
 AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
 {
@@ -4734,7 +4734,7 @@ AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
     const struct aio__native *n = aio__native_of((const aio_frame *)a->u.cp[0]);
-    if (n) return n->close(w, (aio_frame *)a->u.p[0]);
+    if (n) return (n->close)(w, (aio_frame *)a->u.p[0]);
     struct aio__gen_close *f = (struct aio__gen_close *)aio__call_block(
         AIO__TASK_OF(w), AIO__OWN_CO(aio__gen_close), sizeof *f);
     if (f) f->g = aio__gen_of((aio_frame *)a->u.p[0]);
@@ -4791,13 +4791,13 @@ AIO_FN aio_result aio__waiter_take(aio_waiter *w)
 {
     const aio_wait_class *cls = w->node.cls;
     w->node.cls = &aio__ready;
-    return cls->kind == AIO__WAIT_READY && cls->resume ? cls->resume(w, false) : w->future.result;
+    return cls->kind == AIO__WAIT_READY && cls->resume ? (cls->resume)(w, false) : w->future.result;
 }
 AIO_FN void aio__waiter_drop(aio_waiter *w)
 {
     const aio_wait_class *cls = w->node.cls;
     w->node.cls = &aio__ready;
-    if (cls->dispose) cls->dispose(w);
+    if (cls->dispose) (cls->dispose)(w);
 }
 AIO_FN void aio__op_idle(aio_op *op)
 {
@@ -4882,7 +4882,7 @@ AIO_FN aio_result aio_start(aio_op *op, aio_awaitable a)
     op->waiter.node.cls = &aio__ready;
     op->owner = t;
     aio_scope_enter(&op->scope, t, aio__op_scope());
-    if (a.cls->start(&op->waiter, &a))
+    if ((a.cls->start)(&op->waiter, &a))
         aio__op_finish(&op->waiter, op->waiter.future.result);
     return 0;
 }
@@ -5024,7 +5024,7 @@ AIO_INLINE uint32_t aio__run_entry(aio_executor *x, uintptr_t e)
     if ((e & 7) == AIO__RUN_NODE) {
         aio_node *n = (aio_node *)(e - AIO__RUN_NODE);
         aio__unreserve(x);
-        n->cls->run(n);
+        (n->cls->run)(n);
         return 1;
     }
     aio__unreserve(x);                      // a tombstone
@@ -5047,12 +5047,12 @@ AIO_SLOW uint32_t aio__run_observed(aio_executor *x, uint32_t end)
 {
     const struct aio__observer *o = x->observer;
     uint32_t ran = 0;
-    o->turn(x, end);
+    (o->turn)(x, end);
     while ((int32_t)(end - x->head) > 0) {
         uintptr_t entry = x->ring[x->head++ & x->mask];
-        o->before(x, entry);
+        (o->before)(x, entry);
         ran += aio__run_entry(x, entry);
-        o->after(x, entry);
+        (o->after)(x, entry);
     }
     return ran;
 }
@@ -5104,7 +5104,7 @@ AIO_FN void aio__scope_detach(aio_scope *s, aio_task *t)
         op->owner = 0;                      // drop hooks find it idle
         break;
     case AIO__SCOPE_GROUP: aio__group_detach(AIO__CONTAINER(s, aio_group, scope)); break;
-    case AIO__SCOPE_PLAIN: (void)s->cls->exit(s, t, -ECANCELED); break;
+    case AIO__SCOPE_PLAIN: (void)(s->cls->exit)(s, t, -ECANCELED); break;
     default: break;
     }
 }
@@ -5200,7 +5200,7 @@ AIO_FN void aio_executor_close(aio_executor *x)
 #endif
     for (struct aio__chunk *c = x->chunks, *next; c; c = next) {
         next = c->next;
-        x->options.allocator.release(x->options.allocator.context, c);
+        (x->options.allocator.release)(x->options.allocator.context, c);
     }
     x->chunks = 0;
     x->ring = 0;

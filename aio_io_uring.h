@@ -1990,7 +1990,7 @@ AIO_FN int aio__entered(aio_uring *u, int r)
     return r;
 }
 #ifndef AIO__USER_ENTER          // tests look into it
-#  define AIO__USER_ENTER(u, submit, timeout_ns) (u)->kernel->enter(u, submit, timeout_ns)
+#  define AIO__USER_ENTER(u, submit, timeout_ns) ((u)->kernel->enter)(u, submit, timeout_ns)
 #endif
 AIO_SLOW int aio__user_enter(aio_uring *u, int64_t timeout_ns)
 {
@@ -2064,7 +2064,7 @@ AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
 AIO_COLD int aio__ring_register(aio_uring *u, unsigned what, void *arg, unsigned n)
 {
     struct io_uring *ring = &u->ring;
-    if (u->kernel) return u->kernel->registers(u, what, arg, n);
+    if (u->kernel) return (u->kernel->registers)(u, what, arg, n);
     switch (what) {
     case IORING_REGISTER_BUFFERS:
         return io_uring_register_buffers(ring, (const struct iovec *)arg, n);
@@ -2745,7 +2745,7 @@ AIO_FN void aio__io_end(aio_uring *u, aio_waiter *w, aio_result res, uint32_t cq
     if (AIO__UNLIKELY(kind == AIO__UD_COMPOUND)) {
         struct aio__compound *c = (struct aio__compound *)w->node.u.p[2];
         done = c->gives_fd ? aio__io_done_fd() : aio__settled();
-        res = c->next(u, w, c, res);
+        res = (c->next)(u, w, c, res);
         if (res >= 0 && c->gives_message) {
             w->node.u.p[0] = c->gives_message;
             done = aio__io_done_message();
@@ -2771,7 +2771,7 @@ AIO_FN void aio__sink_end(aio_uring *u, struct aio__sink *s, aio_result res, uin
         s->user_data = 0;
         u->loop->in_flight--;
     }
-    s->done(u, s, res, cqe_flags);
+    (s->done)(u, s, res, cqe_flags);
     if (last) aio__io_release(u, info, 0);
 }
 AIO_FN void aio__sink_list(aio_uring *u, struct aio__sink *s)
@@ -3146,7 +3146,7 @@ AIO_FN bool aio__detour_job(struct aio__detour *d)
     none.future.loop = &l->executor;
     aio_awaitable job = aio__to_thread_wide(aio__detour_call, d, aio__detour_release);
     d->starting = true;
-    bool refused = job.cls->start(&none, &job);
+    bool refused = (job.cls->start)(&none, &job);
     d->starting = false;
     if (refused) (void)aio__detour_call(d);     // in this one
     else ((struct aio__job *)none.node.u.p[0])->waiter = 0;     // the release tells the end
@@ -3782,7 +3782,7 @@ AIO_FN bool aio__job_start(aio_uring *u, aio_waiter *w, const aio_awaitable *a)
     if (aio__failed(w, r)) return true;
     aio_awaitable job = aio__to_thread_wide(aio__job_call, j, aio__job_release);
     job.u.w[4] = 1;                                 // a cancel waits for the call's end
-    return job.cls->start(w, &job);
+    return (job.cls->start)(w, &job);
 }
 // By waiting until a descriptor is ready.
 struct aio__polled {
@@ -4959,7 +4959,7 @@ AIO_FN bool aio__linked_begin(aio_chain *c, struct aio__step *s, aio_awaitable a
     if (linked && s->plain)
         return aio__failed(w, aio__io_submit(c->ring, w, &a, AIO__UD_WAITER, aio__io_wait()));
     bool call = linked && aio__operation_of(op)->without == AIO__WITHOUT_CALL;
-    return call ? aio__checked_start(w, &a) : a.cls->start(w, &a);
+    return call ? aio__checked_start(w, &a) : (a.cls->start)(w, &a);
 }
 // The step's waiter takes the place of its awaitable. True: it has ended already, with that result.
 AIO_FN bool aio__linked_start(aio_chain *c, struct aio__step *s, bool run, bool linked)
@@ -7443,7 +7443,7 @@ AIO_FN void aio__uring_close(aio_loop *l)
 {
     aio_uring *u = (aio_uring *)l->backend_state;
     if (u->enter_flags & IORING_ENTER_REGISTERED_RING) io_uring_unregister_ring_fd(&u->ring);
-    if (u->kernel) u->kernel->close(u);
+    if (u->kernel) (u->kernel->close)(u);
     else io_uring_queue_exit(&u->ring);
     l->backend = 0;
     l->backend_state = 0;
@@ -7455,7 +7455,7 @@ AIO_FN void aio__uring_forked(aio_loop *l)
     aio_uring *u = (aio_uring *)l->backend_state;
     u->disabled = true;
     u->sq_room = 0;
-    if (u->kernel) u->kernel->forked(u);
+    if (u->kernel) (u->kernel->forked)(u);
     close(u->ring.ring_fd);
 }
 AIO_TABLE(aio_backend, aio__uring_backend,
@@ -7681,7 +7681,7 @@ AIO_FN aio_result aio__user_open(aio_uring *u, const struct aio_uring_options *o
     }
     u->kernel = aio__user_kernel();
     if (!u->kernel) return -EOPNOTSUPP;
-    int r = u->kernel->open(u, s.sq, s.cq, allowed);
+    int r = (u->kernel->open)(u, s.sq, s.cq, allowed);
     if (r < 0) u->kernel = 0;
     u->level = s.level;
     u->ring.flags = aio__uring_flags(s.level);
@@ -7714,7 +7714,7 @@ AIO_FN void aio__uring_probe(aio_uring *u)
     union { struct io_uring_probe probe; char room[sizeof(struct io_uring_probe) + 64 * 8]; } p;
     const char *without = AIO__ENV("AIO_URING_WITHOUT");
     memset((void *)&p, 0, sizeof p);
-    if (u->kernel) u->has = u->kernel->has();
+    if (u->kernel) u->has = (u->kernel->has)();
     else if (io_uring_register_probe(&u->ring, &p.probe, 64) < 0) u->has = AIO__OPS_5_12;
     for (unsigned op = 0; op < AIO__OPERATIONS && op <= p.probe.last_op; op++) {
         if (p.probe.ops[op].flags & IO_URING_OP_SUPPORTED) u->has |= aio__op_bit(op);
@@ -7867,7 +7867,7 @@ AIO_FN aio_result aio_direct_close(aio_loop *l, unsigned slot)
 AIO_FN const char *aio__how(const aio_uring *u, unsigned op, const struct aio__operation *o)
 {
     bool has = aio__has(u, op);
-    if (u->kernel) return u->kernel->how(op);
+    if (u->kernel) return (u->kernel->how)(op);
     if (o->without == AIO__WITHOUT_CALL)
         return has ? "system call; for direct descriptors the ring" : "system call";
     if (has) return o->traits & AIO__OP_WORKER ? "ring, on a kernel thread" : "ring";

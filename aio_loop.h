@@ -584,7 +584,7 @@ AIO_COLD void aio__loop_report(aio_executor *x, const struct aio_report *r)
 {
     aio_loop *l = AIO__LOOP_OF(x);
     if (l->options.on_error) {
-        l->options.on_error(l, r, l->options.context);
+        (l->options.on_error)(l, r, l->options.context);
         return;
     }
     aio__print_report(r);
@@ -923,7 +923,7 @@ AIO_FN void aio__timers_due(aio_loop *l, int64_t now)
         bool direct = n->cls->kind == AIO__WAIT_SLEEP && aio__reserve(&l->executor) < 0;
         aio__timer_remove(l, 0);
         if (AIO__UNLIKELY(direct)) {
-            n->cls->run(n);
+            (n->cls->run)(n);
             first = l->executor.tail;           // what it queued keeps its place
             continue;
         }
@@ -1093,7 +1093,7 @@ AIO_FN void aio__handle_run(aio_node *n)
     aio_loop *l = h->loop;
     n->u.timer.index = 0;
     h->loop = 0;                    // it may outlive the loop
-    int r = h->fn(h->arg);          // may reuse h
+    int r = (h->fn)(h->arg);          // may reuse h
     if (AIO__UNLIKELY(r < 0)) aio__loop_say(l, "a callback failed", r);     // L-17
 }
 AIO_TABLE(aio_wait_class, aio__handle_class,
@@ -1218,7 +1218,7 @@ AIO_FN void aio__received_dispose(aio_waiter *w)                // its loop is c
 {
     aio_loop *l = AIO__LOOP_OF(w->future.loop);
     if (w->future.result < 0 || !l->options.drop_message) return;
-    l->options.drop_message(l, *(uint64_t *)w->node.u.p[2], l->options.context);
+    (l->options.drop_message)(l, *(uint64_t *)w->node.u.p[2], l->options.context);
 }
 AIO_TABLE(aio_wait_class, aio__received,
     { "ready", AIO__WAIT_READY, 0, aio__settled_resume, 0, 0, 0, aio__received_dispose })
@@ -1275,7 +1275,7 @@ AIO_FN void aio__letters_close(aio_loop *l)                     // nobody posts 
     struct aio__inbox *in = &l->mailbox;
     while (in->letter_count) {
         uint64_t message = aio__letter_take(in);
-        if (l->options.drop_message) l->options.drop_message(l, message, l->options.context);
+        if (l->options.drop_message) (l->options.drop_message)(l, message, l->options.context);
     }
     free(in->letters);
     in->letters = 0;
@@ -1697,7 +1697,7 @@ AIO_FN bool aio__wait_for_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
     if (a->u.i[8] == AIO_FOREVER)
-        return ((const aio_await_class *)(uintptr_t)a->u.w[7])->start(w, a);
+        return (((const aio_await_class *)(uintptr_t)a->u.w[7])->start)(w, a);
     return aio__limit_begin(w, aio__limit_frame(AIO__TASK_OF(w), a));
 }
 AIO_TABLE(aio_await_class, aio__wait_for_await,
@@ -1789,7 +1789,7 @@ AIO_FN void aio__completed_ended(struct aio__watched *v, aio_future *f)
     int32_t index = (int32_t)(v - aio__watches(m));
     (void)f;
     aio_queue_put_nowait(&items->ended, &index);
-    if (!--m->pending && m->stop_timer) m->stop_timer(m);
+    if (!--m->pending && m->stop_timer) (m->stop_timer)(m);
 }
 AIO_FN void aio__completed_stop_timer(struct aio__many *m)
 {
@@ -1803,7 +1803,7 @@ AIO_FN int aio__completed_expired(void *arg)            // AC-2
     const int32_t none = -1;
     aio__many_leave(m->owner->future.loop, m);
     for (; m->pending; m->pending--) aio_queue_put_nowait(&items->ended, &none);
-    m->stop_timer(m);
+    (m->stop_timer)(m);
     return 0;
 }
 AIO_FN aio_result aio__completed_scope_exit(aio_scope *s, aio_task *t, aio_result r)
@@ -1853,7 +1853,7 @@ AIO_FN void aio_completed_close(aio_completed *it)
     if (!it->many) return;
     aio_executor *x = it->scope.task->waiter.future.loop;
     struct aio__many *m = it->many;
-    if (m->stop_timer) m->stop_timer(m);
+    if (m->stop_timer) (m->stop_timer)(m);
     aio_queue_shutdown(&it->items->ended, true);        // another task may stand at its next
     aio__items_unref(x, it->items);
     aio__many_free(x, m);
@@ -1917,7 +1917,7 @@ struct aio__pool {
 };
 AIO_FN void aio__job_free(aio_loop *l, struct aio__job *j)
 {
-    if (j->free_arg) j->free_arg(j->arg);
+    if (j->free_arg) (j->free_arg)(j->arg);
     if (j->before) j->before->after = j->after;
     else l->pool->all = j->after;
     if (j->after) j->after->before = j->before;
@@ -1956,7 +1956,7 @@ AIO_FN void *aio__worker(void *arg)
         aio__job_take(p, j);
         j->started = true;
         pthread_mutex_unlock(&p->lock);
-        j->result = j->fn ? aio__no_pending(j->fn(j->arg)) : j->small(j->arg);
+        j->result = j->fn ? aio__no_pending((j->fn)(j->arg)) : (j->small)(j->arg);
         if (j->loop->pid != getpid()) _exit(0);         // it forked, and this is the child
         aio_call_soon_threadsafe(j->loop, &j->ended, aio__job_ended, j);
         pthread_mutex_lock(&p->lock);
@@ -2189,8 +2189,8 @@ AIO_FN int aio__stray_ended(void *arg)
 {
     struct aio__stray *j = (struct aio__stray *)arg;
     aio__stray_forget(j);
-    j->end(j);
-    j->release(j);
+    (j->end)(j);
+    (j->release)(j);
     return 0;
 }
 // From the queue; under the lock.
@@ -2217,11 +2217,11 @@ AIO_FN void *aio__lane_worker(void *arg)
         aio__stray_take(n, j);
         j->state = AIO__STRAY_RUNS;
         pthread_mutex_unlock(&n->lock);
-        j->work(j);
+        (j->work)(j);
         pthread_mutex_lock(&n->lock);
         j->state = AIO__STRAY_ENDED;
         bool counted = !j->given_up;
-        if (j->left) j->release(j);
+        if (j->left) (j->release)(j);
         else aio_call_soon_threadsafe(n->loop, &j->ended, aio__stray_ended, j);
         if (counted) continue;
         n->given_up--;
@@ -2277,7 +2277,7 @@ AIO_FN bool aio__stray_cancel(aio_waiter *w)
     }
     pthread_mutex_unlock(&n->lock);
     if (state == AIO__STRAY_ENDED) return false;    // its result is on its way
-    if (state == AIO__STRAY_QUEUED) j->release(j);
+    if (state == AIO__STRAY_QUEUED) (j->release)(j);
     aio_complete(w, -ECANCELED);
     return true;
 }
@@ -2331,7 +2331,7 @@ AIO_FN void aio__lane_close(aio_loop *l)
         j->left = true;
         j->waiter->node.cls = &aio__ready;      // a drop hook may cancel it
         aio__stray_forget(j);
-        if (j->state != AIO__STRAY_RUNS) j->release(j);
+        if (j->state != AIO__STRAY_RUNS) (j->release)(j);
     }
     n->first = n->last = 0;
     n->loop = 0;
@@ -2799,7 +2799,7 @@ AIO_FN void aio__before_step(aio_executor *x, uintptr_t entry)
     aio__hash(l, s.turn);
     aio__hash(l, (uint64_t)s.time);
     aio__hash(l, s.task ? s.task->id : 0);
-    if (l->options.on_step) l->options.on_step(l, &s, l->options.context);
+    if (l->options.on_step) (l->options.on_step)(l, &s, l->options.context);
     l->step_site = s.site;
     if (!l->slow_step_ns) return;
     if (!s.task) aio__note_callback(l, (const aio_node *)(entry - AIO__RUN_NODE));
@@ -2810,7 +2810,7 @@ AIO_FN void aio__after_step(aio_executor *x, uintptr_t entry)
     aio_loop *l = AIO__LOOP_OF(x);
     if (AIO__UNLIKELY(l->debug) && (entry & 7) == AIO__RUN_TASK && aio__lives(x, (aio_task *)entry))
         aio__check_stack(l, (const aio_task *)entry);
-    if (AIO__UNLIKELY(l->debug) && l->check_entries) l->check_entries(l);
+    if (AIO__UNLIKELY(l->debug) && l->check_entries) (l->check_entries)(l);
     if (!l->slow_step_ns || (entry & 7) == AIO__RUN_NOTHING) return;
     int64_t took = aio__clock() - l->step_began;
     if (took >= l->slow_step_ns) aio__tell_slow(l, took);
@@ -3367,7 +3367,7 @@ AIO_FN void aio__real_wait(aio_loop *l, int64_t timeout_ns)
         AIO__BACKEND_WAIT(l, timeout_ns);
     else
 #endif
-    if (l->backend) l->backend->wait(l, timeout_ns);
+    if (l->backend) (l->backend->wait)(l, timeout_ns);
     else if (timeout_ns) aio__plain_wait(l, timeout_ns);
     if (timeout_ns) aio__woke_up(l);
 }
@@ -3423,7 +3423,7 @@ AIO_FN void aio__in_forked_child(void)
         l->executor.refusal = -EPERM;
         l->executor.limit = 0;
         l->executor.head = l->executor.tail;        // the rest of the turn is the parent's
-        if (l->backend && l->backend->forked) l->backend->forked(l);
+        if (l->backend && l->backend->forked) (l->backend->forked)(l);
     }
     aio__loops.first = 0;
     aio__signals_forked();
@@ -3540,14 +3540,14 @@ AIO_FN aio_result aio_loop_close(aio_loop *l)
     aio__signals_close(l);
     aio__lane_close(l);
     aio__pool_close(l);
-    if (l->backend) l->backend->drain(l);
+    if (l->backend) (l->backend->drain)(l);
     aio__inbox_free(l);
     const aio_backend *backend = l->backend;
     aio__handles_forget(l);
     aio__executor_drop(&l->executor);
     aio__letters_close(l);
     aio__thread_futures_close(l);
-    if (backend) backend->close(l);
+    if (backend) (backend->close)(l);
     if (l->abandoned) l->executor.chunks = 0;
     aio_executor_close(&l->executor);
     l->timers = 0;
