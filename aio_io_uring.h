@@ -660,10 +660,12 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_process_close_stdin(aio_process *p);
 // never began is closed, or its aio_drop does that, if there is one. Errors of handlers go to
 // on_error. At the limit it accepts no more: they wait in the kernel's queue. Out of descriptors or
 // memory (told to on_error once) it waits until a connection ends, or 0.1 s, and goes on.
+// A burst is taken in few turns: up to 64 accepts are in flight, no more than the limit leaves.
 // Result: 0: stopped by aio_server_stop; -ECANCELED: all connections were cancelled too; -EBUSY; an
 // error of the listener (-EBADF: aio_close ended it) when its last connection has ended. No handler
 // is left when it returns. The listener stays open.
-// Lifetime: the server until then. Memory: 64 bytes and the task for each live connection.
+// Lifetime: the server until then. Memory: 5 KiB, and for each live connection 64 bytes and the
+// task.
 #define aio_serve(server, listener, ...) \
     AIO__SERVE(__COUNTER__, server, listener, __VA_ARGS__, )
 // Stops accepting; connections may go on for drain_ns (AIO_FOREVER), then they are cancelled. Any
@@ -1112,7 +1114,11 @@ struct aio_stream {
 };
 
 // --- servers. Behind the frame of aio__serving, in one block, stands the frame of a handler as
-// each of them begins.
+// each of them begins. A burst is taken with many accepts in flight; a quiet listener has few: each
+// of them may be woken by each connection.
+#define AIO__ACCEPTS_MAX 64
+#define AIO__CAME_MAX 256
+struct aio__accepting { struct aio__sink sink; struct aio__serving *serving; };
 struct aio__serving {
     aio_frame aio;
     aio_server *server;
@@ -1124,6 +1130,11 @@ struct aio__serving {
     int listener;
     uint32_t phase;
     bool told;                  // that it pauses
+    uint32_t wanted, in_flight; // accepts
+    uint32_t came_count;
+    int came[AIO__CAME_MAX];    // connections that have no handler yet
+    aio_result failure;         // the worst of those since the last look
+    struct aio__accepting accepts[AIO__ACCEPTS_MAX];
 };
 #define AIO__SERVING_BYTES \
     ((sizeof(struct aio__serving) + AIO__GRAIN - 1) & ~(size_t)(AIO__GRAIN - 1))
@@ -6676,6 +6687,7 @@ AIO_FN void aio__served_notify(aio_node *n, aio_future *f)
 }
 AIO_TABLE(aio_wait_class, aio__served_class,
     { "connection", AIO__WAIT_OWN, 0, 0, aio__served_notify, 0, 0, 0 })
+enum { AIO__SERVE_ACCEPTS, AIO__SERVE_DRAINS, AIO__SERVE_CANCELS };
 AIO_FN void aio__connection_taken(struct aio__serving *f, aio_executor *x, int fd)
 {
     aio_server *server = f->server;
@@ -6703,37 +6715,124 @@ AIO_FN void aio__connection_taken(struct aio__serving *f, aio_executor *x, int f
     f->told = false;
     aio__list_add(&t->waiter.future, &c->node);
     aio__task_begin(t);
+    if (f->phase == AIO__SERVE_CANCELS) aio_task_cancel(t);
     aio_detach(t);
 }
 AIO_FN void aio__connections_cancel(aio_server *server)
 {
     for (struct aio__served *c = server->first; c; c = c->next) aio_task_cancel(c->task);
 }
-// What an accept may fail with: a connection that was gone, or that there is no room for more.
-enum { AIO__ACCEPT_FATAL, AIO__ACCEPT_PASSES, AIO__ACCEPT_PAUSES };
+// What an accept may fail with, the worst last: a connection that was gone, or that there is no
+// room for more.
+enum { AIO__ACCEPT_PASSES, AIO__ACCEPT_PAUSES, AIO__ACCEPT_FATAL };
 AIO_FN int aio__accept_failure(aio_result r)
 {
     switch ((int)-r) {
-    case ECONNABORTED: case EINTR: case EPROTO: case ENOPROTOOPT: case ENETDOWN: case ENETUNREACH:
-    case EHOSTDOWN: case EHOSTUNREACH: case ENONET: case ETIMEDOUT: return AIO__ACCEPT_PASSES;
+    case 0: case ECONNABORTED: case EINTR: case EPROTO: case ENOPROTOOPT: case ENETDOWN:
+    case ENETUNREACH: case EHOSTDOWN: case EHOSTUNREACH: case ENONET:
+    case ETIMEDOUT: return AIO__ACCEPT_PASSES;
     case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM: case EAGAIN: return AIO__ACCEPT_PAUSES;
     default: return AIO__ACCEPT_FATAL;
     }
 }
-AIO_FN void aio__serve_pauses(struct aio__serving *f, aio_loop *l, aio_result why)
+AIO_FN void aio__accept_failed(struct aio__serving *f, aio_result r)
 {
+    if (aio__accept_failure(r) > aio__accept_failure(f->failure)) f->failure = r;
+}
+// How many accepts there should be now: what they bring has room, and is allowed.
+AIO_FN uint32_t aio__accepts_wanted(const struct aio__serving *f)
+{
+    const aio_server *server = f->server;
+    uint64_t taken = (uint64_t)server->live + f->came_count;
+    uint32_t wanted = f->wanted;
+    if (f->phase != AIO__SERVE_ACCEPTS) return 0;
+    if (wanted > AIO__CAME_MAX - f->came_count) wanted = AIO__CAME_MAX - f->came_count;
+    if (server->limit && server->limit < taken + wanted)
+        wanted = server->limit > taken ? server->limit - (uint32_t)taken : 0;
+    return wanted;
+}
+AIO_FN void aio__accept_begin(struct aio__serving *f, aio_uring *u, struct aio__accepting *a)
+{
+    aio_awaitable io = aio_accept(f->listener);
+    aio_result r = aio__sink_submit(u, &a->sink, &io);
+    if (r < 0) aio__accept_failed(f, r);
+    else f->in_flight++;
+}
+// The next one begins at once: what waits in the kernel's queue need not wait for our task too.
+AIO_FN void aio__accept_done(aio_uring *u, struct aio__sink *s, aio_result res, uint32_t cqe_flags)
+{
+    struct aio__accepting *a = AIO__CONTAINER(s, struct aio__accepting, sink);
+    struct aio__serving *f = a->serving;
+    bool withdrawn = res == -ECANCELED && (s->info & AIO__IO_CANCELLED);
+    (void)cqe_flags;
+    f->in_flight--;
+    if (res >= 0) f->came[f->came_count++] = (int)res;
+    else if (!withdrawn) aio__accept_failed(f, res);
+    if (u->draining) return;
+    if (res >= 0 && f->in_flight < aio__accepts_wanted(f)) aio__accept_begin(f, u, a);
+    aio_event_set(&f->server->changed);
+}
+AIO_FN void aio__accepts_adjust(struct aio__serving *f, aio_task *t)
+{
+    uint32_t wanted = aio__accepts_wanted(f);
+    uint32_t over = f->in_flight > wanted ? f->in_flight - wanted : 0;
+    aio_result r = 0;
+    aio_uring *u = aio__uring_of(&t->waiter, &r);
+    if (!u) aio__accept_failed(f, r);
+    for (uint32_t i = 0; u && i < AIO__ACCEPTS_MAX && (over || f->in_flight < wanted); i++) {
+        struct aio__accepting *a = &f->accepts[i];
+        if (over && aio__sink_busy(&a->sink)) {         // also one that was asked before
+            aio__sink_cancel(u, &a->sink);
+            over--;
+        } else if (!over && !aio__sink_busy(&a->sink)) {
+            a->serving = f;
+            a->sink.done = aio__accept_done;
+            aio__accept_begin(f, u, a);
+            if (f->failure) return;
+        }
+    }
+}
+// Gives those that came their handlers. A full hand says that more of them wait.
+AIO_FN void aio__accepts_take(struct aio__serving *f, aio_executor *x)
+{
+    uint32_t n = f->came_count;
+    for (uint32_t i = 0; i < n; i++) aio__connection_taken(f, x, f->came[i]);
+    f->came_count = 0;
+    if (n) f->wanted = n < AIO__ACCEPTS_MAX / 4 ? n * 4 : AIO__ACCEPTS_MAX;
+}
+// While it ends. False: it is over.
+AIO_FN bool aio__serve_goes_on(struct aio__serving *f, aio_task *t)
+{
+    aio_event_clear(&f->server->changed);
+    aio__accepts_take(f, t->waiter.future.loop);
+    return f->server->live || f->in_flight;
+}
+// Takes what came and asks for more. Result: 0; 1: not before something ended, or a while; or why
+// there will be no more.
+AIO_FN aio_result aio__serve_looks(struct aio__serving *f, aio_task *t)
+{
+    aio_loop *l = AIO__LOOP_OF(t->waiter.future.loop);
+    aio_event_clear(&f->server->changed);
+    aio__accepts_take(f, &l->executor);
+    if (aio__accept_failure(f->failure) == AIO__ACCEPT_PASSES) {
+        f->failure = 0;
+        aio__accepts_adjust(f, t);
+    }
+    aio_result why = f->failure;
+    f->failure = 0;
+    if (aio__accept_failure(why) != AIO__ACCEPT_PAUSES) return why;
     if (!f->told) aio__loop_say(l, "accept: no room for more connections; waiting", why);
     f->told = true;
-    aio_event_clear(&f->server->changed);
+    f->wanted = 1;
+    return 1;
 }
-enum { AIO__SERVE_ACCEPTS, AIO__SERVE_DRAINS, AIO__SERVE_CANCELS };
-#define AIO__SERVE_LOOP_OF(task) AIO__LOOP_OF((task)->waiter.future.loop)
 aio__drop_of(aio__serving) {                // its loop was closed, and so are its handlers' tasks
     if (self->server->serving != self) return 0;
     for (struct aio__served *c = self->server->first; c; c = c->next) {
         const aio_frame *handler = (const aio_frame *)(c->task + 1);
         if (handler->site->kind == AIO__SITE_START) aio__connection_close(handler, self->fd_at);
     }
+    while (self->came_count) close(self->came[--self->came_count]);
     self->server->serving = 0;
     self->server->first = 0;
     self->server->live = 0;
@@ -6745,45 +6844,38 @@ aio__async_drop(aio__serving) {
     self->server->first = 0;
     self->server->live = 0;
     self->server->accepted = self->server->refused = 0;
+    self->wanted = 4;
     self->r = aio_timeout_enter(&self->until, AIO_FOREVER);
     while (self->r >= 0) {
-        if (self->server->limit && self->server->live >= self->server->limit) {
-            aio_event_clear(&self->server->changed);
+        self->r = aio__serve_looks(self, AIO__TASK);
+        if (self->r < 0) break;
+        if (self->r == 0) {
             aio_await(self->r, aio_event_wait(&self->server->changed));
             continue;
         }
-        aio_await(self->r, aio_accept(self->listener));
-        if (self->r >= 0) {
-            aio__connection_taken(self, AIO__TASK->waiter.future.loop, (int)self->r);
-        } else if (aio__accept_failure(self->r) == AIO__ACCEPT_PASSES) {
-            self->r = 0;
-        } else if (aio__accept_failure(self->r) == AIO__ACCEPT_PAUSES) {
-            aio__serve_pauses(self, AIO__SERVE_LOOP_OF(AIO__TASK), self->r);
-            self->r = aio_timeout_enter(&self->pause, AIO_SECOND / 10);
-            if (self->r >= 0) aio_await(self->r, aio_event_wait(&self->server->changed));
-            else aio_await(self->r, aio_next_turn());
-            self->r = aio_timeout_exit(&self->pause, self->r);
-            if (self->r == -ETIMEDOUT) self->r = 0;
-        }
+        self->r = aio_timeout_enter(&self->pause, AIO_SECOND / 10);
+        if (self->r >= 0) aio_await(self->r, aio_event_wait(&self->server->changed));
+        else aio_await(self->r, aio_next_turn());
+        self->r = aio_timeout_exit(&self->pause, self->r);
+        if (self->r == -ETIMEDOUT) self->r = 0;
     }
-    // Stopped, or the listener failed: connections may end by themselves, until the deadline.
+    // Stopped, or the listener failed: connections may end by themselves, until the deadline. What
+    // an accept still brings is one of them.
     self->r = aio_timeout_exit(&self->until, self->r);
     self->end = aio_timeout_expired(&self->until) && self->r == -ETIMEDOUT ? 0 : self->r;
     self->phase = AIO__SERVE_DRAINS;
+    aio__accepts_adjust(self, AIO__TASK);
     self->r = self->end == -ECANCELED ? self->end : 0;
-    if (self->r >= 0 && self->server->live)
+    if (self->r >= 0 && aio__serve_goes_on(self, AIO__TASK))
         self->r = aio_timeout_enter(&self->until, self->end ? AIO_FOREVER : self->server->drain_ns);
-    while (self->r >= 0 && self->server->live) {
-        aio_event_clear(&self->server->changed);
+    while (self->r >= 0 && aio__serve_goes_on(self, AIO__TASK))
         aio_await(self->r, aio_event_wait(&self->server->changed));
-    }
     self->r = aio_timeout_exit(&self->until, self->r);
     if (self->r == -ECANCELED) self->end = -ECANCELED;
     self->phase = AIO__SERVE_CANCELS;
     self->r = -ECANCELED;
-    while (self->server->live) {
+    while (aio__serve_goes_on(self, AIO__TASK)) {
         if (self->r == -ECANCELED) aio__connections_cancel(self->server);
-        aio_event_clear(&self->server->changed);
         aio_await(self->r, aio_event_wait(&self->server->changed));
         if (self->r < 0) self->end = self->r;           // asked once more: it asks them once more
     }
@@ -6827,8 +6919,8 @@ AIO_FN aio_result aio_server_stop(aio_server *server, int64_t drain_ns)
     server->drain_ns = drain_ns;
     if (aio_timeout_expired(&f->until) || f->phase == AIO__SERVE_CANCELS) return 0;
     if (f->phase == AIO__SERVE_ACCEPTS) return aio_timeout_reschedule(&f->until, INT64_MIN);
-    return aio_timeout_reschedule(&f->until,
-                                  aio__deadline(AIO__SERVE_LOOP_OF(f->until.scope.task), drain_ns));
+    const aio_loop *l = AIO__LOOP_OF(f->until.scope.task->waiter.future.loop);
+    return aio_timeout_reschedule(&f->until, aio__deadline(l, drain_ns));
 }
 
 // --- processes: beginning one. The child shares our memory until it has called exec, on a stack of
