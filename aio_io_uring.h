@@ -3006,7 +3006,7 @@ AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
 // order they were begun; what is in the page cache is read at once. A terminal that looks ready may
 // block all the same: a poll waits, and the call is made on a description that never does. The end
 // is told like a completion.
-enum { AIO__FILE_RING, AIO__FILE_POSITION, AIO__FILE_TERMINAL };
+enum { AIO__FILE_RING, AIO__FILE_POSITION, AIO__FILE_TERMINAL, AIO__FILE_OFFSET };
 enum { AIO__DETOUR_QUEUED, AIO__DETOUR_RUNS, AIO__DETOUR_POLLS, AIO__DETOUR_ENDED };
 struct aio__detour {
     struct aio__detour *next, *prev;        // in its bucket, by descriptor
@@ -3018,6 +3018,7 @@ struct aio__detour {
     uint64_t user_data, inode, device;
     aio_result result;
     size_t done;                            // bytes that are there already
+    int64_t offset;                         // -1: the file's position
     int fd;
     uint32_t block_class, count;            // count: pieces, which stand behind it
     uint8_t state;
@@ -3197,8 +3198,9 @@ AIO_FN bool aio__detour_cached(struct aio__detour *d, aio_result *r)
 {
     struct stat st;
     for (;;) {
-        ssize_t n = syscall(SYS_preadv2, d->fd, aio__detour_pieces(d), (long)d->count, -1L, -1L,
-                            AIO__RWF_NOWAIT);
+        int64_t at = d->offset == -1 ? -1 : d->offset + (int64_t)d->done;
+        ssize_t n = syscall(SYS_preadv2, d->fd, aio__detour_pieces(d), (long)d->count, (long)at,
+                            (long)(at >> 32), AIO__RWF_NOWAIT);
         *r = n < 0 ? -errno : n;
         if (n > 0 && !aio__detour_advance(d, (size_t)n)) continue;
         if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && errno != EINTR)) break;
@@ -3269,6 +3271,8 @@ AIO_COLD bool aio__detours_cancel(aio_uring *u, uint64_t user_data, int fd)
         } else if (d->state == AIO__DETOUR_QUEUED) {
             d->result = -ECANCELED;
             (void)aio__detour_soon(d);          // it was not the first
+        } else if (d->state == AIO__DETOUR_ENDED && d->offset != -1 && user_data) {
+            d->result = -ECANCELED;             // not told yet, and nothing is lost
         }
     }
     return found;
@@ -3286,6 +3290,7 @@ AIO_FN struct aio__detour *aio__detour_new(aio_uring *u, const aio_awaitable *a)
     d->ring = u;
     d->block_class = k;
     d->fd = (int)AIO__HEAD_FD(a->u.w[0]);
+    d->offset = (int64_t)a->u.w[1];
     d->writes = op == IORING_OP_WRITE || op == IORING_OP_WRITEV || op == IORING_OP_WRITE_FIXED ||
                 op == AIO__OP_WRITEV_FIXED;
     d->count = n;
@@ -3295,29 +3300,62 @@ AIO_FN struct aio__detour *aio__detour_new(aio_uring *u, const aio_awaitable *a)
     if (!vector) v->iov_base = a->u.p[2], v->iov_len = AIO__FIRST_HALF(a->u.w[3]);
     return d;
 }
+// The first read of a turn, when nothing else is queued: a call for what is in the page cache takes
+// less than the ring's, and says by itself whether the file can seek. Not where it may be direct
+// I/O, which waits for the disk in spite of RWF_NOWAIT.
+AIO_FN bool aio__detour_first(aio_uring *u, const aio_awaitable *a)
+{
+    unsigned op = AIO__HEAD_OPCODE(a->u.w[0]), flags = AIO__HEAD_FLAGS(a->u.w[0]);
+    bool plain = (op == IORING_OP_READ || op == IORING_OP_READV) && !flags &&
+                 !AIO__SECOND_HALF(a->u.w[3]) && (int)AIO__HEAD_FD(a->u.w[0]) >= 0;
+    // Debug mode looks at buffers when the ring is entered.
+    return plain && a->u.w[1] != UINT64_MAX && !u->loop->debug && !aio__sq_pending(u) &&
+           u->seeks_turn != u->loop->executor.turns;
+}
+AIO_FN bool aio__detour_buffered(const struct aio__detour *d)
+{
+    int flags = fcntl(d->fd, F_GETFL);
+    return flags >= 0 && !(flags & O_DIRECT);
+}
+// A read that has its bytes at once, or the end of the file, or cannot be: true, and d has ended.
+// False: the ring is to run it, or a thread if it reads at the file's position.
+AIO_FN bool aio__detour_at_once(aio_uring *u, struct aio__detour *d, aio_result *r)
+{
+    if (!aio__detour_buffered(d) || !aio__detour_cached(d, r)) return false;
+    if (d->offset != -1 && *r < 0 && *r != -ESPIPE) return false;
+    if (d->offset != -1 && *r >= 0) {
+        u->seeks_fd = d->fd;
+        u->seeks_turn = u->loop->executor.turns;
+    }
+    d->state = AIO__DETOUR_ENDED;
+    return true;
+}
 // *d: null if the ring is to run it. Result: 0, or why it is not begun. Its descriptor is held.
 AIO_FN aio_result aio__detour_for(aio_uring *u, const aio_awaitable *a, struct aio__detour **out)
 {
     aio_result r = 0;
     *out = 0;
     if (u->disabled) return -EPERM;
-    bool vector = aio__op_is(AIO__HEAD_OPCODE(a->u.w[0]), AIO__OP_VECTOR);
-    int kind = aio__file_kind(u, a);
+    bool vector = aio__op_is(AIO__HEAD_OPCODE(a->u.w[0]), AIO__OP_VECTOR), first;
+    first = aio__detour_first(u, a);
+    int kind = first ? AIO__FILE_OFFSET : aio__file_kind(u, a);
     if (kind <= 0) return kind;
     if (vector && AIO__FIRST_HALF(a->u.w[3]) && !a->u.w[2]) return -EFAULT;
     if ((r = aio__fd_hold(u, AIO__HEAD_FD(a->u.w[0]))) < 0) return r;
     struct aio__detour *d = aio__detour_new(u, a);
     bool reads = d && kind == AIO__FILE_POSITION && !d->writes, ring = false;
-    if (reads && !u->file_calls && !(AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_ASYNC)) {
-        if (aio__detour_cached(d, &r)) d->state = AIO__DETOUR_ENDED;
-        ring = r == AIO_PENDING;
-        d->result = r;
+    if (d && first) {
+        ring = !aio__detour_at_once(u, d, &r);
+    } else if (reads && !u->file_calls && !(AIO__HEAD_FLAGS(a->u.w[0]) & IOSQE_ASYNC)) {
+        ring = !aio__detour_at_once(u, d, &r) && r == AIO_PENDING;
     } else if (d && kind == AIO__FILE_TERMINAL) {       // for nothing nobody waits
         d->state = aio__detour_advance(d, 0) ? AIO__DETOUR_ENDED : AIO__DETOUR_POLLS;
     }
+    if (d) d->result = r;
     if (!d || ring) aio__fd_release(u, AIO__HEAD_FD(a->u.w[0]) | AIO__IO_TRACKED);
     if (ring) aio__free(&u->loop->executor, d, d->block_class);
     if (d && !ring) *out = d;
+    if (first && (ring || !d)) return aio__file_kind(u, a);
     return d ? 0 : -ENOMEM;
 }
 AIO_FN void aio__detour_begin(struct aio__detour *d, uint64_t user_data)
@@ -3344,12 +3382,19 @@ AIO_FN void aio__detour_waiter(struct aio__detour *d, aio_waiter *w, const aio_a
     aio_waiter_begin(w, cls);
     aio__detour_begin(d, w->node.u.w[0]);
 }
+// As aio__detour_for. Where a cancel is owed it takes what has not begun: an entry that is queued.
+AIO_FN aio_result aio__detour_of(aio_uring *u, const aio_waiter *w, const aio_awaitable *a,
+                                 struct aio__detour **out)
+{
+    *out = 0;
+    return w->future.flags & AIO__MUST_CANCEL ? 0 : aio__detour_for(u, a, out);
+}
 // As aio__io_submit, for a read or write that may have to take a detour.
 AIO_SLOW aio_result aio__file_submit(aio_uring *u, aio_waiter *w, const aio_awaitable *a,
                                      unsigned tag)
 {
     struct aio__detour *d;
-    aio_result r = aio__detour_for(u, a, &d);
+    aio_result r = aio__detour_of(u, w, a, &d);
     if (r < 0) return r;
     if (!d) return aio__io_submit(u, w, a, tag, aio__io_wait());
     aio__detour_waiter(d, w, a, tag, aio__io_wait());
@@ -3374,7 +3419,7 @@ AIO_FN bool aio__file_start(aio_waiter *w, const aio_awaitable *a)
     struct aio__detour *d;
     aio_result r = 0;
     aio_uring *u = aio__uring_of(w, &r);
-    if (u) r = aio__detour_for(u, a, &d);
+    if (u) r = aio__detour_of(u, w, a, &d);
     if (aio__failed(w, r)) return true;
     if (d) {
         aio__detour_waiter(d, w, a, AIO__UD_WAITER, aio__io_wait());

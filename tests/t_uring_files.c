@@ -143,6 +143,126 @@ static void transfers_give_what_the_system_call_gives(void **state)
     assert_result(run(compare), 0);
 }
 
+// --- reads at offsets: what the page cache has, and what it has not, alone and several in a turn
+struct takeover { aio_frame aio; int fd, round, fds[2]; aio_result r; char buf[8]; struct iovec v; };
+aio_async(takeover) {
+    for (self->round = 0; self->round < 20; self->round++) {
+        self->fd = temp_file("abcdefgh");
+        aio_await(self->r, aio_pread(self->fd, self->buf, 3, 2));
+        assert_int_equal(self->r, 3);
+        assert_memory_equal(self->buf, "cde", 3);
+        if (self->round & 1) aio_await(aio_sleep(0));
+        assert_int_equal(pipe2(self->fds, O_CLOEXEC), 0);
+        assert_int_equal(write(self->fds[1], "ab", 2), 2);
+        dup2(self->fds[0], self->fd);               // not by aio_close
+        self->v.iov_base = self->buf, self->v.iov_len = 2;
+        if (self->round & 2) aio_await(self->r, aio_preadv(self->fd, &self->v, 1, 0, 0));
+        else aio_await(self->r, aio_pread(self->fd, self->buf, 2, 0));
+        assert_int_equal(self->r, -ESPIPE);
+        aio_await(self->r, aio_read_some(self->fd, self->buf, 2));
+        assert_int_equal(self->r, 2);               // nothing was taken
+        assert_memory_equal(self->buf, "ab", 2);
+        for (int i = 0; i < 2; i++) close(self->fds[i]);
+        aio_await(aio_close(self->fd));
+    }
+    return 0;
+} aio_end
+static void a_number_that_a_pipe_took_over_cannot_seek(void **state)
+{
+    (void)state;
+    assert_result(run(takeover), 0);
+}
+struct sweep { aio_frame aio; int fd; uint64_t state; int left; size_t at, n, align; aio_result r;
+               struct iovec v[2]; char *got, *want; ssize_t expected; };
+enum { SWEPT = 5 * BLOCK + 512, ROOM_EACH = 2 * BLOCK, SWEEPS = 8 };
+static size_t draw(struct sweep *self, size_t below)
+{
+    self->state = self->state * 6364136223846793005u + 1442695040888963407u;
+    return (size_t)(self->state >> 33) % below / self->align * self->align;
+}
+aio_async(sweep) {
+    for (; self->left; self->left--) {
+        self->at = draw(self, SWEPT + BLOCK);
+        self->n = draw(self, ROOM_EACH);
+        self->v[0].iov_base = self->got;
+        self->v[0].iov_len = draw(self, self->n + 1);
+        self->v[1].iov_base = self->got + self->v[0].iov_len;
+        self->v[1].iov_len = self->n - self->v[0].iov_len;
+        memset(self->got, 0xee, ROOM_EACH);
+        memset(self->want, 0xee, ROOM_EACH);
+        self->expected = pread(self->fd, self->want, self->n, (off_t)self->at);
+        if (self->left % 8 == 0) posix_fadvise(self->fd, 0, 0, POSIX_FADV_DONTNEED);
+        if (self->left & 1) {
+            aio_await(self->r, aio_preadv(self->fd, self->v, 2, (int64_t)self->at, 0));
+        } else {
+            aio_await(self->r, aio_pread(self->fd, self->got, self->n, (int64_t)self->at));
+        }
+        assert_int_equal(self->r, self->expected);
+        assert_memory_equal(self->got, self->want, ROOM_EACH);
+        if (self->left & 2) aio_await(aio_sleep(0));
+    }
+    return 0;
+} aio_end
+struct sweeps { aio_frame aio; int fd, n; size_t align; aio_task *t[SWEEPS]; char *room; };
+aio_async(sweeps) {
+    for (int i = 0; i < self->n; i++) {
+        char *room = self->room + i * 2 * ROOM_EACH;
+        self->t[i] = aio_spawn(sweep, .fd = self->fd, .state = (uint64_t)i + 1, .left = 100,
+                               .align = self->align, .got = room, .want = room + ROOM_EACH);
+    }
+    aio_await(aio_gather(self->t, (aio_result *)0, (size_t)self->n));
+    return 0;
+} aio_end
+static void reads_at_offsets_give_what_pread_gives(void **state)
+{
+    (void)state;
+    char *room = (char *)aligned_alloc(BLOCK, SWEEPS * 2 * ROOM_EACH);
+    for (int direct = 0; direct < 2; direct++) {
+        char path[] = "/tmp/aio-files-XXXXXX";
+        int file = mkstemp(path);
+        int fd = open(path, O_RDONLY | O_CLOEXEC | (direct ? O_DIRECT : 0));
+        unlink(path);
+        for (int i = 0; i < (int)sizeof page; i++) page[i] = (char)(i * 7 + i / BLOCK);
+        assert_int_equal(write(file, page, SWEPT), SWEPT);
+        for (int n = 1; fd >= 0 && n <= SWEEPS; n += SWEEPS - 1)        // alone, and several in a turn
+            assert_result(run(sweeps, .fd = fd, .n = n, .align = direct ? 512 : 1, .room = room), 0);
+        if (fd >= 0) close(fd);
+        close(file);
+    }
+    free(room);
+}
+
+// --- a task that does nothing else than that gets its cancel all the same
+enum { ENOUGH = 3000 };
+struct busy { aio_frame aio; int call, fd, rounds; char buf[8]; };
+aio_async(busy) {
+    for (; self->rounds < ENOUGH; self->rounds++)
+        aio_try(by_ring(self->call, self->fd, self->buf));
+    return 0;
+} aio_end
+struct stop_busy { aio_frame aio; int call, fd; aio_task *t; aio_result r; };
+aio_async(stop_busy) {
+    self->t = aio_spawn(busy, .call = self->call, .fd = self->fd);
+    aio_await(aio_sleep(0));
+    aio_await(aio_sleep(0));
+    aio_task_cancel(self->t);
+    aio_await(self->r, aio_future_wait(aio_task_future(self->t)));
+    assert_true(aio_task_frame(busy, self->t)->rounds < 100);
+    aio_detach(self->t);
+    return self->r;
+} aio_end
+static void transfers_of_a_file_without_end_can_be_cancelled(void **state)
+{
+    (void)state;
+    for (int call = 0; call < CALLS; call++) {
+        int fd = temp_file("abcdefgh");
+        aio_result r = run(stop_busy, .call = call, .fd = fd);
+        if (r != -ECANCELED) print_error("%s\n", call_names[call]);
+        assert_result(r, -ECANCELED);
+        close(fd);
+    }
+}
+
 // --- a write that comes up short and then fails: no space, or the limit of a file's size
 enum { ROOM = 64 * 1024, MUCH = 96 * 1024 };
 static unsigned char content[MUCH], found[2 * MUCH];
@@ -530,6 +650,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(transfers_give_what_the_system_call_gives),
+        cmocka_unit_test(a_number_that_a_pipe_took_over_cannot_seek),
+        cmocka_unit_test(reads_at_offsets_give_what_pread_gives),
+        cmocka_unit_test(transfers_of_a_file_without_end_can_be_cancelled),
         cmocka_unit_test(at_the_limit_of_a_files_size_nothing_is_written_twice),
         cmocka_unit_test(on_a_full_disk_nothing_is_written_twice),
         cmocka_unit_test(several_readers_at_one_position_get_each_block_once),
