@@ -267,7 +267,7 @@ aio_async(lines) {
     aio_await(self->r, aio_stream_read_exactly(&self->s, self->buf, 2));   // bytes are bytes
     assert_memory_equal(self->buf, "45", 2);
     say(self->fds[1], "far more than the limit\r");
-    aio_await(self->r, aio_wait_for(AIO_MSEC, aio_stream_skip_until(&self->s, "\r\n", 2)));
+    aio_await(self->r, aio_wait_for(AIO_SECOND / 5, aio_stream_skip_until(&self->s, "\r\n", 2)));
     assert_result(self->r, -ETIMEDOUT);
     say(self->fds[1], "\n;\r\nrest");
     aio_await(self->r, aio_stream_skip_until(&self->s, "\r\n", 2));
