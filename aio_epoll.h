@@ -865,6 +865,7 @@ AIO_FN long aio__ep_close(struct aio__ep *k, const struct io_uring_sqe *e)
         return 0;
     }
     aio__ep_forget(k, e->fd);
+    if (e->flags & IOSQE_ASYNC) return AIO__EP_SLOW;        // it lingers
     return aio__ep_result(close(e->fd));
 }
 AIO_FN long aio__ep_pipe(struct aio__ep *k, const struct io_uring_sqe *e)
@@ -1097,6 +1098,7 @@ AIO_FN long aio__ep_blocking_call(const struct io_uring_sqe *e)
         if (!e->len && fcntl(e->fd, F_GETFD) < 0) return -EBADF;
         r = tee(e->splice_fd_in, e->fd, e->len, e->splice_flags & ~SPLICE_F_FD_IN_FIXED);
         break;
+    case IORING_OP_CLOSE: r = close(e->fd); break;
     case IORING_OP_CONNECT: r = connect(e->fd, (struct sockaddr *)addr, (socklen_t)e->off); break;
     case AIO__OP_FUTEX_WAIT: return aio__ep_futex_wait(e);
     case AIO__OP_FUTEX_WAITV: r = syscall(AIO__EP_SYS_FUTEX_WAITV, addr, e->len, 0, 0, 0); break;
