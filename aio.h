@@ -1951,12 +1951,15 @@ AIO_INLINE bool aio__have_result(aio_task *t, aio_result r)
 }
 #ifdef __cplusplus
 AIO_INLINE bool aio__start(aio_task *t, aio_awaitable a) { return aio__start_in_task(t, a); }
-AIO_INLINE bool aio__start(aio_task *t, aio_result r) { return aio__have_result(t, r); }
+AIO_INLINE bool aio__start(aio_task *t, int r) { return aio__have_result(t, r); }
+AIO_INLINE bool aio__start(aio_task *t, long r) { return aio__have_result(t, r); }
+AIO_INLINE bool aio__start(aio_task *t, long long r) { return aio__have_result(t, r); }
 template <class T> bool aio__start(aio_task *, T) = delete;     // neither
 #else
 bool aio__await_needs_an_awaitable_or_an_aio_result(void);     // for the error's sake
 #  define aio__start(t, x) _Generic((x), aio_awaitable: aio__start_in_task, \
-       aio_result: aio__have_result, default: aio__await_needs_an_awaitable_or_an_aio_result)(t, x)
+       int: aio__have_result, long: aio__have_result, long long: aio__have_result, \
+       default: aio__await_needs_an_awaitable_or_an_aio_result)(t, x)
 #endif
 
 AIO_FN size_t aio__append(char *text, size_t size, size_t at, const char *more)

@@ -1083,6 +1083,32 @@ static void arguments_are_read_before_the_storage_is_touched(void **state)
     assert_result(RUN(reads), 0);
 }
 
+// --- what does not wait gives a result at once: any signed one
+static int plain_int(int n) { return n; }
+static long plain_long(long n) { return n; }
+static long long plain_long_long(long long n) { return n; }
+struct plain { aio_frame aio; int got; };
+aio_async(plain) {
+    int n;
+    aio_try(n, plain_int(3));
+    self->got += n;
+    aio_try(plain_int(0));
+    aio_await(n, plain_int(-EAGAIN));
+    assert_int_equal(n, -EAGAIN);
+    aio_try(n, plain_long(4));
+    self->got += n;
+    aio_try(n, plain_long_long(5));
+    self->got += n;
+    assert_int_equal(self->got, 12);
+    aio_try(plain_int(-ENOENT));
+    return 1;
+} aio_end
+static void a_plain_integer_is_a_result(void **state)
+{
+    (void)state;
+    assert_result(RUN(plain), -ENOENT);
+}
+
 int main(void)
 {
     virtual_clock.clock = AIO_CLOCK_VIRTUAL;
@@ -1129,6 +1155,7 @@ int main(void)
         cmocka_unit_test(scopes_end_under_cancellation),
         cmocka_unit_test(nothing_is_allocated_once_warm),
         cmocka_unit_test(sizes),
+        cmocka_unit_test(a_plain_integer_is_a_result),
         cmocka_unit_test(arguments_are_read_before_the_storage_is_touched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@ aio_async(f) {
 #ifdef TWIN
     aio_await(aio_next_turn());
 #else
-    aio_await(42);
+    aio_await("42");
 #endif
     return 0;
 } aio_end
