@@ -114,6 +114,10 @@
 #ifndef AIO_SLAB_BYTES_MAX
 #  define AIO_SLAB_BYTES_MAX 65536
 #endif
+// Blocks of more than 8 KiB that are free go back to the allocator, but for so many bytes of them.
+#ifndef AIO_KEEP_BYTES_MAX
+#  define AIO_KEEP_BYTES_MAX 1048576
+#endif
 
 // ----------------------------------------------------------------------------------- >>includes
 #include <stdbool.h>
@@ -442,6 +446,7 @@ enum {
     AIO__SMALL = 64,            // classes 1..64: up to 1 KiB in steps of 16 bytes
     AIO__LARGE = 40,            // then four to a doubling, up to 1 MiB
     AIO__CLASSES = AIO__SMALL + 1 + AIO__LARGE,
+    AIO__LOOSE = AIO__SMALL + 13,       // from here (over 8 KiB) each block is the allocator's own
     AIO__HUGE = AIO__CLASSES,   // straight from the allocator and back
 };
 
@@ -463,7 +468,7 @@ struct aio_executor {
     aio_result refusal;         // why slots are refused: 0 (no memory), -EBADFD, -EPERM
     void *free[AIO__CLASSES];
     char *slab, *slab_end;
-    size_t slab_bytes;
+    size_t slab_bytes, kept_bytes;      // kept: in free blocks that are the allocator's own
     struct aio__chunk *chunks;
     const struct aio__observer *observer;   // null: nobody watches the steps
     struct aio__watched *to_cancel;       // what a cancel that goes on has still to reach
@@ -1597,24 +1602,6 @@ AIO_SLOW void aio__chunk_free(aio_executor *x, void *block)
     else x->chunks = c->next;
     (x->options.allocator.release)(x->options.allocator.context, c);
 }
-AIO_SLOW void *aio__alloc_slow(aio_executor *x, uint32_t c, size_t size)
-{
-    if (c == AIO__HUGE) return aio__chunk_new(x, size);
-    size = aio__class_bytes(c);
-    if (size > AIO_SLAB_BYTES_MAX / 8) return aio__chunk_new(x, size);
-    if ((size_t)(x->slab_end - x->slab) < size) {
-        size_t bytes = x->slab_bytes;
-        if (bytes < size * 4) bytes = size * 4;
-        char *slab = (char *)aio__chunk_new(x, bytes);
-        if (!slab) return bytes > size ? aio__chunk_new(x, size) : 0;
-        x->slab = slab;
-        x->slab_end = slab + bytes;
-        if (x->slab_bytes < AIO_SLAB_BYTES_MAX) x->slab_bytes *= 2;
-    }
-    void *block = x->slab;
-    x->slab += size;
-    return block;
-}
 #if defined __SANITIZE_ADDRESS__
 #  define AIO__ASAN 1
 #elif defined __has_feature
@@ -1643,25 +1630,62 @@ void __asan_unpoison_memory_region(void const volatile *, size_t);
 #  define AIO__POISON(block, size) ((void)0)
 #  define AIO__UNPOISON(block, size) ((void)0)
 #endif
+AIO_SLOW void *aio__alloc_slow(aio_executor *x, uint32_t c, size_t size)
+{
+    if (c == AIO__HUGE) return aio__chunk_new(x, size);
+    size = aio__class_bytes(c);
+    if (c >= AIO__LOOSE && x->free[c]) {
+        void *kept = x->free[c];
+        AIO__UNPOISON(kept, size);
+        __builtin_memcpy(&x->free[c], kept, sizeof(void *));
+        x->kept_bytes -= size;
+        return kept;
+    }
+    if (c >= AIO__LOOSE || size > AIO_SLAB_BYTES_MAX / 8) return aio__chunk_new(x, size);
+    if ((size_t)(x->slab_end - x->slab) < size) {
+        size_t bytes = x->slab_bytes;
+        if (bytes < size * 4) bytes = size * 4;
+        char *slab = (char *)aio__chunk_new(x, bytes);
+        if (!slab) return bytes > size ? aio__chunk_new(x, size) : 0;
+        x->slab = slab;
+        x->slab_end = slab + bytes;
+        if (x->slab_bytes < AIO_SLAB_BYTES_MAX) x->slab_bytes *= 2;
+    }
+    void *block = x->slab;
+    x->slab += size;
+    return block;
+}
 AIO_INLINE void *aio__alloc(aio_executor *x, uint32_t c, size_t size)
 {
     void *block;
-    if (AIO__LIKELY(c < AIO__HUGE && (block = x->free[c]) != 0)) {
+    if (AIO__LIKELY(c < AIO__LOOSE && (block = x->free[c]) != 0)) {
         AIO__UNPOISON(block, aio__class_bytes(c));
         __builtin_memcpy(&x->free[c], block, sizeof(void *));
         return block;
     }
     return aio__alloc_slow(x, c, size);
 }
-AIO_INLINE void aio__free(aio_executor *x, void *block, uint32_t c)
+AIO_INLINE void aio__free_keep(aio_executor *x, void *block, uint32_t c)
 {
-    if (AIO__UNLIKELY(c == AIO__HUGE)) {
-        aio__chunk_free(x, block);
-        return;
-    }
     __builtin_memcpy(block, &x->free[c], sizeof(void *));
     x->free[c] = block;
     AIO__POISON(block, aio__class_bytes(c));
+}
+// After a peak its memory goes back; below, nothing is asked of the allocator again and again.
+AIO_SLOW void aio__free_loose(aio_executor *x, void *block, uint32_t c)
+{
+    size_t size = c == AIO__HUGE ? SIZE_MAX : aio__class_bytes(c);
+    if (x->kept_bytes > AIO_KEEP_BYTES_MAX || size > AIO_KEEP_BYTES_MAX - x->kept_bytes) {
+        aio__chunk_free(x, block);
+        return;
+    }
+    x->kept_bytes += size;
+    aio__free_keep(x, block, c);
+}
+AIO_INLINE void aio__free(aio_executor *x, void *block, uint32_t c)
+{
+    if (AIO__UNLIKELY(c >= AIO__LOOSE)) aio__free_loose(x, block, c);
+    else aio__free_keep(x, block, c);
 }
 // gcc makes a constant memset of 81 to 8191 bytes a `rep stosq`, which takes 11 ns to start.
 AIO_INLINE void aio__zero(void *p, size_t n)
@@ -5208,6 +5232,7 @@ AIO_FN void aio_executor_close(aio_executor *x)
     x->chunks = 0;
     x->ring = 0;
     x->slab = x->slab_end = 0;
+    x->kept_bytes = 0;
     x->head = x->tail = 0;
     __builtin_memset(x->free, 0, sizeof x->free);
 }

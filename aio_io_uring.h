@@ -166,6 +166,7 @@ typedef struct aio_server {
     uint32_t limit;             // to be set: most connections at a time; 0: no limit
     uint32_t live;              // to be read: connections whose handler runs
     uint64_t accepted, refused; // to be read: since aio_serve began; refused: no memory, closed
+    uint64_t lost;              // likewise: handlers ended with -ECONNRESET or -EPIPE, not reported
     struct aio__serving *serving;       // private: null: it does not serve
     struct aio__served *first;
     aio_event changed;
@@ -658,9 +659,10 @@ AIO_FN AIO_NODISCARD aio_awaitable aio_process_close_stdin(aio_process *p);
 // Accepts connections until it is stopped, and spawns coroutine `name` for each, with these
 // arguments, .fd (an int of its frame) being the connection, which it owns. That of a handler which
 // never began is closed, or its aio_drop does that, if there is one. Errors of handlers go to
-// on_error. At the limit it accepts no more: they wait in the kernel's queue. Out of descriptors or
-// memory (told to on_error once) it waits until a connection ends, or 0.1 s, and goes on.
-// A burst is taken in few turns: up to 64 accepts are in flight, no more than the limit leaves.
+// on_error, but for a peer that is gone (-ECONNRESET, -EPIPE): server.lost counts those. At the
+// limit it accepts no more: they wait in the kernel's queue. Out of descriptors or memory (told to
+// on_error once) it waits until a connection ends, or 0.1 s, and goes on. A burst is taken in few
+// turns: up to 64 accepts are in flight, no more than the limit leaves.
 // Result: 0: stopped by aio_server_stop; -ECANCELED: all connections were cancelled too; -EBUSY; an
 // error of the listener (-EBADF: aio_close ended it) when its last connection has ended. No handler
 // is left when it returns. The listener stays open.
@@ -6727,6 +6729,10 @@ AIO_FN void aio__served_notify(aio_node *n, aio_future *f)
     if (c->prev) c->prev->next = c->next;
     else server->first = c->next;
     server->live--;
+    if (f->result == -ECONNRESET || f->result == -EPIPE) {
+        server->lost++;
+        aio__saw(f);
+    }
     aio_event_set(&server->changed);
     aio__free(f->loop, c, aio__class_of(sizeof *c));
 }
@@ -6888,7 +6894,7 @@ aio__async_drop(aio__serving) {
     self->server->serving = self;
     self->server->first = 0;
     self->server->live = 0;
-    self->server->accepted = self->server->refused = 0;
+    self->server->accepted = self->server->refused = self->server->lost = 0;
     self->wanted = 4;
     self->r = aio_timeout_enter(&self->until, AIO_FOREVER);
     while (self->r >= 0) {

@@ -166,12 +166,83 @@ static void an_end_in_a_burst_loses_no_connection(void **state)
             for (int poor = 0; poor < 2; poor++) cut_at(how, after, poor);
 }
 
+// --- a peer that resets: counted, not a line each; another error is told
+struct resets { aio_frame aio; int fd, *error; char c; aio_result r; };
+aio_async(resets) {
+    aio_await(self->r, aio_recv(self->fd, &self->c, 1, 0));
+    aio_await(aio_close(self->fd));
+    return *self->error ? *self->error : self->r;
+} aio_end
+struct reset { aio_frame aio; aio_server server; bool serves; int listener, i, error, fds[20];
+               struct reset *of; aio_task *t; };
+aio_async(reset) {
+    aio_result r;
+    if (self->serves) {
+        aio_await(r, aio_serve(&self->of->server, self->of->listener, resets,
+                               .error = &self->of->error));
+        return r;
+    }
+    aio_try(self->listener, aio_listen_tcp("127.0.0.1", 0));
+    self->t = aio_spawn(reset, .serves = true, .of = self);
+    connect_burst(self->fds, 20, self->listener);
+    while (self->server.live < 20) aio_await(aio_sleep(AIO_MSEC));
+    for (self->i = 0; self->i < 20; self->i++) {
+        struct linger hard = { 1, 0 };
+        setsockopt(self->fds[self->i], SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    }
+    close_burst(self->fds, 20);
+    while (self->server.live) aio_await(aio_sleep(AIO_MSEC));
+    assert_int_equal(self->server.lost, self->error && self->error != -EPIPE ? 0 : 20);
+    aio_server_stop(&self->server, 0);
+    aio_await(aio_join(self->t));
+    aio_await(aio_close(self->listener));
+    return 0;
+} aio_end
+static void a_peer_that_resets_is_counted_not_reported(void **state)
+{
+    (void)state;
+    assert_result(run(reset, .error = 0), 0);
+    assert_result(run(reset, .error = -EPIPE), 0);
+    expect_reports();
+    assert_result(run(reset, .error = -EPROTO), 0);
+    assert_int_equal(uring_reports, 20);
+}
+
+// --- memory of a peak goes back; what is below the mark is used again
+struct peak { aio_frame aio; int n, i; void *blocks[160]; long calls; };
+aio_async(peak) {
+    aio_executor *x = AIO__TASK->waiter.future.loop;
+    static const size_t sizes[] = { 8193, 60000, 100000 };
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        uint32_t c = aio__class_of(sizes[k]);
+        long before = uring_memory.blocks, kept = AIO_KEEP_BYTES_MAX / (long)aio__class_bytes(c);
+        for (self->i = 0; self->i < self->n; self->i++)
+            memset(self->blocks[self->i] = aio__alloc(x, c, sizes[k]), 1, sizes[k]);
+        for (self->i = 0; self->i < self->n; self->i++) aio__free(x, self->blocks[self->i], c);
+        assert_true(uring_memory.blocks <= before + kept);
+        assert_true(x->kept_bytes <= AIO_KEEP_BYTES_MAX);
+        if (k) continue;                                // what is kept of this size fills the mark
+        self->calls = uring_memory.calls;
+        for (self->i = 0; self->i < 1000; self->i++)
+            aio__free(x, aio__alloc(x, c, sizes[k]), c);
+        assert_int_equal(uring_memory.calls, self->calls);
+    }
+    return 0;
+} aio_end
+static void the_memory_of_a_peak_goes_back(void **state)
+{
+    (void)state;
+    assert_result(run(peak, .n = 160), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_burst_is_taken_in_few_turns),
         cmocka_unit_test(a_burst_stays_within_the_limit),
         cmocka_unit_test(an_end_in_a_burst_loses_no_connection),
+        cmocka_unit_test(a_peer_that_resets_is_counted_not_reported),
+        cmocka_unit_test(the_memory_of_a_peak_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
