@@ -4727,6 +4727,7 @@ AIO_FN bool aio__next_start(aio_waiter *w, const aio_awaitable *a)
 {
     aio_frame *f = (aio_frame *)a->u.p[0];
     if (aio__needs_task(w)) return true;
+    if (w->future.loop->refusal == -EPERM) return aio__done_with(w, -EPERM);
     if (!f->site) return aio__done_with(w, -EINVAL);            // no aio_gen_init
     struct aio__generator *g = aio__gen_of(f);
     if (!g) return f->parent ? aio__done_with(w, -EBUSY) : aio__next_other(w, f);
@@ -4760,6 +4761,7 @@ aio__async(aio__gen_close) {                                     // AG-2
 AIO_FN bool aio__gen_close_start(aio_waiter *w, const aio_awaitable *a)
 {
     if (aio__needs_task(w)) return true;
+    if (w->future.loop->refusal == -EPERM) return aio__done_with(w, -EPERM);
     const struct aio__native *n = aio__native_of((const aio_frame *)a->u.cp[0]);
     if (n) return (n->close)(w, (aio_frame *)a->u.p[0]);
     struct aio__gen_close *f = (struct aio__gen_close *)aio__call_block(

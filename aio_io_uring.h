@@ -983,6 +983,7 @@ struct aio_uring {
     bool wake_armed, disabled, draining;
     bool wake_once;             // no multishot poll: Linux before 5.13
     bool lost;                  // it was closed, or is refused: nothing comes of it any more
+    bool polls;                     // under valgrind: poll waits
     bool cancel_owed;               // a cancel found neither room nor memory
     bool chains_owed;               // … or not the step that runs: it had ended, or not yet begun
     bool arena_held;                // the entry of the last copy is not in the ring yet
@@ -2049,6 +2050,18 @@ AIO_COLD void aio__check_entries(aio_loop *l)     // those that are not submitte
         aio__panic(t, t ? aio__user_site(l, t) : 0, "the buffer of an operation is a local");
     }
 }
+// valgrind holds signals back while io_uring_enter waits: it does not know that the call may block.
+// There poll waits in its place.
+AIO_COLD int aio__uring_poll(aio_uring *u, int64_t timeout_ns)
+{
+    struct pollfd ready = { u->ring.ring_fd, POLLIN, 0 };
+    struct timespec ts = { (time_t)(timeout_ns / AIO_SECOND), (long)(timeout_ns % AIO_SECOND) };
+    int r = io_uring_enter2((unsigned)u->enter_fd, aio__sq_pending(u), 0, u->enter_flags, 0, 0);
+    if (r < 0 || aio__cq_ready(u)) return r;
+    if (ppoll(&ready, 1, timeout_ns == AIO_FOREVER ? 0 : &ts, 0) <= 0) return r;
+    int ran = io_uring_enter2((unsigned)u->enter_fd, 0, 0, u->enter_flags, 0, 0);
+    return ran < 0 ? ran : r;
+}
 // Submits all, runs the kernel's deferred work, and waits for one completion if timeout_ns is not
 // 0. What happened is in the rings; the return value says why nothing did.
 AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
@@ -2060,6 +2073,8 @@ AIO_FN int aio__uring_enter(aio_uring *u, int64_t timeout_ns)
     size_t extra_size = _NSIG / 8;
     __atomic_store_n(u->sq_ktail, u->sq_tail, __ATOMIC_RELEASE);
     if (AIO__UNLIKELY(u->kernel != 0)) return aio__user_enter(u, timeout_ns);
+    if (wait && AIO__UNLIKELY(u->polls))
+        return aio__entered(u, aio__uring_poll(u, timeout_ns));
     if (wait && timeout_ns != AIO_FOREVER) {
         memset(&arg, 0, sizeof arg);
         ts.tv_sec = timeout_ns / AIO_SECOND;
@@ -7870,6 +7885,8 @@ AIO_FN void aio__uring_probe(aio_uring *u)
 AIO_FN void aio__linux_adopt(aio_uring *u, unsigned *workers)
 {
     struct io_uring *ring = &u->ring;
+    const char *preload = AIO__ENV("LD_PRELOAD");
+    u->polls = preload && strstr(preload, "vgpreload");
     // 5.18 has it too, but some 5.15 claims it and hangs when it is given back
     if ((ring->flags & IORING_SETUP_SINGLE_ISSUER) && io_uring_register_ring_fd(ring) == 1)
         u->enter_flags |= IORING_ENTER_REGISTERED_RING;

@@ -169,6 +169,61 @@ static void L_13_fork_in_a_coroutine(void **state)
     }
 }
 
+// Iterators: one that is open, one that stands at a yield, and one that never began.
+struct numbers { aio_frame aio; int value; };
+aio_async(numbers) {
+    for (;;) {
+        shared[1]++;
+        aio_yield(1);
+    }
+} aio_end
+struct iterates {
+    aio_frame aio;
+    struct numbers open, at_yield, zeroed;
+    aio_ticks ticks, no_ticks;
+    pid_t child;
+    aio_result r;
+};
+#define child_is_refused(awaitable) \
+    do { \
+        aio_await(self->r, awaitable); \
+        child_expects(self->r == -EPERM); \
+    } while (0)
+aio_async(iterates) {
+    aio_try(aio_gen_init(&self->open, numbers));
+    aio_try(aio_gen_init(&self->at_yield, numbers));
+    aio_try(aio_next(&self->at_yield));
+    aio_try(aio_ticker(&self->ticks, AIO_MSEC));
+    self->child = fork();
+    if (!self->child) {
+        child_is_refused(aio_next(&self->open));
+        child_is_refused(aio_next(&self->at_yield));
+        child_is_refused(aio_next(&self->zeroed));
+        child_is_refused(aio_next(&self->ticks));
+        child_is_refused(aio_next(&self->no_ticks));
+        child_is_refused(aio_gen_close(&self->open));
+        child_is_refused(aio_gen_close(&self->at_yield));
+        child_is_refused(aio_gen_close(&self->zeroed));
+        child_is_refused(aio_gen_close(&self->ticks));
+        child_is_refused(aio_gen_close(&self->no_ticks));
+        _exit(0);
+    }
+    aio_try(aio_next(&self->open));
+    aio_try(aio_next(&self->at_yield));
+    aio_try(aio_next(&self->ticks));
+    return self->child;
+} aio_end
+static void contract_8_L_13_iterators_in_the_child(void **state)
+{
+    (void)state;
+    shared[1] = 0;
+    aio_task *t = core_spawn(iterates);
+    aio_result r = core_run(t);
+    assert_result(shared[1], 3);                // what the parent asked for
+    child_ended_well((pid_t)r);
+    aio_detach(t);
+}
+
 // aio_run in the child gives -EPERM to its caller.
 struct forks_run { aio_frame aio; };
 static pid_t forked;
@@ -294,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         fork_test(L_13_a_loop_that_does_not_run),
         fork_test(L_13_fork_in_a_coroutine),
+        fork_test(contract_8_L_13_iterators_in_the_child),
         fork_test(L_13_RN_2_aio_run_in_the_child),
         fork_test(L_13_L_14_a_lock_held_at_the_fork),
         fork_test(RN_5_an_interrupt_in_the_child),
