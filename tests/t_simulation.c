@@ -389,6 +389,24 @@ static void X_2_a_slow_callback(void **state) {
     assert_null(slow_site);
 }
 
+// A callback that was taken back leaves its place in the turn: what was slow before is told once.
+static void X_2_nothing_is_not_slow(void **state) {
+    (void)state;
+    aio_loop l;
+    aio_handle slow_one, cancelled;
+    options.on_error = on_slow;
+    options.clock = AIO_CLOCK_MONOTONIC;
+    options.slow_step_ns = AIO_MSEC;
+    slow_reports = 0;
+    assert_result(aio_loop_init(&l, &options), 0);
+    aio_call_soon(&l, &slow_one, slow_callback, &l);
+    aio_call_soon(&l, &cancelled, slow_callback, &l);
+    aio_handle_cancel(&cancelled);
+    assert_result(aio_loop_run_forever(&l), 0);
+    assert_result(aio_loop_close(&l), 0);
+    assert_result(slow_reports, 1);
+}
+
 // --- each step
 static void on_step(aio_loop *loop, const struct aio_step *s, void *context) {
     (void)loop;
@@ -492,6 +510,7 @@ int main(void) {
         fresh(K_2_the_simulated_time_is_over),
         fresh(X_2_a_slow_step_is_named),
         fresh(X_2_a_slow_callback),
+        fresh(X_2_nothing_is_not_slow),
         fresh(contract_9_on_step_sees_each),
         fresh(K_1_a_deadlock_names_each_task_and_its_chain),
     };
