@@ -3663,12 +3663,14 @@ AIO_FN void aio__message_control(struct msghdr *m)
         memcpy((void *)c, &sound, sizeof sound);
     }
 }
-// A block with room for the pieces and the ancillary data of `user`.
-AIO_FN aio_result aio__message_of(aio_uring *u, const struct msghdr *user, bool send,
-                                  struct aio__message **out)
+// A block with room for the pieces and the ancillary data of `user`. kept: a copy of its pieces,
+// which are gone; or null.
+AIO_FN aio_result aio__message_of(aio_uring *u, const struct msghdr *user,
+                                  const struct iovec *kept, bool send, struct aio__message **out)
 {
     size_t n = user ? (size_t)user->msg_iovlen : 0;
-    if (!user || (n && !user->msg_iov)) return -EFAULT;
+    const struct iovec *from = user && !kept ? user->msg_iov : kept;
+    if (!user || (n && !from)) return -EFAULT;
     if (n > 1024) return -EMSGSIZE;
     size_t pieces = aio__aligned(n * sizeof(struct iovec));
     size_t control = send && user->msg_control ? (size_t)user->msg_controllen : 0;
@@ -3681,7 +3683,7 @@ AIO_FN aio_result aio__message_of(aio_uring *u, const struct msghdr *user, bool 
     if (!m) return -ENOMEM;
     aio__message_header(&m->header, user);
     m->header.msg_iov = (struct iovec *)(void *)((char *)m + head);
-    if (n) memcpy(m->header.msg_iov, user->msg_iov, n * sizeof(struct iovec));
+    if (n) memcpy(m->header.msg_iov, from, n * sizeof(struct iovec));
     if (control) {
         m->header.msg_control = (char *)m + head + pieces;
         memcpy(m->header.msg_control, user->msg_control, control);
@@ -3709,7 +3711,7 @@ AIO_FN aio_result aio__message_plain(aio_uring *u, const aio_awaitable *a, bool 
         header.msg_name = address;
         header.msg_namelen = (socklen_t)a->u.w[1];
     }
-    aio_result r = aio__message_of(u, &header, send, out);
+    aio_result r = aio__message_of(u, &header, 0, send, out);
     if (r < 0) return r;
     m = *out;
     m->piece.iov_base = (void *)(uintptr_t)a->u.w[2];
@@ -3733,7 +3735,8 @@ AIO_FN bool aio__message_start(aio_waiter *w, const aio_awaitable *a)
     if (!u) return aio__failed(w, r);
     r = a->u.w[5] == AIO__MESSAGE_PLAIN
         ? aio__message_plain(u, a, send, &m)
-        : aio__message_of(u, (const struct msghdr *)a->u.cp[2], send, &m);
+        : aio__message_of(u, (const struct msghdr *)a->u.cp[2], (const struct iovec *)a->u.cp[6],
+                          send, &m);
     if (aio__failed(w, r)) return true;
     aio_awaitable entry = *a;
     entry.u.w[1] = entry.u.w[4] = entry.u.w[5] = entry.u.w[6] = 0;
@@ -4929,13 +4932,18 @@ AIO_FN void aio__kept_message(char **to, size_t *size, aio_awaitable *a)
 {
     const struct msghdr *given = (const struct msghdr *)a->u.cp[2];
     struct msghdr m;
-    if (AIO__HEAD_OPCODE(a->u.w[0]) == IORING_OP_RECVMSG) return;
+    bool send = AIO__HEAD_OPCODE(a->u.w[0]) != IORING_OP_RECVMSG;
     if (a->u.w[5] == AIO__MESSAGE_PLAIN) {
-        if (a->u.w[1] <= sizeof(struct sockaddr_storage))
+        if (send && a->u.w[1] <= sizeof(struct sockaddr_storage))
             aio__kept_word(to, size, &a->u.w[4], (size_t)a->u.w[1]);
         return;
     }
     if (!given || !given->msg_iov || given->msg_iovlen > 1024) return;     // it is refused later
+    if (!send) {                        // the header is written to at the end, and stays
+        a->u.p[6] = aio__kept(to, size, given->msg_iov,
+                              (size_t)given->msg_iovlen * sizeof(struct iovec));
+        return;
+    }
     m = *given;
     m.msg_iov = (struct iovec *)aio__kept(to, size, m.msg_iov,
                                           (size_t)m.msg_iovlen * sizeof(struct iovec));
