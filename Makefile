@@ -172,6 +172,7 @@ lint-lite:
 
 .PHONY: lint-file
 lint-file: ## the lost-locals analysis of your own code: FILES="a.c b.c" [CPPFLAGS=…]
+	@tools/deps.sh lint
 	@VERBOSE=1 CPPFLAGS="$(CPPFLAGS)" tools/lint.sh $(FILES)
 
 .PHONY: fmt

@@ -1006,7 +1006,12 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #  define AIO__CHECK_ON AIO__PRAGMA(clang diagnostic push) \
        AIO__PRAGMA(clang diagnostic error "-Wconditional-uninitialized") \
        AIO__PRAGMA(clang diagnostic error "-Wsometimes-uninitialized") \
-       AIO__PRAGMA(clang diagnostic error "-Wuninitialized")
+       AIO__PRAGMA(clang diagnostic error "-Wuninitialized") AIO__NO_VLA
+#  ifdef AIO_LINT
+#    define AIO__NO_VLA AIO__PRAGMA(clang diagnostic error "-Wvla")
+#  else
+#    define AIO__NO_VLA
+#  endif
 #  define AIO__CHECK_OFF AIO__PRAGMA(clang diagnostic pop)
 #  define AIO__QUIET(option) \
        AIO__PRAGMA(clang diagnostic push) AIO__PRAGMA(clang diagnostic ignored option)
@@ -1017,8 +1022,11 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #elif defined __GNUC__
 #  ifdef AIO_LINT
 #    define AIO__FLOW error
+#    define AIO__NO_VLA AIO__PRAGMA(GCC diagnostic error "-Wvla") \
+         AIO__PRAGMA(GCC diagnostic error "-Walloca")
 #  else
 #    define AIO__FLOW warning
+#    define AIO__NO_VLA
 #  endif
 #  ifdef __cplusplus
 #    define AIO__JUMPS
@@ -1028,7 +1036,7 @@ AIO_COLD void aio__too_narrow(aio_task *t);
 #  define AIO__CHECK_ON AIO__PRAGMA(GCC diagnostic push) AIO__JUMPS \
        AIO__PRAGMA(GCC diagnostic error "-Wreturn-type") \
        AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wmaybe-uninitialized") \
-       AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wuninitialized")
+       AIO__PRAGMA(GCC diagnostic AIO__FLOW "-Wuninitialized") AIO__NO_VLA
 #  define AIO__CHECK_OFF AIO__PRAGMA(GCC diagnostic pop)
 #  define AIO__QUIET(option) \
        AIO__PRAGMA(GCC diagnostic push) AIO__PRAGMA(GCC diagnostic ignored option)
@@ -1384,6 +1392,11 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
 #define AIO__SET(p, ...) AIO__CAT(AIO__SET_, AIO__COUNT(__VA_ARGS__))(p, __VA_ARGS__)
 #define AIO__V(what, n) AIO__CAT(AIO__CAT(aio__, what), n)
 
+#if defined AIO_LINT || defined __cplusplus    // where an array of no constant size is an error
+#  define AIO__ONE_BLOCK 1
+#else
+#  define AIO__ONE_BLOCK aio__one()     // on the stack while its block lasts
+#endif
 #ifdef AIO_STRICT       // an ISO C expression: a compound literal, copied
 #  define AIO__INIT(name, ...) (&(struct name){ .aio = { 0, &AIO__CO(name).start }, __VA_ARGS__ })
 #  define AIO__SPAWN(n, begin, x, name, ...) AIO__CAT(begin, _from)( \
@@ -1427,7 +1440,7 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
          aio__frame_drop(&frame->aio, why); }();
 #  else
 #    define AIO__REFUSE(frame, why, name, ...) if (aio__to_be_dropped(&AIO__CO(name))) { \
-         struct name AIO__CAT(frame, s)[aio__one()], *frame = AIO__CAT(frame, s); \
+         struct name AIO__CAT(frame, s)[AIO__ONE_BLOCK], *frame = AIO__CAT(frame, s); \
          aio__frame_init(&AIO__CO(name), &frame->aio, sizeof(struct name)); \
          AIO__SET(frame, __VA_ARGS__) \
          aio__frame_drop(&frame->aio, why); }
@@ -1468,7 +1481,7 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
          AIO__CAT(AIO__READ_, AIO__COUNT(__VA_ARGS__))( \
              frame, aio__frame_cleared(&AIO__CO(name), frame), __VA_ARGS__);
 #  else
-#    define AIO__ONE aio__one()         // on the stack while its block lasts
+#    define AIO__ONE AIO__ONE_BLOCK
 #    define AIO__FILL(frame, n, storage, name, ...) \
          AIO__SAME_TYPE(storage, name) \
          struct name *frame = (storage); \

@@ -77,4 +77,9 @@ printf '%s\n' '// EXPECT: the aio_end' 'int x' 'y;' >"$tmp/other.c"
 ok "control: a file that compiles is noticed" fails refused "$tmp/good.c" gcc
 ok "control: another error is noticed" fails refused "$tmp/other.c" gcc
 ok "control: lint passes a correct file" lint "$tmp/good.c" ""
+{ cat "$tmp/good.c"; echo 'static inline void clean(int *p) { (void)p; }'
+  echo 'static inline void use_it(void) { int x __attribute__((cleanup(clean))) = 0;'; echo '(void)x; }'; } >"$tmp/cleans.c"
+sed 's|cleanup(clean))) = 0;|& // lint: no await here|' "$tmp/cleans.c" >"$tmp/cleans_said.c"
+ok "lint refuses a cleanup attribute" fails lint "$tmp/cleans.c" ""
+ok "and takes one that was looked at" lint "$tmp/cleans_said.c" ""
 finish

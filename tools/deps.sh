@@ -3,6 +3,7 @@
 #   tools/deps.sh demo      what the examples and the demo need
 #   tools/deps.sh check     what the tests need as well
 #   tools/deps.sh bench     what the benchmarks need: the peers
+#   tools/deps.sh lint      what the analysis of lost locals sees more with: clang
 #   tools/deps.sh kernels   what make check-kernels needs: other kernels
 #   tools/deps.sh mutate    what tools/mutate needs: the same
 what=${1:-demo}
@@ -30,6 +31,9 @@ look() {
         tool wrk || need wrk
         tool ip || need iproute
         tool valgrind || need valgrind
+    fi
+    if [ "$what" = lint ]; then
+        tool clang || need clang
     fi
     if [ "$what" = kernels ]; then
         tool linux.uml || need user-mode-linux

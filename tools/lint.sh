@@ -33,5 +33,11 @@ command -v "${GCC:-gcc}" >/dev/null 2>&1 && check gcc "${GCC:-gcc}" $CPPFLAGS $c
 command -v "${CLANG:-clang}" >/dev/null 2>&1 && check clang "${CLANG:-clang}" $CPPFLAGS $common
 [ $used = 1 ] || { echo "lint needs gcc or clang" >&2; exit 2; }
 wait
+# What runs at the end of a scope runs at each await; gcc is silent.
+for file in "${files[@]}"; do
+    grep -HnE '__attribute__ *\(\( *(__)?cleanup' "$file" | grep -v '// *lint: ' >"$work/found" &&
+        { echo "a cleanup attribute runs at each await (\"// lint: why\" behind it lets it pass):"; cat "$work/found"; } \
+            >"$work/text.$(basename "$file").bad"
+done
 cat "$work"/*.bad 2>/dev/null && exit 1
 [ -z "$VERBOSE" ] || echo "no local is lost: ${files[*]}"
