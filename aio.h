@@ -311,10 +311,11 @@ struct aio_task {
     uint32_t id;                    // number in its loop, from 1; after 2^32 tasks from 0
     aio_task *next, *prev;          // live tasks in order of creation
     struct aio__task_extra *extra;  // what few tasks need; from the free lists
+}
 #if UINTPTR_MAX <= 0xffffffff
-    uint32_t unused[2];             // a multiple of 16 bytes
+__attribute__((aligned(16)))        // a frame stands behind it
 #endif
-};
+;
 
 // Storage for a task that the caller owns: aio_slot(echo) slot; all zero: free.
 #define aio_slot(name) struct { aio_task task; struct name frame; }
@@ -2172,12 +2173,7 @@ AIO_COLD aio_task *aio__refused(aio_result why)
 {
 #define AIO__REFUSED_TASK(error) \
     { { { AIO__DONE | AIO__SEEN | AIO__TAKEN | AIO__IS_TASK | AIO__REFUSED, 1, 0, error, 0 }, \
-    { &aio__ready, { { 0, 0, 0 } } } }, 0, 0, 0, 0, 0, 0, 0 AIO__UNUSED }
-#if UINTPTR_MAX <= 0xffffffff
-#  define AIO__UNUSED , { 0, 0 }
-#else
-#  define AIO__UNUSED
-#endif
+    { &aio__ready, { { 0, 0, 0 } } } }, 0, 0, 0, 0, 0, 0, 0 }
     static const aio_task refused[] = { AIO__REFUSED_TASK(-ENOMEM), AIO__REFUSED_TASK(-EINVAL),
         AIO__REFUSED_TASK(-EBADFD), AIO__REFUSED_TASK(-EBUSY), AIO__REFUSED_TASK(-EPERM) };
     uint32_t i = 0;
@@ -4581,12 +4577,16 @@ static inline aio_result aio__iteration_step(aio_frame *link, aio_task *t)
     t->waiter.future.flags |= AIO__AGAIN;
     return AIO_PENDING;
 }
-static const aio_coroutine aio__iteration_co = {
-    { aio__iteration_step, &aio__iteration_co }, { aio__iteration_step, &aio__iteration_co },
-    { 0, &aio__iteration_co.body, "next", 0, AIO__SITE_ITERATION },
-    { 0, &aio__iteration_co.body, "next", 0, AIO__SITE_ITERATION },
-    { 0, &aio__iteration_co.body, "next", 0, AIO__SITE_ITERATION },
-    &aio__no_drop, &aio__no_scratch, "next", "aio.h", 0 };
+AIO_FN const aio_site *aio__iteration_site(void)
+{
+    static const aio_coroutine co = {
+        { aio__iteration_step, &co }, { aio__iteration_step, &co },
+        { 0, &co.body, "next", 0, AIO__SITE_ITERATION },
+        { 0, &co.body, "next", 0, AIO__SITE_ITERATION },
+        { 0, &co.body, "next", 0, AIO__SITE_ITERATION },
+        &aio__no_drop, &aio__no_scratch, "next", "aio.h", 0 };
+    return &co.start;
+}
 // It goes on, with r at the yield where it stands, in `t`.
 AIO_FN void aio__gen_enter(struct aio__generator *g, aio_task *t, aio_result r)
 {
@@ -4701,7 +4701,7 @@ AIO_SLOW aio_result aio__gen_open(aio_task *t, aio_frame *f)
     }
     t->waiter.future.flags |= AIO__GENERATES;
     aio__zero(g, sizeof *g);
-    g->link.site = &aio__iteration_co.start;
+    g->link.site = aio__iteration_site();
     g->frame = f;
     f->parent = &g->link;
     aio_scope_enter(&g->scope, t, aio__generator_scope());

@@ -123,6 +123,15 @@ extern int posix_openpt(int flags);
 extern int grantpt(int fd);
 extern int unlockpt(int fd);
 extern int ptsname_r(int fd, char *name, size_t size);
+extern int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags);
+extern ssize_t preadv2(int fd, const struct iovec *pieces, int n, off_t offset, int flags);
+extern ssize_t pwritev2(int fd, const struct iovec *pieces, int n, off_t offset, int flags);
+extern int fallocate(int fd, int mode, off_t offset, off_t length);
+extern ssize_t splice(int in, off_t *in_at, int out, off_t *out_at, size_t length, unsigned flags);
+extern ssize_t tee(int in, int out, size_t length, unsigned flags);
+#  ifndef O_DIRECT
+#    define O_DIRECT __O_DIRECT
+#  endif
 #endif
 
 // -------------------------------------------------------------------------------------- >>types

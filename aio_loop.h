@@ -2873,7 +2873,7 @@ struct aio__signals {
     uint32_t users[AIO__SIGNALS];   // loops that want it; written under the lock, atomic
     bool installed[AIO__SIGNALS];   // our handler; another copy's may stand over it
     bool left[AIO__SIGNALS];        // atomic: nobody here wants it, but another copy's is over ours
-    bool chained[AIO__SIGNALS];     // what was there before is another copy's handler
+    bool chained[AIO__SIGNALS];     // atomic: what was there before is another copy's handler
     struct sigaction before[AIO__SIGNALS];
 };
 __attribute__((weak, visibility("hidden"))) struct aio__signals aio__signals;
@@ -2934,7 +2934,8 @@ AIO_FN void aio__on_signal(int n)
         if (write(p->inbox->wake_write_fd, &one, sizeof one) < 0) {}
     }
     __atomic_sub_fetch(&aio__signals.running, 1, __ATOMIC_SEQ_CST);
-    if (aio__signals.chained[n]) aio__signals.before[n].sa_handler(n);
+    if (__atomic_load_n(&aio__signals.chained[n], __ATOMIC_SEQ_CST))
+        aio__signals.before[n].sa_handler(n);
     else if (!wanted) aio__signal_pass(n);
     errno = saved;
 }
@@ -2947,8 +2948,10 @@ AIO_FN aio_result aio__signal_install(int n)
     __atomic_store_n(&all->left[n], false, __ATOMIC_SEQ_CST);
     if (all->installed[n] && (now.sa_handler == aio__on_signal || aio__is_copys_handler(&now)))
         return 0;
+    // A handler of the time before may still run in another thread.
+    __atomic_store_n(&all->chained[n], false, __ATOMIC_SEQ_CST);
     all->before[n] = now;
-    all->chained[n] = aio__is_copys_handler(&now);
+    __atomic_store_n(&all->chained[n], aio__is_copys_handler(&now), __ATOMIC_SEQ_CST);
     aio__signal_action(&action, aio__on_signal);
     if (sigaction(n, &action, 0)) return -errno;
     all->installed[n] = true;

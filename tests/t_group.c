@@ -418,7 +418,7 @@ aio_async(forgets) {
     aio_await(self->r, aio_group_exit(&self->g, 0));
     return self->r;
 } aio_end
-static void TG_17_a_forgetful_group_in_any_order(void **state)
+static void a_forgetful_group_forgets_in_any_order(void **state)
 {
     (void)state;
     for (int n = 0; n < 256; n++) {
@@ -544,7 +544,7 @@ int main(void)
         core_test(TG_16_cancel_of_a_group),
         core_test(TG_8_a_cancel_from_outside_after_the_groups_own),
         core_test(TG_16_cancel_before_the_entry),
-        core_test(TG_17_a_forgetful_group_in_any_order),
+        core_test(a_forgetful_group_forgets_in_any_order),
         core_test(a_frame_returns_over_an_open_group),
         core_test(every_allocation_fails_once),
         core_test(no_malloc_once_warm),
