@@ -2923,7 +2923,9 @@ AIO_FN void aio__on_signal(int n)
 {
     int saved = errno;
     uint64_t one = 1;
-    bool wanted = false;
+    bool wanted = false, chained = __atomic_load_n(&aio__signals.chained[n], __ATOMIC_SEQ_CST);
+    // Another copy's first: who is told here may take our handler away before it has looked.
+    if (chained) aio__signals.before[n].sa_handler(n);
     __atomic_add_fetch(&aio__signals.running, 1, __ATOMIC_SEQ_CST);
     struct aio__signal_post *p = __atomic_load_n(&aio__signals.first, __ATOMIC_SEQ_CST);
     for (; p; p = __atomic_load_n(&p->next, __ATOMIC_SEQ_CST)) {
@@ -2934,9 +2936,7 @@ AIO_FN void aio__on_signal(int n)
         if (write(p->inbox->wake_write_fd, &one, sizeof one) < 0) {}
     }
     __atomic_sub_fetch(&aio__signals.running, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&aio__signals.chained[n], __ATOMIC_SEQ_CST))
-        aio__signals.before[n].sa_handler(n);
-    else if (!wanted) aio__signal_pass(n);
+    if (!wanted && !chained) aio__signal_pass(n);
     errno = saved;
 }
 // Puts our handler in, unless it is still there, perhaps under another copy's.

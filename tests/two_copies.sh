@@ -8,7 +8,7 @@ build_and_run() {       # name, options of the library; compilers
     # shellcheck disable=SC2086
     $A $WARN -fPIC -shared $2 -iquote . -pthread -o "$name.so" tests/two_copies/library.c &&
         $B $WARN -iquote . -pthread -o "$name" tests/two_copies/program.c "$name.so" || return 1
-    timeout "${LIMIT:-60}" "$name" >"$name.log"
+    timeout -k 2 "${LIMIT:-60}" "$name" >"$name.log"
     local rc=$?
     cat "$name.log"
     [ $rc = 0 ] && [ "$(grep -c '^ok' "$name.log")" = 22 ] || return 1
