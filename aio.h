@@ -1454,8 +1454,7 @@ template <class T> inline void aio__assign(T &lhs, aio_task *t)
              "aio_call: this storage is not a struct " #name);
 #  endif
    // The arguments are read before the storage is touched: they may stand in it (in a union, in the
-   // frame of the call before). So they go to a frame on the C stack. A small one is assigned as a
-   // whole, which compilers take apart: it costs nothing. A large one is on the stack for so long.
+   // frame of the call before).
 #  ifdef __cplusplus
 #    define AIO__ONE 1
      // C++17 evaluates the right side of an assignment before the left one. In this chain the

@@ -3000,7 +3000,8 @@ AIO_COLD void aio__lost_wait(aio_uring *u, int64_t timeout_ns)
     if (aio__detours_tell(u)) return;
     bool ended = aio__lost_end(u);
     ended |= aio__lost_let_go(u);
-    if (!ended && timeout_ns) aio__plain_wait(u->loop, timeout_ns);
+    const aio_executor *x = &u->loop->executor;     // what was reaped may have woken somebody, too
+    if (!ended && timeout_ns && x->head == x->tail) aio__plain_wait(u->loop, timeout_ns);
 }
 AIO_FN void aio__uring_wait(aio_loop *l, int64_t timeout_ns)
 {

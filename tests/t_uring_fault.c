@@ -691,10 +691,11 @@ aio_async(shut_out) {
     aio_await(aio_close(self->fds[0]));
     return 7;
 } aio_end
-static void a_refused_enter_ends_all_that_waits(void **state)
+// In a child: the memory of a loop whose ring was lost stays allocated.
+static void refuse_for_ever(void *arg)
 {
     static const int refusals[] = { EPERM, EACCES, ENOSYS, EINVAL, EEXIST, EFAULT, ENXIO, EIO };
-    (void)state;
+    (void)arg;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         for (long after = 0; after < 7; after++) {
             struct aio_loop_options o = uring_options();
@@ -703,12 +704,25 @@ static void a_refused_enter_ends_all_that_waits(void **state)
             never.after = after;
             never.draining = after == 6;
             uring_hook.enter = never_enter;
-            assert_result(aio_run_with(&o, shut_out, .sleeps = i & 1), 7);
+            aio_result r = aio_run_with(&o, shut_out, .sleeps = i & 1);
             uring_hook.enter = NULL;
-            assert_int_equal(uring_count_fds(), uring_fds_before);
-            assert_non_null(strstr(uring_told, after == 6 ? "" : "io_uring_enter failed"));
+            bool told = after == 6 || strstr(uring_told, "io_uring_enter failed");
+            if (r == 7 && told && uring_count_fds() == uring_fds_before) continue;
+            fprintf(stderr, "errno %d after %ld calls: %lld, %d descriptors more, told: %s\n",
+                    refusals[i], after, (long long)r, uring_count_fds() - uring_fds_before,
+                    uring_told);
+            _exit(1);
         }
     }
+    _exit(0);
+}
+static void a_refused_enter_ends_all_that_waits(void **state)
+{
+    char text[2048];
+    (void)state;
+    int status = test_in_child(refuse_for_ever, NULL, text, sizeof text);
+    if (status) print_error("%s", text);
+    assert_int_equal(status, 0);
 }
 int main(void)
 {

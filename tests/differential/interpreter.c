@@ -13,6 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+// The interpreter's own frames are large without optimisation, and programs start eager tasks seven deep.
+#if defined __SANITIZE_ADDRESS__ || !defined __OPTIMIZE__
+#  define AIO_EAGER_STACK (1 << 20)
+#endif
 #include "aio_loop.h"
 
 enum {
